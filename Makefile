@@ -1,0 +1,37 @@
+# make demo   everything from nothing to the fitted law of the demo study
+# make test   everything that the tests need, and the tests
+# Both create .venv where there is none; repeated, they do only what is missing.
+PYTHON ?= python3
+VENV := .venv
+ENVS := $(wildcard envs/*.txt) envs/install.py pyproject.toml
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: demo test lint
+
+demo: $(VENV)/.flops-fit
+	snakemake --cores all
+	@echo
+	@cat results/demo/table.md
+	@echo
+	@echo "Table:   results/demo/table.md, results/demo/table.csv"
+	@echo "Figures: results/demo/figures/"
+	@echo "Laws:    results/demo/fit.json"
+	@echo "Runs:    results/demo/runs.csv, results/demo/runs/"
+
+test: $(VENV)/.flops-fit-tests
+	pytest
+
+lint: $(VENV)/.flops-fit-tests
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+# The stamps lie inside the environment: they go when it goes.
+$(VENV)/.flops-fit: $(ENVS)
+	$(PYTHON) envs/install.py --venv $(VENV)
+	@touch $@
+
+$(VENV)/.flops-fit-tests: $(ENVS)
+	$(PYTHON) envs/install.py --venv $(VENV) --tests
+	@touch $(VENV)/.flops-fit $@

@@ -1,0 +1,31 @@
+# flops-fit: how big a model, and how much data, for a compute budget?
+#
+#   dataset --> prepare --> plan (checkpoint) --> train, once per experiment --> collect --> fit --> report
+#
+#   snakemake --cores 8 --resources gpu=4                      the demo study
+#   snakemake --cores 8 --configfile config/studies/mine.yaml  your own
+#
+# Targets: plan, runs, fit, report (the default). Configuration: config/README.md.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/plan.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/fit.smk"
+include: "workflow/rules/report.smk"
+
+
+rule report:
+    default_target: True
+    input:
+        # Plan, runs and merged results are named one by one: Snakemake does not miss an
+        # intermediate file that was deleted while everything after it is there.
+        plan=f"{STUDY_FOLDER}/plan.csv",
+        runs=planned_runs,
+        merged=f"{STUDY_FOLDER}/runs.csv",
+        fit=f"{STUDY_FOLDER}/fit.json",
+        table=f"{STUDY_FOLDER}/table.md",

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from flops_fit.errors import UserError
+from flops_fit.laws import keep_best_learning_rates, read_runs
+from known_laws import parabolic_runs
+
+
+def cell(lr, loss, *, status=None, size=64):
+    """Runs of one budget and one size."""
+    n = len(lr)
+    return {
+        "id": [f"r{i}" for i in range(n)],
+        "status": status or ["completed"] * n,
+        "budget": [1e18] * n,
+        "size": [size] * n,
+        "lr": lr,
+        "N": [1e8] * n,
+        "D": [1e9] * n,
+        "C": [1e18] * n,
+        "loss": loss,
+    }
+
+
+def test_table_does_not_depend_on_the_order_of_rows():
+    runs = parabolic_runs(noise=0.01)
+    order = np.random.default_rng(0).permutation(len(runs["id"]))
+    shuffled = {name: [values[i] for i in order] for name, values in runs.items()}
+    a, b = read_runs(runs)[0], read_runs(shuffled)[0]
+    for name in ("id", "budget", "N", "D", "C", "L"):
+        assert getattr(a, name).tolist() == getattr(b, name).tolist()
+
+
+def test_numbers_may_be_text_and_optional_columns_absent():
+    table, _ = read_runs(
+        {"budget": ["1e18"], "N": ["1e8"], "D": [2], "C": ["1E18"], "loss": ["2.5"]}
+    )
+    assert table.id.tolist() == ["row 1"]
+    assert table.budget.tolist() == [1e18]
+    assert table.L.tolist() == [2.5]
+    assert table.size.tolist() == [1e8]  # N stands in for the size
+    assert np.isnan(table.lr).all()
+
+
+def test_excluded_runs_are_taken_out_before_they_are_checked():
+    runs = cell([0.1, 0.2], [2.0, -np.inf])
+    table, excluded = read_runs(runs, exclude=["r1"])
+    assert table.id.tolist() == ["r0"]
+    assert [(e.id, e.reason) for e in excluded] == [("r1", "listed in fit.exclude")]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"budget": None}, "lack the column"),
+        ({"N": [1e8]}, "Column N has 1 rows but column loss has 2"),
+        ({"id": ["a", "a"]}, "Two runs have the id a"),
+        ({"status": ["completed", "crashed"]}, "status of run r1 is 'crashed'"),
+        ({"loss": [2.0, None]}, "r1 is completed but its loss is nan"),
+        ({"loss": [2.0, "low"]}, "loss of run r1 is 'low'"),
+        ({"N": [1e8, 0]}, "N of run r1 is 0"),
+        ({"D": [1e8, np.inf]}, "D of run r1 is inf"),
+        ({"budget": [1e18, -1]}, "budget of run r1 is -1"),
+        ({"lr": [0.1, None]}, "r1 has no lr although others"),
+    ],
+)
+def test_mistakes_are_named(change, message):
+    runs = cell([0.1, 0.2], [2.0, 2.1]) | change
+    runs = {name: values for name, values in runs.items() if values is not None}
+    with pytest.raises(UserError, match=message):
+        read_runs(runs)
+
+
+def test_unknown_exclusions_are_named():
+    with pytest.raises(UserError, match="nobody"):
+        read_runs(cell([0.1], [2.0]), exclude=["nobody"])
+
+
+def test_the_best_mean_over_seeds_wins_and_keeps_all_its_seeds():
+    # The single lowest loss, 2.00, belongs to the worse learning rate
+    runs = cell([0.1, 0.1, 0.2, 0.2, 0.4], [2.00, 2.30, 2.10, 2.08, 2.5])
+    table, excluded, (choice,) = keep_best_learning_rates(read_runs(runs)[0])
+    assert sorted(table.id) == ["r2", "r3"]
+    assert [e.id for e in excluded] == ["r0", "r1", "r4"]
+    assert "0.2 is" in excluded[0].reason
+    assert (choice.best, choice.tried) == (0.2, (0.1, 0.2, 0.4))
+
+
+def test_a_learning_rate_at_which_a_seed_diverged_comes_last():
+    status = ["completed", "completed", "completed", "diverged"]
+    runs = cell([0.1, 0.1, 0.2, 0.2], [2.2, 2.3, 2.0, None], status=status)
+    table, excluded, (choice,) = keep_best_learning_rates(read_runs(runs)[0])
+    assert choice.best == 0.1
+    assert sorted(table.id) == ["r0", "r1"]
+    assert {e.id: e.reason for e in excluded}["r3"] == "diverged"
+
+
+def test_cells_are_judged_apart():
+    small, large = cell([0.1, 0.2], [2.0, 2.1]), cell([0.1, 0.2], [1.9, 1.8], size=128)
+    runs = {name: [*small[name], *large[name]] for name in small}
+    runs["id"] = ["s1", "s2", "l1", "l2"]
+    table, _, choices = keep_best_learning_rates(read_runs(runs)[0])
+    assert sorted(table.id) == ["l2", "s1"]
+    assert {choice.size: choice.best for choice in choices} == {64: 0.1, 128: 0.2}
+
+
+def test_diverged_runs_need_no_numbers_but_a_budget():
+    runs = cell([0.1, 0.1], [2.0, None], status=["completed", "diverged"])
+    runs["D"] = [1e9, None]
+    table, excluded, choices = keep_best_learning_rates(read_runs(runs)[0])
+    assert table.id.tolist() == ["r0"]
+    assert [(e.id, e.reason) for e in excluded] == [("r1", "diverged")]
+    assert choices == ()

@@ -1,0 +1,26 @@
+"""A checkout of its own for every test of the workflow, and one small study that really ran."""
+
+from __future__ import annotations
+
+import pytest
+from checkout import PARTS, ROOT, Checkout, copy_checkout
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Checkout:
+    """A fresh checkout without results."""
+    return copy_checkout(ROOT, tmp_path / "checkout", PARTS)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> tuple[Checkout, str]:
+    """A checkout whose study ran from nothing, and what Snakemake printed. Leave it as it is."""
+    made = copy_checkout(ROOT, tmp_path_factory.mktemp("trained") / "checkout", PARTS)
+    output = made.succeed("--cores", "2")
+    return made, output
+
+
+@pytest.fixture
+def finished(trained, tmp_path) -> Checkout:
+    """A copy of the finished study, to be changed."""
+    return copy_checkout(trained[0].path, tmp_path / "checkout", None)

@@ -1,0 +1,170 @@
+"""What a user gets wrong in the first hour: one sentence, a failure, and nothing half-written."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+BAD_MODULE = """
+import torch
+from torch import nn
+from torch.utils.data import IterableDataset
+from teacher import TeacherLabels
+
+
+def sizeless(n_features, n_classes):
+    return nn.Linear(n_features, n_classes)
+
+
+class Fragile(nn.Module):
+    def __init__(self, width, n_features, n_classes):
+        super().__init__()
+        if width == 8:
+            raise RuntimeError("eight is not allowed")
+        self.layer = nn.Linear(n_features, n_classes)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+class Stream(IterableDataset):
+    def __init__(self, split, folder, n_features, n_classes):
+        pass
+
+    def __iter__(self):
+        yield torch.zeros(8), 0
+
+
+class NoLength:
+    def __init__(self, split, folder, n_features, n_classes):
+        pass
+
+    def __getitem__(self, i):
+        return torch.zeros(8), 0
+
+
+class NoValidation(TeacherLabels):
+    def __len__(self):
+        return super().__len__() if len(self.y) > 10_000 else 0
+
+
+def vector_loss(outputs, targets):
+    return nn.functional.cross_entropy(outputs, targets, reduction="none")
+"""
+
+
+def change(section, **values):
+    return lambda config: config[section].update(values)
+
+
+def mistake(sentence, change):
+    return pytest.param(change, sentence, id=" ".join(sentence[-1].split()[:6]))
+
+
+PLANNING_MISTAKES = [
+    mistake(
+        ["model.target", "has no 'Missing'", "Classifier"],
+        change("model", target="teacher:Missing"),
+    ),
+    mistake(["model.target", "no module 'absent'"], change("model", target="absent:Model")),
+    mistake(
+        ["model.size_param", "takes no argument 'width'", "n_features, n_classes"],
+        change("model", target="bad:sizeless"),
+    ),
+    mistake(
+        ["bad:Fragile(width=8)", "RuntimeError: eight is not allowed", "every one of model.sizes"],
+        change("model", target="bad:Fragile"),
+    ),
+    mistake(
+        ["IterableDataset", "expected a map-style dataset", "prepare(folder"],
+        change("dataset", target="bad:Stream"),
+    ),
+    mistake(["without __len__"], change("dataset", target="bad:NoLength")),
+    mistake(
+        ["split='validation'", "is empty, expected at least one sample"],
+        change("dataset", target="bad:NoValidation"),
+    ),
+    mistake(["loss", "(2,)", "expected a scalar"], lambda c: c.update(loss="bad:vector_loss")),
+    mistake(
+        ["plan.budgets", "1e+06", "0 of the 3 sizes", "lower plan.min_steps"],
+        change("plan", min_steps=10**6),
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "sentence"), PLANNING_MISTAKES)
+def test_a_mistake_in_the_users_code_stops_before_the_plan(checkout, change, sentence):
+    checkout.config_file.with_name("bad.py").write_text(BAD_MODULE)
+    checkout.configure(change)
+    output = checkout.refuse("--cores", "2")
+    lines = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert len(set(lines)) == 1, output
+    for part in ["config/studies/tiny.yaml", *sentence]:
+        assert part in lines[0]
+    assert not (checkout.study / "plan.csv").exists()
+    assert not (checkout.study / "specs.json").exists()
+    assert not (checkout.study / "runs").exists()
+
+
+def test_unknown_key(checkout):
+    checkout.configure(lambda c: c["plan"].update(seed=[1]))
+    output = checkout.refuse("--cores", "2")
+    assert "config/studies/tiny.yaml: plan.seed: unknown key; did you mean 'seeds'?" in output
+    assert not checkout.study.exists()
+
+
+def test_a_name_that_another_file_has(checkout):
+    checkout.succeed("-n")
+    before = (checkout.study / "study.json").read_bytes()
+    checkout.configure(change("plan", seeds=[5]), name="second.yaml")
+    output = checkout.refuse("--cores", "2", config="config/studies/second.yaml")
+    assert "'tiny' already belongs to config/studies/tiny.yaml" in output
+    assert (checkout.study / "study.json").read_bytes() == before
+
+
+def test_a_results_folder_that_cannot_be_written(checkout):
+    (checkout.path / "results").write_text("a file where a folder should be")
+    output = checkout.refuse("--cores", "2")
+    assert "results/tiny/study.json" in output
+    assert "expected a results folder that this user may write to" in output
+
+
+def test_a_configuration_that_is_no_study(checkout):
+    checkout.config_file.write_text("- a\n- list\n")
+    assert "keys at top level" in checkout.refuse("--cores", "2")
+
+
+def test_no_key_of_the_demo_survives_in_another_study(checkout):
+    checkout.succeed("-n")
+    demo = yaml.safe_load((checkout.path / "config" / "config.yaml").read_text())
+    resolved = yaml.safe_load((checkout.study / "study.json").read_text())["config"]
+    given = yaml.safe_load(checkout.config_file.read_text())
+    for section in ("plan", "train", "predict"):
+        for key in set(demo[section]) - set(given[section]):
+            assert resolved[section][key] != demo[section][key] or key in DEFAULTS_OF_THE_DEMO
+    assert resolved["model"]["kwargs"] == given["model"]["kwargs"]
+    assert resolved["train"]["batch"] == 32
+    assert resolved["train"]["lr_scaling"]["power"] == 0
+
+
+# Keys whose value in the demo is the schema's default as well.
+DEFAULTS_OF_THE_DEMO = {
+    "sizes_per_budget", "flops", "seeds", "optimizer", "weight_decay", "warmup_fraction",
+    "grad_clip", "schedule", "final_lr_fraction", "precision", "processes",
+}  # fmt: skip
+
+
+def test_the_command_line_overlays_the_demo(checkout):
+    overlay = "plan={budgets: [5e10, '1.5e11', 5e11], seeds: [3]}"
+    checkout.succeed("-n", "--config", overlay, config=None)
+    resolved = yaml.safe_load((checkout.path / "results/demo/study.json").read_text())["config"]
+    assert resolved["plan"]["budgets"] == [5e10, 1.5e11, 5e11]
+    assert resolved["plan"]["seeds"] == [3]
+    assert resolved["plan"]["sizes_per_budget"] == 5  # the demo's other keys stay
+
+
+def test_the_command_line_overlays_a_study(checkout):
+    checkout.succeed("-n", "--config", "plan={budgets: [3e6]}")
+    resolved = yaml.safe_load((checkout.study / "study.json").read_text())["config"]
+    assert resolved["plan"]["budgets"] == [3e6]
+    assert resolved["plan"]["min_steps"] == 10

@@ -1,0 +1,214 @@
+"""A raw configuration checked against the schema: coerced, defaults filled in, errors in sentences.
+
+The schema file is the only list of keys, defaults, units and descriptions.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import math
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from flops_fit.errors import UserError
+
+SCHEMA_FILE = Path(__file__).resolve().parent.parent / "schemas" / "study.schema.yaml"
+
+# What YAML 1.1 reads as text although its author meant a number: an exponent without "." and sign.
+_EXPONENT_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+_TYPE_NAMES = {
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a section of keys",
+    "null": "null",
+}
+
+
+@cache
+def load_schema() -> dict[str, Any]:
+    """Return the schema of a study as a dictionary; treat it as read-only."""
+    return yaml.safe_load(SCHEMA_FILE.read_text(encoding="utf-8"))
+
+
+def check_configuration(raw: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return ``raw`` coerced, validated and with every default filled in.
+
+    Parameters
+    ----------
+    raw
+        The configuration as a YAML or JSON parser left it.
+    source
+        The file that the errors name.
+
+    Raises
+    ------
+    UserError
+        One line per mistake: file, key, what was found, what is expected.
+    """
+    schema = load_schema()
+    if not isinstance(raw, Mapping):
+        raise UserError(f"{source}: found {_shown(raw)}, expected the keys of a study")
+    config = _fill_defaults(_coerce(copy.deepcopy(dict(raw)), schema), schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    errors = sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.path)))
+    sentences = [sentence for error in errors for sentence in _sentences(error, schema)]
+    if sentences:
+        raise UserError("\n".join(f"{source}: {sentence}" for sentence in dict.fromkeys(sentences)))
+    return config
+
+
+def walk_keys(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield ``(dotted key, schema node)`` for every key that a study may have, in file order."""
+    for name, node in schema.get("properties", {}).items():
+        yield prefix + name, node
+        yield from walk_keys(node, prefix + name + ".")
+
+
+def as_number(value: Any) -> Any:
+    """Return text that spells a finite number as that number, anything else unchanged."""
+    if not isinstance(value, str):
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    if not math.isfinite(number):
+        return value
+    return int(value) if re.fullmatch(r"[-+]?\d+", value.strip()) else number
+
+
+def _types(node: Mapping[str, Any]) -> list[str]:
+    types = node.get("type", [])
+    return [types] if isinstance(types, str) else list(types)
+
+
+def _coerce(value: Any, node: Mapping[str, Any]) -> Any:
+    """Turn text into numbers and words into choices wherever the schema asks for them."""
+    types = _types(node)
+    if "enum" in node:
+        if value is False and "no" in node["enum"]:  # YAML 1.1 reads a bare no as false
+            return "no"
+        return str(value) if str(value) in node["enum"] else value
+    if isinstance(value, Mapping):
+        if "object" not in types:
+            return value
+        properties, others = node.get("properties", {}), node.get("additionalProperties")
+        if not properties and others is None:
+            return _coerce_free(value)
+        return {
+            _text_key(key): _coerce(
+                item, properties.get(key, others if isinstance(others, dict) else {})
+            )
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_coerce(item, node.get("items", {})) for item in value]
+    if "number" in types or "integer" in types:
+        value = as_number(value)
+        if isinstance(value, float) and value.is_integer() and "integer" in types:
+            return int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and "integer" not in types:
+            return float(value)
+    return value
+
+
+def _coerce_free(value: Any) -> Any:
+    """Keyword arguments: only what YAML 1.1 misread, an unquoted number with an exponent."""
+    if isinstance(value, Mapping):
+        return {_text_key(key): _coerce_free(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_coerce_free(item) for item in value]
+    if isinstance(value, str) and _EXPONENT_NUMBER.fullmatch(value):
+        return as_number(value)
+    return value
+
+
+def _text_key(key: Any) -> str:
+    """Keys are text; a numeric key (a budget) is spelled in one way only."""
+    number = as_number(key)
+    if isinstance(number, int | float) and not isinstance(number, bool):
+        return repr(float(number))
+    return str(key)
+
+
+def _fill_defaults(value: Any, node: Mapping[str, Any]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    for name, child in node.get("properties", {}).items():
+        if name not in value and "default" in child:
+            value[name] = copy.deepcopy(child["default"])
+        if name in value:
+            value[name] = _fill_defaults(value[name], child)
+    return value
+
+
+def _sentences(error: jsonschema.ValidationError, schema: Mapping[str, Any]) -> Iterator[str]:
+    key = _dotted(error.path)
+    if error.validator == "additionalProperties" and isinstance(error.schema, Mapping):
+        known = list(error.schema.get("properties", {}))
+        for name in sorted(set(error.instance) - set(known), key=str):
+            yield _unknown_key(f"{key}.{name}" if key else name, name, known, schema)
+        return
+    if error.validator == "required":
+        for name in error.schema["required"]:
+            if name not in error.instance:
+                child = error.schema.get("properties", {}).get(name, {})
+                missing = f"{key}.{name}" if key else name
+                yield f"{missing}: is missing, expected {_expected(child)}"
+        return
+    yield f"{key or 'the file'}: found {_shown(error.instance)}, expected {_expected(error.schema)}"
+
+
+def _unknown_key(path: str, name: str, known: list[str], schema: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if near:
+        return f"{path}: unknown key; did you mean {near[0]!r}?"
+    elsewhere = [full for full, _ in walk_keys(schema) if full.rsplit(".", 1)[-1] == name]
+    if elsewhere:
+        return f"{path}: unknown key here; did you mean {elsewhere[0]!r}?"
+    all_keys = [full.rsplit(".", 1)[-1] for full, _ in walk_keys(schema)]
+    if near := difflib.get_close_matches(name, all_keys, n=1):
+        full = next(full for full, _ in walk_keys(schema) if full.rsplit(".", 1)[-1] == near[0])
+        return f"{path}: unknown key; did you mean {full!r}?"
+    return f"{path}: unknown key; known keys here are {', '.join(known)}"
+
+
+def _expected(node: Mapping[str, Any]) -> str:
+    if "expected" in node:
+        return node["expected"]
+    if "enum" in node:
+        return "one of " + ", ".join(map(str, node["enum"]))
+    words = " or ".join(_TYPE_NAMES[name] for name in _types(node)) or "another value"
+    for keyword, phrase in (
+        ("minimum", "at least"),
+        ("exclusiveMinimum", "above"),
+        ("maximum", "at most"),
+        ("exclusiveMaximum", "below"),
+        ("minItems", "with at least this many items:"),
+    ):
+        if keyword in node:
+            words += f" {phrase} {node[keyword]}"
+    unit = node.get("unit")
+    return f"{words} ({unit})" if unit and unit not in ("section", "name", "choice") else words
+
+
+def _dotted(path: Any) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

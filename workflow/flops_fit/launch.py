@@ -1,0 +1,142 @@
+"""From one planned experiment to one ``accelerate launch`` command.
+
+``python -m flops_fit.launch`` is all that the train rule calls; what may change between machines
+(processes, devices, ports, threads) is decided here, out of sight of Snakemake's rerun triggers.
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flops_fit.errors import UserError
+from flops_fit.runs import held_experiment, link_stored_record, write_whole
+
+# A user's own accelerate configuration must not decide how an experiment is trained.
+ACCELERATE_CONFIG = Path(__file__).resolve().parent / "accelerate.yaml"
+TRAIN_SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "train.py"
+
+
+def read_job(specs_file: str | Path, run_id: str) -> dict[str, Any]:
+    """Return the entry of ``specs.json`` for one experiment.
+
+    Raises
+    ------
+    UserError
+        If the plan holds no such experiment.
+    """
+    jobs = json.loads(Path(specs_file).read_text(encoding="utf-8"))
+    if run_id not in jobs:
+        raise UserError(
+            f"{specs_file}: has no experiment {run_id}, expected one of the {len(jobs)} that the "
+            "plan holds; run snakemake again, it plans anew"
+        )
+    return jobs[run_id]
+
+
+def accelerate_command(
+    job: Mapping[str, Any], script_arguments: Sequence[str], *, port: int | None = None
+) -> list[str]:
+    """Return the ``accelerate launch`` command of one experiment on one node.
+
+    Parameters
+    ----------
+    job
+        Entry of ``specs.json``.
+    script_arguments
+        Arguments of ``train.py``.
+    port
+        Rendezvous port; needed for more than one process.
+    """
+    processes, precision = job["processes"], job["spec"]["precision"]
+    command = [
+        accelerate_executable(),
+        "launch",
+        f"--config_file={ACCELERATE_CONFIG}",
+        f"--num_processes={processes}",
+        "--num_machines=1",
+        "--machine_rank=0",
+        f"--mixed_precision={'no' if precision == 'float64' else precision}",
+        "--dynamo_backend=no",
+    ]
+    if processes > 1:
+        # The flag means "several processes on this machine"; on a machine without GPUs the trainer
+        # joins them through gloo.
+        command += ["--multi_gpu", f"--main_process_port={port}"]
+    else:
+        command += ["--quiet"]  # the trainer's own sentence is enough
+    return [*command, str(TRAIN_SCRIPT), *script_arguments]
+
+
+def accelerate_executable() -> str:
+    """Return the ``accelerate`` of the running environment."""
+    path = Path(sysconfig.get_path("scripts")) / "accelerate"
+    if not path.exists():
+        raise UserError(
+            f"{path}: is missing, expected the accelerate package in the environment of "
+            f"{sys.executable}; install envs/requirements.txt"
+        )
+    return str(path)
+
+
+def process_environment(threads: int, processes: int) -> dict[str, str]:
+    """Return the environment of the training processes: CPU threads divided among them.
+
+    Waiting threads sleep (OMP_WAIT_POLICY): on busy cores spinning ones cost a factor of 60.
+    """
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("ACCELERATE_")
+    }
+    environment["OMP_NUM_THREADS"] = str(max(1, threads // processes))
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return environment
+
+
+def free_port() -> int:
+    """Return a TCP port that is free at this moment."""
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Link the stored record of a finished experiment, or become its ``accelerate launch``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plan", type=Path, required=True, help="plan.csv of the study")
+    parser.add_argument("--id", required=True, help="id of the experiment")
+    parser.add_argument("--log", type=Path, required=True, help="log file of the experiment")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of all processes")
+    options = parser.parse_args(arguments)
+    study_folder = options.plan.parent
+    job = read_job(study_folder / "specs.json", options.id)
+    with held_experiment(study_folder, options.id, wait=True):
+        if link_stored_record(study_folder, options.id):
+            print(f"{options.id}: finished earlier, its stored record is used")
+            return
+    script_arguments = [
+        f"--study-folder={study_folder}",
+        f"--id={options.id}",
+        f"--log={options.log}",
+    ]
+    port = free_port() if job["processes"] > 1 else None
+    command = accelerate_command(job, script_arguments, port=port)
+    write_whole(options.log, shlex.join(command) + "\n")
+    print(shlex.join(command), flush=True)
+    os.execve(command[0], command, process_environment(options.threads, job["processes"]))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,50 @@
+"""Scaling laws from runs, with numpy and scipy alone.
+
+One module per approach, each a function from a `RunTable` to an `ApproachResult`; `fit.APPROACHES`
+lists them. Shared: `table` (the runs), `results` (what an approach returns), `power_law`,
+`accounting` (FLOPs per unit), `predictions` (optima at a given C) and `judgements` (warnings).
+
+Plain columns suffice, here of nine runs whose loss is lowest at N = C^0.5:
+
+>>> from flops_fit.laws import fit_runs
+>>> import numpy as np
+>>> C = np.repeat([1e12, 1e14, 1e16], 3)
+>>> N = np.sqrt(C) * np.tile([0.5, 1.0, 2.0], 3)
+>>> runs = {"budget": C, "N": N, "D": C / (6 * N), "C": C, "loss": 2 + np.log(N / C**0.5) ** 2}
+>>> fit = fit_runs(runs, study="example", params="total", predict_budgets=[1e17])
+>>> round(fit["approaches"]["2"]["N_opt"]["exponent"], 6)
+0.5
+>>> [f"{row['N_opt']:.2e}" for row in fit["approaches"]["2"]["predictions"]]
+['1.00e+06', '1.00e+07', '1.00e+08', '3.16e+08']
+"""
+
+from __future__ import annotations
+
+from flops_fit.laws.accounting import FlopsPerUnit
+from flops_fit.laws.fit import APPROACHES, fit_runs
+from flops_fit.laws.isoflop import fit_isoflop, fit_profile, profile_weights
+from flops_fit.laws.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
+from flops_fit.laws.predictions import predict_optima
+from flops_fit.laws.results import ApproachResult, Point, Prediction, Profile
+from flops_fit.laws.table import Exclusion, RunTable, keep_best_learning_rates, read_runs
+
+__all__ = [
+    "APPROACHES",
+    "ApproachResult",
+    "Exclusion",
+    "FlopsPerUnit",
+    "Point",
+    "PowerLaw",
+    "Prediction",
+    "Profile",
+    "RunTable",
+    "fit_isoflop",
+    "fit_power_law",
+    "fit_power_law_with_offset",
+    "fit_profile",
+    "fit_runs",
+    "keep_best_learning_rates",
+    "predict_optima",
+    "profile_weights",
+    "read_runs",
+]

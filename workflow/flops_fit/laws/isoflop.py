@@ -1,0 +1,229 @@
+"""Approach 2: IsoFLOP profiles (Hoffmann et al. 2022, arXiv 2203.15556, section 3.2).
+
+At each budget the loss against log N is a valley; a parabola gives its lowest point, and the
+lowest points of all budgets give the laws. One module, two steps: `fit_profile` for one budget,
+`fit_isoflop` for a study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import t as student_t
+
+from flops_fit.laws.accounting import FlopsPerUnit
+from flops_fit.laws.judgements import judge_laws, judge_profiles
+from flops_fit.laws.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
+from flops_fit.laws.results import ApproachResult, Point, Profile
+from flops_fit.laws.table import RunTable
+
+MIN_SIZES = 3
+"""Distinct N that a parabola needs."""
+
+MIN_BUDGETS = 2
+"""Optima that a power law needs."""
+
+MAX_REACH = 1.0
+"""A vertex is used up to this many ranges of log N outside its profile; beyond, the profile is a
+slope, and where its parabola turns is an accident of the noise."""
+
+
+def profile_weights(L: ArrayLike) -> NDArray[np.float64]:
+    """Return the weight of each point of a profile, between 0 and 1.
+
+    w = 1 / (1 + (e/h)^2), where e is the excess of L over the lowest L and h the median excess.
+
+    A valley is parabolic only near its bottom: A/N^alpha + B/D^beta is steeper on the side of the
+    small models, and runs that went wrong lie far up. The weight fades such points by their height
+    and never drops one. The median makes the weights independent of the unit and the zero of L,
+    and leaves half of the points a weight of at least 1/2, so that noise at the bottom cannot
+    single out a few.
+    """
+    L = np.asarray(L, dtype=float)
+    excess = L - L.min()
+    scale = np.median(excess)
+    return 1 / (1 + (excess / scale) ** 2) if scale > 0 else np.ones_like(L)
+
+
+def fit_profile(C: float, N: ArrayLike, L: ArrayLike) -> Profile:
+    """Fit a parabola in log N to the runs of one budget by weighted least squares.
+
+    The weights of `profile_weights` are read as relative precisions: the p-value of the curvature
+    is that of a one-sided t-test with n - 3 degrees of freedom on the weighted residuals.
+
+    Parameters
+    ----------
+    C : float
+        Compute of the profile, FLOPs.
+    N, L : array_like, shape (n,)
+        Parameters, and validation loss in nats per unit; replicates are separate points.
+
+    Raises
+    ------
+    ValueError
+        If fewer than three N are distinct.
+    """
+    N, L = np.asarray(N, dtype=float), np.asarray(L, dtype=float)
+    n_sizes = np.unique(N).size
+    if n_sizes < MIN_SIZES:
+        raise ValueError(f"A parabola needs {MIN_SIZES} distinct N, but got {n_sizes}.")
+    log_N = np.log(N)
+    center = float(log_N.min() + log_N.max()) / 2
+    half_range = float(np.ptp(log_N)) / 2
+    weights = profile_weights(L)
+
+    # Centred and scaled to [-1, 1]: log N near 20 would make the columns nearly parallel
+    u = (log_N - center) / half_range
+    root = np.sqrt(weights)
+    Q, R = np.linalg.qr(root[:, np.newaxis] * np.vander(u, 3, increasing=True))
+    mean_L = L.mean()
+    scaled = np.linalg.solve(R, Q.T @ (root * (L - mean_L)))
+    residual = L - mean_L - np.vander(u, 3, increasing=True) @ scaled
+    residual_sum = float((weights * residual**2).sum())
+    c0, c1, c2 = scaled / half_range ** np.arange(3)
+
+    freedom = L.size - 3
+    p_value = None
+    if freedom > 0:
+        standard_error = np.sqrt(residual_sum / freedom) * abs(1 / R[2, 2])
+        # Noise-free data may leave no residual at all: no error is below the rounding of L
+        ratio = scaled[2] / max(standard_error, np.spacing(np.abs(L).max()))
+        p_value = float(student_t.sf(ratio, freedom))
+    mean = (weights * L).sum() / weights.sum()
+    spread = float((weights * (L - mean) ** 2).sum())
+    return Profile(
+        C=float(C),
+        N=N,
+        L=L,
+        weights=weights,
+        log_N_center=center,
+        coefficients=(float(c0 + mean_L), float(c1), float(c2)),
+        curvature_p_value=p_value,
+        r_squared=1 - residual_sum / spread if np.ptp(L) > 1e-14 * np.abs(L).max() else None,
+    )
+
+
+def fit_isoflop(runs: RunTable) -> ApproachResult:
+    """Fit approach 2: one parabola per budget, and power laws through the vertices.
+
+    The C of a vertex is the mean of what its runs really spent. D_opt is what remains at
+    N_opt: C / flops_per_unit(N_opt).
+
+    Parameters
+    ----------
+    runs : RunTable
+        Completed runs at their best learning rates.
+
+    Returns
+    -------
+    ApproachResult
+        `unsupported` where fewer than two budgets hold three sizes, `failed` where fewer than two
+        profiles have a minimum or no power law joins them; both keep the points that there are.
+    """
+    flops = FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
+    warnings: list[str] = []
+    profiles = []
+    for budget in np.unique(runs.budget):
+        own = runs.take(runs.budget == budget)
+        n_sizes = np.unique(own.N).size
+        if n_sizes < MIN_SIZES:
+            warnings.append(
+                f"Budget {budget:.3g} has {n_sizes} size(s) and gives no profile, which needs "
+                f"{MIN_SIZES}."
+            )
+            continue
+        profiles.append(fit_profile(own.C.mean(), own.N, own.L))
+
+    usable = [profile for profile in profiles if _explain_unusable(profile) is None]
+    points = tuple(_point(profile, flops) for profile in usable)
+    warnings += [f"{why}." for profile in profiles if (why := _explain_unusable(profile))]
+    warnings += judge_profiles(usable, points)
+    beyond = [point for point in points if not flops.covers(point.N_opt)]
+    if beyond:
+        warnings.append(
+            f"N_opt of C = {_listed(p.C for p in beyond)} lies beyond all measured sizes, where "
+            "flops_per_unit/N keeps its end value."
+        )
+
+    laws: dict[str, PowerLaw | None] = {}
+    if len(profiles) < MIN_BUDGETS:
+        status = "unsupported"
+        reason = (
+            f"approach 2 needs {MIN_BUDGETS} budgets with {MIN_SIZES} sizes each, "
+            f"but the runs hold {len(profiles)}"
+        )
+    elif len(points) < MIN_BUDGETS:
+        status = "failed"
+        reason = (
+            f"only {len(points)} of {len(profiles)} profiles has a minimum within reach, "
+            f"and a law needs {MIN_BUDGETS}"
+        )
+    else:
+        status, reason = "ok", None
+        try:
+            laws, law_warnings = _fit_laws(points)
+        except ValueError as error:
+            # Optima that no power law joins, as of two budgets of almost the same C
+            status, reason = "failed", str(error).rstrip(".")
+        else:
+            warnings += law_warnings + judge_laws(laws["N_opt"], laws["D_opt"], points)
+    return ApproachResult(
+        status=status,
+        reason=reason,
+        points=points,
+        profiles=tuple(profiles),
+        warnings=tuple(warnings),
+        **laws,
+    )
+
+
+def _explain_unusable(profile: Profile) -> str | None:
+    """Say why a profile gives no optimum, None where it does."""
+    if not profile.has_minimum:
+        return (
+            f"The profile at C = {profile.C:.3g} has no minimum (curvature "
+            f"{profile.coefficients[2]:.2g}) and gives no optimum"
+        )
+    outside = max(-profile.position, profile.position - 1)
+    if outside > MAX_REACH:
+        side = "smaller" if profile.position < 0 else "larger"
+        return (
+            f"The minimum at C = {profile.C:.3g} lies {outside:.2g} ranges of log N outside its "
+            f"sizes and gives no optimum: add {side} sizes"
+        )
+    return None
+
+
+def _point(profile: Profile, flops: FlopsPerUnit) -> Point:
+    N_opt = float(np.exp(profile.log_N_opt))
+    lowest = profile.N[np.argmin(profile.L)]
+    return Point(
+        C=profile.C,
+        N_opt=N_opt,
+        D_opt=float(flops.D_at(profile.C, N_opt)),
+        L_opt=profile.L_opt,
+        at_edge=bool(
+            lowest in (profile.N.min(), profile.N.max()) or not 0 <= profile.position <= 1
+        ),
+        n=profile.N.size,
+    )
+
+
+def _fit_laws(points: Sequence[Point]) -> tuple[dict[str, PowerLaw | None], list[str]]:
+    C, N_opt, D_opt, L_opt = (
+        np.array([getattr(point, name) for point in points])
+        for name in ("C", "N_opt", "D_opt", "L_opt")
+    )
+    laws = {"N_opt": fit_power_law(C, N_opt), "D_opt": fit_power_law(C, D_opt), "L_opt": None}
+    if L_opt.min() <= 0:
+        return laws, [
+            f"L_opt has no power law, because it falls to {L_opt.min():.3g}, not above 0."
+        ]
+    laws["L_opt"], warnings = fit_power_law_with_offset(C, L_opt)
+    return laws, [f"L_opt: {warning}." for warning in warnings]
+
+
+def _listed(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:.3g}" for value in values)

@@ -1,0 +1,135 @@
+"""What every approach returns, and how it is written to fit.json."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flops_fit.laws.power_law import PowerLaw
+
+Status = Literal["ok", "unsupported", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A measured compute optimum: C in FLOPs, D_opt in units, L_opt in nats per unit."""
+
+    C: float
+    N_opt: float
+    D_opt: float
+    L_opt: float
+    at_edge: bool
+    """The optimum is not enclosed by measured sizes on both sides."""
+    n: int
+    """Number of runs that the optimum rests on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One budget's runs and the parabola L = c0 + c1 u + c2 u^2 with u = log N - log_N_center."""
+
+    C: float
+    N: NDArray[np.float64]
+    L: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    log_N_center: float
+    coefficients: tuple[float, float, float]
+    curvature_p_value: float | None
+    """One-sided p-value of c2 > 0; None where the parabola interpolates its points."""
+    r_squared: float | None
+
+    @property
+    def log_N_range(self) -> tuple[float, float]:
+        """Natural logs of the smallest and the largest N."""
+        return float(np.log(self.N.min())), float(np.log(self.N.max()))
+
+    @property
+    def has_minimum(self) -> bool:
+        """Whether the parabola opens upwards by more than rounding errors."""
+        low, high = self.log_N_range
+        rise = self.coefficients[2] * ((high - low) / 2) ** 2
+        return bool(rise > 1e-12 * np.abs(self.L).max())
+
+    @property
+    def log_N_opt(self) -> float:
+        """Natural log of N at the vertex."""
+        _, c1, c2 = self.coefficients
+        return self.log_N_center - c1 / (2 * c2)
+
+    @property
+    def L_opt(self) -> float:
+        """The parabola's value at its vertex, nats per unit."""
+        c0, c1, c2 = self.coefficients
+        return c0 - c1**2 / (4 * c2)
+
+    @property
+    def position(self) -> float:
+        """Where the vertex lies in the range of log N: 0 at the smallest size, 1 at the largest."""
+        low, high = self.log_N_range
+        return (self.log_N_opt - low) / (high - low)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What the laws say at one C; N_opt and D_opt together spend exactly C."""
+
+    C: float
+    extrapolated: bool
+    """C lies outside the budgets that were measured."""
+    N_opt: float
+    D_opt: float
+    L_opt: float | None
+    D_per_N: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApproachResult:
+    """The outcome of one approach. The laws are None unless the status is "ok"."""
+
+    status: Status
+    reason: str | None = None
+    N_opt: PowerLaw | None = None
+    D_opt: PowerLaw | None = None
+    L_opt: PowerLaw | None = None
+    points: tuple[Point, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def law_to_json(law: PowerLaw | None) -> dict[str, Any] | None:
+    """Return LAW of fit.json; without intervals its `ci` holds nulls."""
+    if law is None:
+        return None
+    return {**asdict(law), "ci": {"coefficient": None, "exponent": None}}
+
+
+def approach_to_json(
+    result: ApproachResult, predictions: tuple[Prediction, ...] = ()
+) -> dict[str, Any]:
+    """Return one entry of `approaches` in fit.json, of plain Python numbers."""
+    return {
+        "status": result.status,
+        "reason": result.reason,
+        "N_opt": law_to_json(result.N_opt),
+        "D_opt": law_to_json(result.D_opt),
+        "L_opt": law_to_json(result.L_opt),
+        "points": [asdict(point) for point in result.points],
+        "profiles": [_profile_to_json(profile) for profile in result.profiles],
+        "predictions": [_prediction_to_json(prediction) for prediction in predictions],
+        "warnings": list(result.warnings),
+    }
+
+
+def _profile_to_json(profile: Profile) -> dict[str, Any]:
+    entry = asdict(profile)
+    for name in ("N", "L", "weights"):
+        entry[name] = entry[name].tolist()
+    return entry | {"coefficients": list(profile.coefficients)}
+
+
+def _prediction_to_json(prediction: Prediction) -> dict[str, Any]:
+    intervals = {f"{name}_ci": None for name in ("N_opt", "D_opt", "L_opt", "D_per_N")}
+    return asdict(prediction) | intervals

@@ -1,0 +1,46 @@
+"""Write the report's files into one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from flops_fit.report.figures import isoflop_profiles, optimum_scaling, save
+from flops_fit.report.files import whole_file
+from flops_fit.report.tables import prediction_table, table_markdown
+
+
+def write_report(
+    fit: Mapping[str, Any], runs: pd.DataFrame, folder: str | Path, unit: str
+) -> list[Path]:
+    """Write `table.csv`, `table.md` and `figures/*.{svg,png}`, each whole or not at all.
+
+    Parameters
+    ----------
+    fit : mapping
+        Content of `fit.json`.
+    runs : DataFrame
+        Content of `runs.csv`.
+    folder : path
+        Where to write; created where it is missing.
+    unit : str
+        What D counts, in the singular: `token`, `image`, ...
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    folder = Path(folder)
+    written = [folder / "table.csv", folder / "table.md"]
+    with whole_file(written[0]) as temporary:
+        prediction_table(fit).to_csv(temporary, index=False)
+    with whole_file(written[1]) as temporary:
+        temporary.write_text(table_markdown(fit, unit=unit), encoding="utf-8")
+    figures = folder / "figures"
+    written += save(isoflop_profiles(fit, runs, unit), figures / "isoflop_profiles")
+    written += save(optimum_scaling(fit, runs, unit), figures / "optimum_scaling")
+    return written

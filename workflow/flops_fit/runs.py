@@ -1,0 +1,280 @@
+"""The run record: one JSON file per experiment, written whole or not at all, read with checks.
+
+Life of a record: the trainer stores it as ``state/<id>/record.json`` and links it as
+``runs/<id>.json`` (Snakemake deletes a declared output before it reruns a job; the stored record
+survives that, and is linked again instead of training). ``collect`` merges the records and clears
+the stored ones: from then on a deleted JSON means "train this one again".
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flops_fit.errors import UserError
+from flops_fit.study import fingerprint
+
+_NUMBER = (int, float)
+_RECORD_FIELDS: dict[str, tuple[type, ...]] = {
+    "id": (str,),
+    "study": (str,),
+    "spec": (dict,),
+    "status": (str,),
+    "loss": (*_NUMBER, type(None)),
+    "loss_std_err": (*_NUMBER, type(None)),
+    "n_params": (int,),
+    "n_params_non_embedding": (int,),
+    "D": (int,),
+    "steps": (int,),
+    "C": _NUMBER,
+    "C_6nd": (*_NUMBER, type(None)),
+    "curve": (list,),
+    "throughput": (dict,),
+    "world": (dict,),
+    "provenance": (dict,),
+}
+STATUSES = ("completed", "diverged")
+
+RUNS_COLUMNS = (
+    "id", "status", "budget", "size", "seed", "lr", "N", "D", "C", "loss", "loss_std_err",
+    "n_params", "n_params_non_embedding", "C_6nd", "flops_per_unit", "steps", "batch",
+    "units_per_param", "epochs",
+    "model_source", "dataset_source", "loss_source", "optimizer_source", "dataset_content",
+)  # fmt: skip
+FINGERPRINT_COLUMNS = RUNS_COLUMNS[-5:]
+
+
+def write_whole(path: str | Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, and a crash loses neither."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(aside, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON with :func:`write_whole`; NaN and infinity are refused."""
+    write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def state_folder(study_folder: str | Path, run_id: str) -> Path:
+    """Folder for all that an experiment keeps beside its declared output."""
+    return Path(study_folder) / "state" / run_id
+
+
+def store_record(record: Mapping[str, Any], study_folder: str | Path) -> None:
+    """Store a finished record first and link it as ``runs/<id>.json`` last."""
+    check_record(record, str(record.get("id")), "the trainer's record")
+    stored = state_folder(study_folder, record["id"]) / "record.json"
+    write_json(stored, record)
+    _link(stored, Path(study_folder) / "runs" / f"{record['id']}.json")
+
+
+def link_stored_record(study_folder: str | Path, run_id: str) -> bool:
+    """Link a stored record again, if there is a valid one, and say whether there was."""
+    stored = state_folder(study_folder, run_id) / "record.json"
+    try:
+        read_record(stored, run_id)
+    except (FileNotFoundError, UserError):
+        return False
+    _link(stored, Path(study_folder) / "runs" / f"{run_id}.json")
+    return True
+
+
+def clear_stored_records(study_folder: str | Path, run_ids: Iterable[str]) -> None:
+    """Forget the stored records of runs that have been merged."""
+    for run_id in run_ids:
+        (state_folder(study_folder, run_id) / "record.json").unlink(missing_ok=True)
+
+
+@contextmanager
+def held_experiment(study_folder: str | Path, run_id: str, *, wait: bool) -> Iterator[None]:
+    """Hold the lock of one experiment; it ends with the process, however that ends.
+
+    Raises
+    ------
+    UserError
+        If another process holds it and ``wait`` is false.
+    """
+    path = state_folder(study_folder, run_id) / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise UserError(
+                    f"{path}: another process trains the experiment {run_id} at this moment; run "
+                    "snakemake again when it has ended"
+                ) from None
+            print(f"waiting for the process that trains {run_id} already", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def read_record(path: str | Path, run_id: str | None = None) -> dict[str, Any]:
+    """Return a checked record.
+
+    Raises
+    ------
+    UserError
+        If the file is no record, or its id does not follow from its content or its name.
+    FileNotFoundError
+        If there is no such file.
+    """
+    path = Path(path)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(
+            f"{path}: is no JSON file ({error}); delete it, and a rerun trains it again"
+        ) from None
+    check_record(record, run_id or path.stem, str(path))
+    return record
+
+
+def check_record(record: Any, run_id: str, source: str) -> None:
+    """Raise a UserError unless ``record`` is a valid record of the experiment ``run_id``."""
+    advice = "delete it, and a rerun trains this experiment again"
+    if not isinstance(record, Mapping):
+        raise UserError(f"{source}: found {type(record).__name__}, expected a run record; {advice}")
+    for name, types in _RECORD_FIELDS.items():
+        if name not in record:
+            raise UserError(f"{source}: {name}: is missing, expected a run record; {advice}")
+        value = record[name]
+        if not isinstance(value, types) or isinstance(value, bool):
+            wanted = " or ".join("null" if t is type(None) else t.__name__ for t in types)
+            raise UserError(f"{source}: {name}: found {value!r:.80}, expected {wanted}; {advice}")
+    if record["id"] != run_id or fingerprint(record["spec"]) != run_id:
+        raise UserError(
+            f"{source}: id: found {record['id']!r} with a spec that gives "
+            f"{fingerprint(record['spec'])!r}, expected {run_id!r} for both; {advice}"
+        )
+    if record["status"] not in STATUSES:
+        raise UserError(
+            f"{source}: status: found {record['status']!r}, expected one of {STATUSES}; {advice}"
+        )
+    completed = record["status"] == "completed"
+    if completed != (record["loss"] is not None) or (
+        completed and not math.isfinite(record["loss"])
+    ):
+        raise UserError(
+            f"{source}: loss: found {record['loss']!r} with the status {record['status']!r}, "
+            f"expected a finite number exactly if completed; {advice}"
+        )
+
+
+def collect_runs(
+    plan_rows: Sequence[Mapping[str, str]], runs_folder: str | Path, params: str
+) -> list[dict[str, Any]]:
+    """Merge the records of the planned experiments into rows of ``runs.csv``, in the plan's order.
+
+    Parameters
+    ----------
+    plan_rows
+        Rows of ``plan.csv``.
+    runs_folder
+        Folder of the JSON files; files that the plan does not name are not read.
+    params
+        Which count is N: ``total`` or ``non_embedding``.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or no valid record of its id, or two rows have one id.
+    """
+    rows: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    for planned in plan_rows:
+        run_id = planned["id"]
+        if run_id in seen:
+            raise UserError(f"plan.csv: the id {run_id} stands twice, expected one row per id")
+        seen.add(run_id)
+        path = Path(runs_folder) / f"{run_id}.json"
+        try:
+            record = read_record(path, run_id)
+        except FileNotFoundError:
+            raise UserError(f"{path}: is missing; run snakemake again to train it") from None
+        rows.append(_row(planned, record, params))
+    return rows
+
+
+def _row(planned: Mapping[str, str], record: Mapping[str, Any], params: str) -> dict[str, Any]:
+    key = "n_params" if params == "total" else "n_params_non_embedding"
+    D = record["D"]
+    values = {
+        **{name: record.get(name) for name in RUNS_COLUMNS},
+        "budget": float(planned["budget"]),
+        "size": planned["size"],
+        "seed": int(planned["seed"]),
+        "lr": float(planned["lr"]),
+        "N": record[key],
+        "flops_per_unit": record["C"] / D if D else None,
+        "batch": int(planned["batch"]),
+        "units_per_param": D / record["n_params_non_embedding"],
+        # The plan's share of an epoch per unit, times what was really trained.
+        "epochs": float(planned["epochs"]) * D / int(planned["D"]),
+        "dataset_content": record["provenance"].get("content_fingerprint"),
+        **{
+            f"{name}_source": record["provenance"].get("source", {}).get(name)
+            for name in ("model", "dataset", "loss", "optimizer")
+        },
+    }
+    return {name: values[name] for name in RUNS_COLUMNS}
+
+
+def runs_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the text of ``runs.csv``; an absent value is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, RUNS_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def mixed_fingerprints(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:
+    """Return which fingerprints differ between rows of ``runs.csv``.
+
+    Returns
+    -------
+    dict
+        For each fingerprint column with more than one value: value -> ids.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        for name in FINGERPRINT_COLUMNS:
+            found.setdefault(name, {}).setdefault(str(row[name] or ""), []).append(row["id"])
+    return {name: values for name, values in found.items() if len(values) > 1}
+
+
+def _link(stored: Path, target: Path) -> None:
+    """Make ``target`` the stored record, in one instant (by a copy where links fail)."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    aside.unlink(missing_ok=True)
+    try:
+        os.link(stored, aside)
+    except OSError:
+        write_whole(target, stored.read_text(encoding="utf-8"))
+        return
+    try:
+        # rename() does nothing if both names are one file already, so the old name goes first there
+        os.replace(aside, target)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,325 @@
+"""A study: the configuration as typed, checked objects. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flops_fit.configuration import check_configuration
+from flops_fit.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Something of the user's, found by import path ``package.module:name``."""
+
+    path: str
+    kwargs: dict[str, Any]
+    version: int | str
+
+    def identity(self) -> dict[str, Any]:
+        """What an id is derived from."""
+        return {"target": self.path, "kwargs": self.kwargs, "version": self.version}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFamily:
+    """``target(<size_param>=size, **kwargs)`` for each of ``sizes`` (ascending)."""
+
+    target: Target
+    size_param: str
+    sizes: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSettings:
+    """Which experiments the sweep holds."""
+
+    budgets: tuple[float, ...]  # FLOPs, ascending
+    sizes_per_budget: int
+    tokens_per_param: tuple[float, float]  # feasible D / non-embedding N
+    min_steps: int
+    flops: str  # measured | 6ND
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """The recipe of one experiment."""
+
+    batch: dict[float, int]  # budget -> units per optimizer step, over all processes
+    lr: dict[float, tuple[float, ...]]  # budget -> grid of peak learning rates
+    lr_power: float
+    lr_reference_size: float
+    lr_apply: str  # matrices | all | none
+    optimizer: str
+    optimizer_version: int | str
+    weight_decay: float
+    warmup_fraction: float
+    grad_clip: float | None
+    schedule: str
+    final_lr_fraction: float
+    precision: str
+    processes: int
+    eval_units: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitSettings:
+    """How laws are fitted."""
+
+    params: str  # total | non_embedding
+    approaches: tuple[str, ...]
+    exclude: tuple[str, ...]
+    allow_mixed_code: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """One checked configuration. ``config`` is its plain form, with every default filled in."""
+
+    name: str
+    config_file: str  # as the user would type it from the working directory
+    config: dict[str, Any]
+    model: ModelFamily
+    dataset: Target
+    loss: Target
+    plan: PlanSettings
+    train: TrainSettings
+    fit: FitSettings
+    predict_budgets: tuple[float, ...]
+
+    @classmethod
+    def from_config(cls, raw: Mapping[str, Any], config_file: str | Path) -> Study:
+        """Check a raw configuration and return it as a study.
+
+        Raises
+        ------
+        UserError
+            Naming the file, the key, what was found and what is expected.
+        """
+        source = str(config_file)
+        config = check_configuration(raw, source)
+        budgets = _ascending(config["plan"]["budgets"], source, "plan.budgets")
+        config["plan"]["budgets"] = list(budgets)
+        train, plan, fit = config["train"], config["plan"], config["fit"]
+        low, high = plan["tokens_per_param"]
+        if low >= high:
+            raise UserError(
+                f"{source}: plan.tokens_per_param: found [{low:g}, {high:g}], expected the smaller "
+                "number first"
+            )
+        loss = _as_target(config["loss"])
+        optimizer = _as_target(train["optimizer"])
+        scaling = train["lr_scaling"]
+        if optimizer.path != "adamw" and scaling["apply"] == "matrices" and scaling["power"] != 0:
+            raise UserError(
+                f"{source}: train.lr_scaling.apply: found matrices with the optimizer "
+                f"{optimizer.path!r}, expected all or none: its own factory makes the parameter "
+                "groups"
+            )
+        return cls(
+            name=config["study"],
+            config_file=source,
+            config=config,
+            model=ModelFamily(
+                target=_as_target(config["model"]),
+                size_param=config["model"]["size_param"],
+                sizes=_sizes(config["model"]["sizes"], source),
+            ),
+            dataset=_as_target(config["dataset"]),
+            loss=loss,
+            plan=PlanSettings(
+                budgets=budgets,
+                sizes_per_budget=plan["sizes_per_budget"],
+                tokens_per_param=(low, high),
+                min_steps=plan["min_steps"],
+                flops=plan["flops"],
+                seeds=tuple(plan["seeds"]),
+            ),
+            train=TrainSettings(
+                batch=_per_budget(train["batch"], budgets, source, "train.batch"),
+                lr={
+                    budget: tuple(_ascending(_as_list(lr), source, "train.lr"))
+                    for budget, lr in _per_budget(train["lr"], budgets, source, "train.lr").items()
+                },
+                lr_power=scaling["power"],
+                lr_reference_size=scaling["reference_size"],
+                lr_apply=scaling["apply"],
+                optimizer=optimizer.path,
+                optimizer_version=optimizer.version,
+                weight_decay=train["weight_decay"],
+                warmup_fraction=train["warmup_fraction"],
+                grad_clip=train["grad_clip"],
+                schedule=train["schedule"],
+                final_lr_fraction=train["final_lr_fraction"],
+                precision=train["precision"],
+                processes=train["processes"],
+                eval_units=train["eval_units"],
+            ),
+            fit=FitSettings(
+                params=fit["params"],
+                approaches=tuple(fit["approaches"]),
+                exclude=tuple(fit["exclude"]),
+                allow_mixed_code=fit["allow_mixed_code"],
+            ),
+            predict_budgets=_ascending(
+                config["predict"]["budgets"], source, "predict.budgets", allow_empty=True
+            ),
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Study:
+        """Read a ``study.json`` that the workflow wrote."""
+        stored = json.loads(Path(path).read_text(encoding="utf-8"))
+        return cls.from_config(stored["config"], stored["config_file"])
+
+    def to_json(self) -> str:
+        """The text of ``study.json``: equal texts mean equal studies."""
+        stored = {"config_file": self.config_file, "config": self.config}
+        return json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the configuration file, where the user's modules are searched as well."""
+        return Path(self.config_file).parent
+
+    @property
+    def data_fingerprint(self) -> str:
+        """Name of the prepared dataset's folder under ``results/data/``."""
+        return fingerprint(self.dataset.identity())
+
+
+def fingerprint(content: Any) -> str:
+    """Return 12 hexadecimal digits that name JSON-ready ``content`` (SHA-256 of its one spelling).
+
+    Twelve digits are 48 bits: among 100 000 experiments two collide with probability 2e-5, and the
+    plan refuses two rows with one id.
+    """
+    text = json.dumps(
+        content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def claim_study(study: Study, results: str | Path = "results") -> Path:
+    """Write ``results/<study>/study.json`` if its content changed, and return its path.
+
+    The modification time says when the study last changed, which is what makes the plan run again.
+
+    Raises
+    ------
+    UserError
+        If the name already belongs to a configuration at another path, or the folder cannot be
+        written.
+    """
+    path = Path(results) / study.name / "study.json"
+    try:
+        old = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        old = None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    text = study.to_json()
+    if old == text:
+        return path
+    if old is not None:
+        _check_owner(path, old, study)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(path.name + ".tmp")
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); expected a results folder that this "
+            "user may write to"
+        ) from None
+    return path
+
+
+def _check_owner(path: Path, old: str, study: Study) -> None:
+    try:
+        owner = json.loads(old)["config_file"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{path}: is not a study.json of flops-fit; move it away and run again"
+        ) from None
+    if owner != study.config_file:
+        raise UserError(
+            f"{study.config_file}: study: the name {study.name!r} already belongs to {owner}, "
+            f"whose results are in {path.parent}; give this study another name (or, if the file "
+            f"was moved, edit config_file in {path})"
+        )
+
+
+def _as_target(node: str | Mapping[str, Any]) -> Target:
+    if isinstance(node, str):
+        return Target(path=node, kwargs={}, version=1)
+    return Target(path=node["target"], kwargs=node.get("kwargs", {}), version=node["version"])
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _ascending(
+    values: list[float], source: str, key: str, *, allow_empty: bool = False
+) -> tuple[float, ...]:
+    numbers = sorted(float(value) for value in values)
+    for number, following in itertools.pairwise(numbers):
+        if number == following:
+            raise UserError(f"{source}: {key}: found {number:g} twice, expected different numbers")
+    if not numbers and not allow_empty:
+        raise UserError(f"{source}: {key}: found an empty list, expected numbers")
+    return tuple(numbers)
+
+
+def _per_budget(value: Any, budgets: tuple[float, ...], source: str, key: str) -> dict[float, Any]:
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(budgets, value)
+    given: dict[float, Any] = {}
+    for name, item in value.items():
+        try:
+            given[float(name)] = item
+        except ValueError:
+            raise UserError(
+                f"{source}: {key}: found the key {name!r}, expected a budget in FLOPs"
+            ) from None
+    for budget in budgets:
+        if budget not in given:
+            raise UserError(
+                f"{source}: {key}: has no entry for the budget {budget:g}, expected one number for "
+                "all budgets or an entry for each of plan.budgets"
+            )
+    return {budget: given[budget] for budget in budgets}
+
+
+def _whole(number: float) -> float:
+    """A size such as 64.0 is handed to the model as the integer 64."""
+    return int(number) if float(number).is_integer() else float(number)
+
+
+def _sizes(node: list[float] | Mapping[str, Any], source: str) -> tuple[float, ...]:
+    if not isinstance(node, Mapping):
+        return tuple(_whole(size) for size in _ascending(node, source, "model.sizes"))
+    low, high, step = node["min"], node["max"], node["multiple_of"]
+    if low >= high:
+        raise UserError(
+            f"{source}: model.sizes: found min {low:g} and max {high:g}, expected min below max"
+        )
+    ratio = math.log(high / low) / (node["count"] - 1)
+    spread = (low * math.exp(ratio * i) for i in range(node["count"]))
+    rounded = {step * max(1, round(size / step)) for size in spread}
+    if len(rounded) < 3:
+        raise UserError(
+            f"{source}: model.sizes: the range gives the sizes {sorted(rounded)} only, expected at "
+            "least 3; widen it or lower multiple_of"
+        )
+    return tuple(_whole(size) for size in sorted(rounded))

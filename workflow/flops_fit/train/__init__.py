@@ -1,0 +1,1 @@
+"""Training of one experiment: the only part of the library that imports accelerate."""

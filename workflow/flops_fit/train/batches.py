@@ -1,0 +1,57 @@
+"""Samples by index, collated, and placed where Accelerator computes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import send_to_device
+from torch.utils._pytree import tree_map
+from torch.utils.data import DataLoader, Dataset
+
+_MOST_WORKERS = 4
+
+
+class Batches:
+    """Loads batches for one experiment.
+
+    Parameters
+    ----------
+    accelerator
+        Says which device the tensors go to.
+    dtype
+        What floating-point inputs and targets are cast to, None to leave them.
+    """
+
+    def __init__(self, accelerator: Accelerator, dtype: torch.dtype | None = None) -> None:
+        self.accelerator = accelerator
+        self.dtype = dtype
+
+    def load(self, dataset: Dataset, index_lists: Iterable[list[int]]) -> Iterator[Any]:
+        """Yield one placed batch ``(inputs, targets)`` per list of dataset indices."""
+        on_gpu = self.accelerator.device.type != "cpu"
+        loader = DataLoader(
+            dataset,
+            batch_sampler=index_lists,
+            num_workers=self._workers() if on_gpu else 0,
+            pin_memory=on_gpu,
+        )
+        for batch in loader:
+            yield self._place(batch)
+
+    def _place(self, batch: Any) -> Any:
+        batch = send_to_device(batch, self.accelerator.device, non_blocking=True)
+        if self.dtype is None:
+            return batch
+        return tree_map(
+            lambda x: x.to(self.dtype) if torch.is_tensor(x) and x.is_floating_point() else x, batch
+        )
+
+    def _workers(self) -> int:
+        """CPU cores of this process beyond its own: where a GPU computes, they load."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return min(_MOST_WORKERS, max(0, cores // local - 1))

@@ -1,0 +1,116 @@
+"""Validation loss that does not depend on how many processes computed it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch.utils.data import Dataset
+
+from flops_fit.targets import loss_sum_and_count, units_per_sample
+from flops_fit.train.batches import Batches
+
+CHUNKS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """L in nats per predicted unit, and its standard error over the fixed chunks."""
+
+    loss: float
+    loss_std_err: float | None
+    units: int
+
+
+def evaluation_chunks(length: int, samples: int) -> list[list[int]]:
+    """Split the fixed validation set into at most 64 chunks.
+
+    Parameters
+    ----------
+    length
+        Samples in the validation split.
+    samples
+        Samples to evaluate; they are spread evenly over the split.
+
+    Returns
+    -------
+    list of list of int
+        Dataset indices, each once.
+    """
+    samples = max(1, min(samples, length))
+    chosen = [i * length // samples for i in range(samples)]
+    count = min(CHUNKS, samples)
+    return [chosen[samples * k // count : samples * (k + 1) // count] for k in range(count)]
+
+
+@torch.no_grad()
+def evaluate(
+    model: torch.nn.Module,
+    loss: Callable[[Any, Any], Any],
+    dataset: Dataset,
+    eval_units: int,
+    batch_samples: int,
+    accelerator: Accelerator,
+    batches: Batches,
+) -> Evaluation:
+    """Evaluate the fixed validation set, each unit exactly once, over all processes.
+
+    A chunk is computed by one process as a whole and the sums of the chunks are added in their own
+    order in float64, so that the number of processes changes nothing.
+
+    Parameters
+    ----------
+    model
+        The bare model (no wrapper that would synchronise).
+    eval_units
+        Units to evaluate; all of the split where it holds fewer.
+    batch_samples
+        Samples of one forward pass.
+    """
+    units = units_per_sample(dataset)
+    chunks = evaluation_chunks(len(dataset), eval_units // units)
+    mine = range(accelerator.process_index, len(chunks), accelerator.num_processes)
+    # (2, chunks): loss sums and unit counts; zeros where another process fills in
+    totals = torch.zeros(2, len(chunks), dtype=torch.float64, device=accelerator.device)
+    index_lists, owners = [], []
+    for k in mine:
+        for start in range(0, len(chunks[k]), batch_samples):
+            index_lists.append(chunks[k][start : start + batch_samples])
+            owners.append(k)
+    training = model.training
+    model.eval()
+    for k, indices, (inputs, targets) in zip(
+        owners, index_lists, batches.load(dataset, index_lists), strict=True
+    ):
+        with accelerator.autocast():
+            value = loss(model(inputs), targets)
+        total, count = loss_sum_and_count(value, len(indices) * units)
+        totals[0, k] += total.double()
+        totals[1, k] += count
+    model.train(training)
+    return summarise(accelerator.reduce(totals, reduction="sum").cpu())
+
+
+def summarise(totals: torch.Tensor) -> Evaluation:
+    """Return the unit-weighted mean over chunks and its standard error.
+
+    Parameters
+    ----------
+    totals
+        float64, shape ``(2, chunks)``: loss sums in nats, and unit counts.
+    """
+    sums, counts = totals[0].tolist(), totals[1].tolist()
+    units = math.fsum(counts)
+    mean = math.fsum(sums) / units
+    chunks = sum(count > 0 for count in counts)
+    std_err = None
+    if chunks > 1:
+        # Standard error of a ratio of sums over independent chunks (Cochran 1977, Sampling
+        # Techniques, section 2.11, equation 2.46, without the finite population correction).
+        squares = math.fsum((s - mean * n) ** 2 for s, n in zip(sums, counts, strict=True))
+        std_err = math.sqrt(squares * chunks / (chunks - 1)) / units
+    return Evaluation(loss=mean, loss_std_err=std_err, units=round(units))

@@ -1,0 +1,344 @@
+"""One experiment from its spec to its record."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import resource
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object, set_seed
+
+from flops_fit.errors import UserError
+from flops_fit.flops import count_parameters
+from flops_fit.targets import (
+    BuildError,
+    UserCode,
+    loss_function,
+    loss_sum_and_count,
+    model_factory,
+    open_dataset,
+    units_per_sample,
+)
+from flops_fit.train.batches import Batches
+from flops_fit.train.data_order import process_slice, samples_of_steps
+from flops_fit.train.evaluate import Evaluation, evaluate
+from flops_fit.train.optimizer import build_optimizer
+from flops_fit.train.progress import LOG, Progress
+from flops_fit.train.provenance import collect_provenance, now
+from flops_fit.train.schedule import lr_factor
+
+CURVE_ROWS = 200
+_STEPS_BETWEEN_CHECKS = 100  # for a loss that is no longer finite
+_STEPS_ORDERED_AT_ONCE = 256  # computing the data order step by step is slow for tiny models
+
+
+@dataclass(slots=True, kw_only=True)
+class Curve:
+    """The training curve, and the running sums that its next row is made of."""
+
+    device: torch.device
+    rows: list[list[float | None]] = field(default_factory=list)
+    sums: torch.Tensor = field(init=False)  # (2,): loss sum in nats, units
+
+    def __post_init__(self) -> None:
+        self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+
+    def add(self, loss_sum: torch.Tensor, count: torch.Tensor | int) -> None:
+        """Add one micro-batch of this process."""
+        self.sums[0] += loss_sum.detach().double()
+        self.sums[1] += count
+
+    def mean(self, accelerator: Accelerator) -> float:
+        """Mean loss over all processes since the last row (a collective call)."""
+        total, count = accelerator.reduce(self.sums, reduction="sum").tolist()
+        return total / count if count else math.nan
+
+    def close_row(self, step: int, D: int, mean: float, lr: float) -> None:
+        """Write a row and start the next one; a mean that is no number is null."""
+        self.rows.append([step, D, mean if math.isfinite(mean) else None, lr])
+        self.sums = torch.zeros_like(self.sums)
+
+
+def curve_steps(steps: int) -> list[int]:
+    """Return at most 200 step counts from 1 to ``steps``, evenly spaced in the logarithm."""
+    spaced = np.unique(np.round(np.geomspace(1, steps, min(CURVE_ROWS, steps))).astype(int))
+    return [int(step) for step in spaced]
+
+
+def train_experiment(run_id: str, job: Mapping[str, Any]) -> dict[str, Any]:
+    """Train one experiment with all processes of this launch and return its record.
+
+    Parameters
+    ----------
+    run_id
+        The experiment's id.
+    job
+        Its entry of ``specs.json``.
+
+    Raises
+    ------
+    UserError
+        If the processes that started are not those asked for, or the model or the dataset is not
+        the one that was planned.
+    """
+    started, start = time.monotonic(), now()
+    spec = job["spec"]
+    accelerator = start_accelerator(spec["precision"], job["processes"])
+    trainer = Trainer(run_id, job, accelerator)
+    LOG.info(
+        "%s: %s on %s, %d steps of %d %ss",
+        run_id, trainer.title, accelerator.device, trainer.steps, spec["batch"], job["unit"],
+    )  # fmt: skip
+    startup_seconds = time.monotonic() - started
+    train_seconds = trainer.train()
+    begun = time.monotonic()
+    evaluation = None if trainer.diverged else trainer.evaluate()
+    if evaluation is not None and not math.isfinite(evaluation.loss):
+        trainer.diverged, evaluation = True, None
+    eval_seconds = time.monotonic() - begun
+    D = trainer.done * spec["batch"]
+    C = job["flops_per_unit"] * D
+    hosts = sorted(set(gather_object([socket.gethostname()])))
+    peak_memory_bytes = peak_memory(accelerator)
+    # Without an orderly end, processes that are joined by gloo die at exit now and then.
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return {
+        "id": run_id,
+        "study": job["study"],
+        "spec": spec,
+        "status": "diverged" if trainer.diverged else "completed",
+        "loss": evaluation.loss if evaluation else None,
+        "loss_std_err": evaluation.loss_std_err if evaluation else None,
+        "n_params": trainer.count.total,
+        "n_params_non_embedding": trainer.count.non_embedding,
+        "D": D,
+        "steps": trainer.done,
+        "C": C,
+        "C_6nd": 6 * trainer.count.non_embedding * D if job["unit"] == "token" else None,
+        "curve": trainer.curve.rows,
+        "throughput": {
+            "units_per_second": D / train_seconds,
+            "flops_per_second": C / train_seconds,
+            "mfu": None,
+            "train_seconds": train_seconds,
+            "startup_seconds": startup_seconds,
+            "eval_seconds": eval_seconds,
+            "peak_memory_bytes": peak_memory_bytes,
+        },
+        "world": {
+            "num_processes": accelerator.num_processes,
+            "device": device_name(accelerator.device),
+            "precision": spec["precision"],
+            "gradient_accumulation": trainer.accumulation,
+            "micro_batch": trainer.micro_batch,
+            "hosts": hosts,
+            "resumed": False,
+        },
+        "provenance": collect_provenance(spec, job["search_folder"], start),
+    }
+
+
+def start_accelerator(precision: str, processes: int) -> Accelerator:
+    """Return the Accelerator of this experiment.
+
+    Raises
+    ------
+    UserError
+        If another number of processes started than was asked for, or they outnumber the GPUs.
+    """
+    on_gpu = torch.cuda.is_available()
+    accelerator = Accelerator(
+        cpu=not on_gpu, mixed_precision="no" if precision == "float64" else precision
+    )
+    if accelerator.num_processes != processes:
+        raise UserError(
+            f"train.processes: {processes} processes were asked for, but "
+            f"{accelerator.num_processes} work together; expected the launcher of "
+            "flops-fit to start them all"
+        )
+    if on_gpu and accelerator.local_process_index >= torch.cuda.device_count():
+        raise UserError(
+            f"train.processes: {processes} processes were asked for, but "
+            f"{torch.cuda.device_count()} GPUs are visible; expected one GPU for each process"
+        )
+    if not on_gpu:
+        torch.set_flush_denormal(True)
+    return accelerator
+
+
+class Trainer:
+    """The state of one training run in one process.
+
+    Parameters
+    ----------
+    run_id, job
+        The experiment and its entry of ``specs.json``.
+    accelerator
+        Places model and batches, and runs the backward pass.
+    """
+
+    def __init__(self, run_id: str, job: Mapping[str, Any], accelerator: Accelerator) -> None:
+        spec = job["spec"]
+        self.spec, self.job, self.accelerator = spec, job, accelerator
+        self.title = f"{spec['model']['size_param']}={spec['size']} C={job['budget']:.3g}"
+        dtype = torch.float64 if spec["precision"] == "float64" else None
+        if dtype is not None:
+            torch.set_default_dtype(dtype)
+        code = UserCode.of_spec(spec, job["search_folder"], f"experiment {run_id}")
+        self.loss = loss_function(code)
+        self.train_data = open_dataset(code, "train", Path(job["data_folder"]))
+        self.validation_data = open_dataset(code, "validation", Path(job["data_folder"]))
+        set_seed(spec["seed"])
+        try:
+            bare = model_factory(code)(spec["size"])
+        except BuildError as error:
+            raise UserError(str(error)) from error
+        self.count = count_parameters(bare)
+        self._check_as_planned()
+        optimizer = build_optimizer(bare, spec, code.folder)
+        self.model, self.optimizer = accelerator.prepare(bare, optimizer)
+        set_seed(spec["seed"], device_specific=True)  # dropout differs between processes
+        self.peak_lrs = [group["lr"] for group in self.optimizer.param_groups]
+        self.batches = Batches(accelerator, dtype)
+        self.units_per_sample = units_per_sample(self.train_data)
+        self.samples_per_step = spec["batch"] // self.units_per_sample
+        self.steps = spec["D"] // spec["batch"]
+        share = process_slice(
+            self.samples_per_step, accelerator.process_index, accelerator.num_processes
+        )
+        self.share = share
+        self.micro_batch = share.stop - share.start
+        self.accumulation = math.ceil((share.stop - share.start) / self.micro_batch)
+        self.curve = Curve(device=accelerator.device)
+        self.done = 0
+        self.diverged = False
+
+    def train(self) -> float:
+        """Run the optimizer steps that are left and return the seconds that took."""
+        rows = set(curve_steps(self.steps))
+        begun = time.monotonic()
+        micro_batches = self.batches.load(self.train_data, self._index_lists())
+        with Progress(
+            self.title, self.steps, self.spec["batch"], self.job["unit"],
+            active=self.accelerator.is_main_process,
+        ) as progress:  # fmt: skip
+            self.model.train()
+            for step in range(self.done, self.steps):
+                lr, last_loss = self._step(step, micro_batches)
+                self.done = step + 1
+                if self.done in rows or self.done % _STEPS_BETWEEN_CHECKS == 0:
+                    mean = self.curve.mean(self.accelerator)
+                    self.diverged = not math.isfinite(mean)
+                    if self.done in rows or self.diverged:
+                        self.curve.close_row(self.done, self.done * self.spec["batch"], mean, lr)
+                    if self.diverged:
+                        LOG.warning("%s: loss is %s at step %d", self.title, mean, self.done)
+                        break
+                if progress.due():
+                    progress.show(self.done, last_loss.item())
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.synchronize(self.accelerator.device)
+        return time.monotonic() - begun
+
+    def evaluate(self) -> Evaluation:
+        """Return the validation loss of the model as it is now."""
+        return evaluate(
+            self.accelerator.unwrap_model(self.model),
+            self.loss,
+            self.validation_data,
+            self.spec["eval_units"],
+            self.micro_batch,
+            self.accelerator,
+            self.batches,
+        )
+
+    def _step(self, step: int, micro_batches: Iterator[Any]) -> tuple[float, torch.Tensor]:
+        """Take one optimizer step; return the learning rate and this process's last mean loss."""
+        spec, accelerator = self.spec, self.accelerator
+        factor = lr_factor(
+            step,
+            self.steps,
+            warmup_fraction=spec["warmup_fraction"],
+            schedule=spec["schedule"],
+            final_fraction=spec["final_lr_fraction"],
+        )
+        for group, peak in zip(self.optimizer.param_groups, self.peak_lrs, strict=True):
+            group["lr"] = peak * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        counts: list[torch.Tensor | int] = []
+        for k in range(self.accumulation):
+            inputs, targets = next(micro_batches)
+            last = k == self.accumulation - 1
+            with contextlib.nullcontext() if last else accelerator.no_sync(self.model):
+                with accelerator.autocast():
+                    value = self.loss(self.model(inputs), targets)
+                total, count = loss_sum_and_count(value, self._micro_units(k))
+                # Data parallelism averages gradients over the processes; the mean over the units of
+                # the global batch is wanted.
+                accelerator.backward(total * (accelerator.num_processes / spec["batch"]))
+            self.curve.add(total, count)
+            counts.append(count)
+        self._rescale_gradients(counts)
+        if spec["grad_clip"] is not None:
+            accelerator.clip_grad_norm_(self.model.parameters(), spec["grad_clip"])
+        self.optimizer.step()
+        return spec["lr"] * factor, total.detach() / count
+
+    def _rescale_gradients(self, counts: list[torch.Tensor | int]) -> None:
+        """Divide by the units that the loss really predicted, where it returns their count."""
+        if isinstance(counts[0], int):  # a mean over all units of the batch
+            return
+        local = torch.stack(counts).sum().double().to(self.accelerator.device)
+        predicted = self.accelerator.reduce(local, reduction="sum").item()
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(self.spec["batch"] / predicted)
+
+    def _micro_units(self, k: int) -> int:
+        samples = min(self.micro_batch, self.share.stop - self.share.start - k * self.micro_batch)
+        return samples * self.units_per_sample
+
+    def _index_lists(self) -> Iterator[list[int]]:
+        """Dataset indices of every micro-batch of this process that is still to come."""
+        for first in range(self.done, self.steps, _STEPS_ORDERED_AT_ONCE):
+            last = min(first + _STEPS_ORDERED_AT_ONCE, self.steps)
+            order = samples_of_steps(
+                first, last, self.samples_per_step, len(self.train_data), self.spec["seed"]
+            )
+            for samples in order[:, self.share].tolist():
+                for k in range(self.accumulation):
+                    yield samples[k * self.micro_batch : (k + 1) * self.micro_batch]
+
+    def _check_as_planned(self) -> None:
+        planned = (self.job["n_params"], self.job["n_params_non_embedding"])
+        if (self.count.total, self.count.non_embedding) != planned:
+            raise UserError(
+                f"model: {self.title} has {self.count.total} parameters "
+                f"({self.count.non_embedding} without lookup tables), but {planned[0]} "
+                f"({planned[1]}) were planned; the model's code changed since: raise model.version "
+                "and run snakemake again"
+            )
+
+
+def device_name(device: torch.device) -> str:
+    """Return the GPU's name, or ``cpu``."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def peak_memory(accelerator: Accelerator) -> int:
+    """Return the largest memory of any process: of its GPU, or resident where there is none."""
+    if accelerator.device.type == "cuda":
+        local = torch.cuda.max_memory_allocated(accelerator.device)
+    else:
+        local = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return max(gather_object([local]))

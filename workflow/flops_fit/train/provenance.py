@@ -1,0 +1,70 @@
+"""Where a number comes from: versions, code, data, machine, time."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import torch
+
+import flops_fit
+from flops_fit.targets import source_fingerprint
+
+
+def now() -> str:
+    """Return the time in UTC to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def collect_provenance(spec: Mapping[str, Any], folder: str, start: str) -> dict[str, Any]:
+    """Return the ``provenance`` of a run record.
+
+    Parameters
+    ----------
+    spec
+        The experiment's spec.
+    folder
+        Folder of the configuration file: the user's code, whose git commit is recorded.
+    start
+        When the process started (UTC).
+    """
+    source = {
+        key: source_fingerprint(spec[key]["target"], folder, key)
+        for key in ("model", "dataset", "loss", "optimizer")
+        if spec[key]["target"] != "adamw"
+    }
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "accelerate": accelerate.__version__,
+        "flops_fit": flops_fit.__version__,
+        "git": git_state(folder),
+        "source": source,
+        "content_fingerprint": spec["dataset"]["content"],
+        "start": start,
+        "end": now(),
+    }
+
+
+def git_state(folder: str | Path) -> dict[str, Any] | None:
+    """Return ``commit`` and ``dirty`` of the repository around ``folder``, None outside of one."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    status = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": bool(status)}
+
+
+def _git(folder: str | Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,28 @@
+checkpoint plan_experiments:
+    input:
+        study=STUDY_FILE,
+        meta=f"{DATA_FOLDER}/meta.json",
+    output:
+        plan=f"{STUDY_FOLDER}/plan.csv",
+        specs=f"{STUDY_FOLDER}/specs.json",
+        summary=f"{STUDY_FOLDER}/plan.log",
+    log:
+        f"{STUDY_FOLDER}/logs/plan.log",
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../scripts/plan.py"
+
+
+rule plan:
+    input:
+        plan=f"{STUDY_FOLDER}/plan.csv",
+        summary=f"{STUDY_FOLDER}/plan.log",
+    log:
+        f"{STUDY_FOLDER}/logs/show_plan.log",
+    # Without an output it runs whenever it is asked for: `snakemake plan` always shows the plan.
+    localrule: True
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "cat {input.summary:q} 2> {log:q}"

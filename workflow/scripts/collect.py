@@ -1,0 +1,15 @@
+"""Merge the run records of the plan into runs.csv, and forget the stored copies."""
+
+from pathlib import Path
+
+from flops_fit.plan import read_plan
+from flops_fit.runs import clear_stored_records, collect_runs, runs_csv, write_whole
+from flops_fit.script import reported
+from flops_fit.study import Study
+
+with reported(snakemake.log[0]):
+    folder = Path(snakemake.output.runs).parent
+    params = Study.load(snakemake.input.study).fit.params
+    rows = collect_runs(read_plan(snakemake.input.plan), folder / "runs", params)
+    write_whole(snakemake.output.runs, runs_csv(rows))
+    clear_stored_records(folder, (row["id"] for row in rows))

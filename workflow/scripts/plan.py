@@ -1,0 +1,21 @@
+"""Measure every size, lay out the experiments, and print what they cost."""
+
+from pathlib import Path
+
+from flops_fit.plan import DatasetMeta, make_plan, plan_csv, plan_headline, plan_specs, plan_summary
+from flops_fit.runs import write_json, write_whole
+from flops_fit.script import reported
+from flops_fit.study import Study
+
+with reported(snakemake.log[0]):
+    from flops_fit.measure import measure_sizes
+
+    study = Study.load(snakemake.input.study)
+    data_folder = Path(snakemake.input.meta).parent
+    meta = DatasetMeta.load(snakemake.input.meta)
+    plan = make_plan(study, measure_sizes(study, data_folder), meta)
+    specs = plan_specs(plan, data_folder=str(data_folder), search_folder=str(study.folder))
+    write_json(snakemake.output.specs, specs)
+    write_whole(snakemake.output.summary, plan_summary(plan))
+    write_whole(snakemake.output.plan, plan_csv(plan))
+    print(f"{plan_headline(plan)} (all of it: {snakemake.output.summary})")

@@ -1,0 +1,11 @@
+"""Let the dataset do its one-off work and measure it: meta.json."""
+
+from pathlib import Path
+
+from flops_fit.script import reported
+from flops_fit.study import Study
+
+with reported(snakemake.log[0]):
+    from flops_fit.prepare import prepare
+
+    prepare(Study.load(snakemake.input.study), Path(snakemake.output.meta))

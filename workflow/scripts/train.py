@@ -1,0 +1,46 @@
+"""Train one experiment and write its record; started by ``accelerate launch`` only."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from flops_fit.errors import UserError
+from flops_fit.launch import read_job
+from flops_fit.runs import held_experiment, store_record
+from flops_fit.train.loop import train_experiment
+from flops_fit.train.progress import LOG, open_log
+
+
+def main() -> None:
+    """Parse the launcher's arguments, train, and let the main process write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study-folder", type=Path, required=True)
+    parser.add_argument("--id", required=True)
+    parser.add_argument("--log", type=Path, required=True)
+    options = parser.parse_args()
+    process = int(os.environ.get("RANK", "0"))
+    open_log(options.log, process)
+    try:
+        job = read_job(options.study_folder / "specs.json", options.id)
+        if process != 0:
+            train_experiment(options.id, job)
+        else:
+            with held_experiment(options.study_folder, options.id, wait=False):
+                record = train_experiment(options.id, job)
+                store_record(record, options.study_folder)
+                LOG.info("%s: %s, loss %s", options.id, record["status"], record["loss"])
+    except UserError as error:
+        LOG.error("error: %s", error)
+        sys.exit(1)
+    except Exception:
+        LOG.exception("the experiment %s failed", options.id)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
