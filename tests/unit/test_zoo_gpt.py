@@ -133,7 +133,7 @@ def test_initial_scales():
     torch.manual_seed(3)
     d, n_layer, V = 128, 3, 600
     model = GPT(d, n_layer=n_layer, vocab_size=V, seq_len=4)
-    expected = {"embedding.weight": 0.5, "head.weight": 0.1 / math.sqrt(d)}
+    expected = {"embedding.weight": 0.5, "head.weight": 1 / math.sqrt(d)}
     for index in range(n_layer):
         expected |= {
             f"blocks.{index}.attention.query_key_value.weight": d**-0.5,
@@ -157,15 +157,15 @@ def test_initial_loss_is_that_of_knowing_nothing():
     loss = torch.nn.functional.cross_entropy(
         model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()
     )
-    # Logits of standard deviation 0.1 add 0.1^2 / 2 to ln V; 504 targets scatter by 0.1/sqrt(504).
-    assert loss.item() == pytest.approx(math.log(256) + 0.005, abs=0.02)
+    # Logits of standard deviation 1 add 1/2 to ln V; 504 targets scatter by 1/sqrt(504) = 0.045.
+    assert loss.item() == pytest.approx(math.log(256) + 0.5, abs=0.15)
 
 
 def test_tied_head_is_one_weight_with_the_heads_scale():
     model = small_gpt(tie_head=True, d_model=64, vocab_size=256)
     assert model.head.weight is model.embedding.weight
     # 16384 normal numbers: the standard deviation scatters by 0.6%.
-    assert model.head.weight.std().item() == pytest.approx(0.1 / 8, rel=0.03)
+    assert model.head.weight.std().item() == pytest.approx(1 / 8, rel=0.03)
 
 
 @pytest.mark.parametrize(
