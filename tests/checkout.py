@@ -14,14 +14,14 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("Snakefile", "workflow", "profiles", "config")  # what a study needs of a checkout
+PARTS = ("Snakefile", "workflow", "profiles", "config", "envs")  # what a study needs of a checkout
 
 TINY = {
     "study": "tiny",
     "model": {
         "target": "teacher:Classifier",
         "size_param": "width",
-        "sizes": [4, 8, 16],
+        "sizes": [2, 5, 16],
         "kwargs": {"n_features": 8, "n_classes": 4},
     },
     "dataset": {
@@ -29,7 +29,7 @@ TINY = {
         "kwargs": {"n_features": 8, "n_classes": 4},
     },
     "loss": "teacher:cross_entropy",
-    "plan": {"budgets": ["1e6", 2e6], "tokens_per_param": [1, 1000], "min_steps": 10},
+    "plan": {"budgets": ["2e6", 4e6], "tokens_per_param": [1, 5000], "min_steps": 10},
     "train": {"batch": 32, "lr": 0.01, "eval_units": 2048},
     "predict": {"budgets": ["1e8"]},
 }

@@ -192,7 +192,17 @@ def test_widths_without_fitting_heads_are_refused(d_model, head_dim):
         GPT(d_model, n_layer=1, vocab_size=5, seq_len=4, head_dim=head_dim)
 
 
-@pytest.mark.parametrize("name", ["d_model", "n_layer", "vocab_size", "seq_len", "head_dim"])
+def test_a_number_of_heads_holds_for_every_width():
+    for d_model in (8, 24, 96):
+        model = GPT(d_model, n_layer=1, vocab_size=5, seq_len=4, n_head=2)
+        assert model.head_dim == d_model // 2
+    with pytest.raises(UserError, match="n_head=2 heads of even width; choose a multiple of 4"):
+        GPT(10, n_layer=1, vocab_size=5, seq_len=4, n_head=2)
+
+
+@pytest.mark.parametrize(
+    "name", ["n_head", "d_model", "n_layer", "vocab_size", "seq_len", "head_dim"]
+)
 @pytest.mark.parametrize("value", [0, -8, 8.0, "8", True])
 def test_numbers_are_positive_integers(name, value):
     with pytest.raises(UserError, match=rf"{name} is {value!r}; expected an integer"):

@@ -18,9 +18,16 @@ def wheel_of_torch(folder: Path, version: str) -> Path:
     info = f"torch-{version}.dist-info"
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr("torch/__init__.py", f"__version__ = {version!r}\n")
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        names = ["torch/__init__.py", *(f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD"))]
+        wheel.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n"
+        )
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        names = [
+            "torch/__init__.py",
+            *(f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD")),
+        ]
         wheel.writestr(f"{info}/RECORD", "".join(f"{name},,\n" for name in names))
     return path
 
@@ -54,7 +61,10 @@ def test_an_environment_and_a_supported_torch_of_the_user_are_kept(fresh, tmp_pa
     assert done.returncode == 0, done.stdout
     assert "keeping torch 2.9.1+own" in done.stdout
     assert mark.read_text() == "mine"
-    code = "import importlib.metadata as m; print(*map(m.version, ['torch', 'snakemake', 'accelerate']))"
+    code = (
+        "import importlib.metadata as m\n"
+        "print(*map(m.version, ['torch', 'snakemake', 'accelerate']))"
+    )
     versions = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
     pins = (ROOT / "envs" / "requirements.txt").read_text()
     torch, snakemake, accelerate = versions.stdout.split()

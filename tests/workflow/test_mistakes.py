@@ -19,8 +19,8 @@ def sizeless(n_features, n_classes):
 class Fragile(nn.Module):
     def __init__(self, width, n_features, n_classes):
         super().__init__()
-        if width == 8:
-            raise RuntimeError("eight is not allowed")
+        if width == 5:
+            raise RuntimeError("five is not allowed")
         self.layer = nn.Linear(n_features, n_classes)
 
     def forward(self, x):
@@ -72,7 +72,7 @@ PLANNING_MISTAKES = [
         change("model", target="bad:sizeless"),
     ),
     mistake(
-        ["bad:Fragile(width=8)", "RuntimeError: eight is not allowed", "every one of model.sizes"],
+        ["bad:Fragile(width=5)", "RuntimeError: five is not allowed", "every one of model.sizes"],
         change("model", target="bad:Fragile"),
     ),
     mistake(
@@ -86,7 +86,7 @@ PLANNING_MISTAKES = [
     ),
     mistake(["loss", "(2,)", "expected a scalar"], lambda c: c.update(loss="bad:vector_loss")),
     mistake(
-        ["plan.budgets", "1e+06", "0 of the 3 sizes", "lower plan.min_steps"],
+        ["plan.budgets", "2e+06", "0 of the 3 sizes", "lower plan.min_steps"],
         change("plan", min_steps=10**6),
     ),
 ]

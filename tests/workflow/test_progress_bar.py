@@ -32,15 +32,15 @@ def run_in_terminal(command, cwd):
 
 
 def test_terminal_shows_a_bar_with_loss_and_rate_and_the_log_file_has_plain_lines(checkout):
-    checkout.configure(lambda c: c["plan"].update(budgets=[2e8], tokens_per_param=[1, 1e6]))
+    checkout.configure(lambda c: c["plan"].update(budgets=[4e7], tokens_per_param=[1, 1e6]))
     checkout.succeed("plan")
     first = (checkout.study / "plan.csv").read_text().splitlines()[1]
     run_id = first.split(",")[0]
     target = f"results/tiny/runs/{run_id}.json"
-    command = ["snakemake", "--cores", "1", "--configfile", "config/studies/tiny.yaml", target]
+    command = ["snakemake", target, "--cores", "1", "--configfile", "config/studies/tiny.yaml"]
     status, shown = run_in_terminal(command, checkout.path)
     assert status == 0, shown
-    bars = re.findall(r"\r(width=4 C=2e\+08: .*?samples/s[^\r]*)", shown)
+    bars = re.findall(r"\r(width=2 C=4e\+07: .*?samples/s[^\r]*)", shown)
     assert bars, shown
     assert any(re.search(r"loss \d\.\d{4}", bar) for bar in bars)
     log = (checkout.study / "logs" / f"{run_id}.log").read_text()

@@ -16,7 +16,7 @@ def stamps(checkout):
 
 def test_a_new_budget_runs_its_own_experiments_alone(finished):
     before = stamps(finished)
-    finished.configure(lambda c: c["plan"]["budgets"].append(4e6))
+    finished.configure(lambda c: c["plan"]["budgets"].append(8e6))
     output = finished.succeed("--cores", "2")
     assert jobs_of(output) == 3
     assert len(finished.records()) == 9

@@ -61,7 +61,7 @@ def test_runs_fit_table_and_figures_are_there(trained):
     assert fit["n_runs"] == 6
     assert fit["recommended"]["approach"] == "2"
     with open(checkout.study / "table.csv", newline="") as file:
-        assert [float(row["C"]) for row in csv.DictReader(file)] == [1e6, 2e6, 1e8]
+        assert [float(row["C"]) for row in csv.DictReader(file)] == [2e6, 4e6, 1e8]
     for name in ("isoflop_profiles", "optimum_scaling"):
         assert (checkout.study / "figures" / f"{name}.svg").read_text().startswith("<?xml")
         assert (checkout.study / "figures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from flops_fit.errors import UserError
+from flops_fit.leases import USE_FILES, lease_gpus, lease_port, use_files, visible_gpus
 from flops_fit.runs import held_experiment, link_stored_record, write_whole
 
 # A user's own accelerate configuration must not decide how an experiment is trained.
@@ -100,15 +101,6 @@ def process_environment(threads: int, processes: int) -> dict[str, str]:
     return environment
 
 
-def free_port() -> int:
-    """Return a TCP port that is free at this moment."""
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Link the stored record of a finished experiment, or become its ``accelerate launch``."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -123,16 +115,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if link_stored_record(study_folder, options.id):
             print(f"{options.id}: finished earlier, its stored record is used")
             return
+    environment = process_environment(options.threads, job["processes"])
+    gpus = visible_gpus(os.environ)
+    if gpus:
+        gpus = lease_gpus(job["processes"], gpus)
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        environment[USE_FILES] = os.pathsep.join(map(str, use_files(gpus)))
+    else:
+        print(f"{options.id}: no GPU is visible, it trains on the CPU")
     script_arguments = [
         f"--study-folder={study_folder}",
         f"--id={options.id}",
         f"--log={options.log}",
+        f"--gpus={len(gpus)}",
     ]
-    port = free_port() if job["processes"] > 1 else None
+    port = lease_port() if job["processes"] > 1 else None
     command = accelerate_command(job, script_arguments, port=port)
     write_whole(options.log, shlex.join(command) + "\n")
     print(shlex.join(command), flush=True)
-    os.execve(command[0], command, process_environment(options.threads, job["processes"]))
+    os.execve(command[0], command, environment)
 
 
 if __name__ == "__main__":

@@ -222,7 +222,7 @@ def claim_study(study: Study, results: str | Path = "results") -> Path:
     path = Path(results) / study.name / "study.json"
     try:
         old = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         old = None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None

@@ -37,9 +37,8 @@ def readable_path(path):
 
 def library_sources(part):
     """Return the modules of a part of the library: an analysis runs again when its code changed."""
-    return sorted(
-        str(path) for path in (WORKFLOW_FOLDER / "flops_fit" / part).glob("*.py")
-    )
+    modules = (WORKFLOW_FOLDER / "flops_fit" / part).glob("*.py")
+    return sorted(readable_path(path) for path in modules)
 
 
 def planned_rows():

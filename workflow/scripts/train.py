@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from flops_fit.errors import UserError
 from flops_fit.launch import read_job
+from flops_fit.leases import hold_use
 from flops_fit.runs import held_experiment, store_record
 from flops_fit.train.loop import train_experiment
 from flops_fit.train.progress import LOG, open_log
@@ -22,16 +23,18 @@ def main() -> None:
     parser.add_argument("--study-folder", type=Path, required=True)
     parser.add_argument("--id", required=True)
     parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--gpus", type=int, required=True, help="GPUs leased for all processes")
     options = parser.parse_args()
+    hold_use(os.environ)
     process = int(os.environ.get("RANK", "0"))
     open_log(options.log, process)
     try:
         job = read_job(options.study_folder / "specs.json", options.id)
         if process != 0:
-            train_experiment(options.id, job)
+            train_experiment(options.id, job, gpus=options.gpus)
         else:
             with held_experiment(options.study_folder, options.id, wait=False):
-                record = train_experiment(options.id, job)
+                record = train_experiment(options.id, job, gpus=options.gpus)
                 store_record(record, options.study_folder)
                 LOG.info("%s: %s, loss %s", options.id, record["status"], record["loss"])
     except UserError as error:

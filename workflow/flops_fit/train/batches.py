@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch.utils._pytree import tree_map
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 _MOST_WORKERS = 4
 
@@ -41,6 +41,10 @@ class Batches:
         )
         for batch in loader:
             yield self._place(batch)
+
+    def one(self, dataset: Dataset, indices: list[int]) -> Any:
+        """Return one placed batch, loaded by this process itself."""
+        return self._place(default_collate([dataset[i] for i in indices]))
 
     def _place(self, batch: Any) -> Any:
         batch = send_to_device(batch, self.accelerator.device, non_blocking=True)

@@ -31,6 +31,7 @@ from flops_fit.targets import (
 from flops_fit.train.batches import Batches
 from flops_fit.train.data_order import process_slice, samples_of_steps
 from flops_fit.train.evaluate import Evaluation, evaluate
+from flops_fit.train.memory import agree_on_micro_batch, undisturbed
 from flops_fit.train.optimizer import build_optimizer
 from flops_fit.train.progress import LOG, Progress
 from flops_fit.train.provenance import collect_provenance, now
@@ -74,7 +75,7 @@ def curve_steps(steps: int) -> list[int]:
     return [int(step) for step in spaced]
 
 
-def train_experiment(run_id: str, job: Mapping[str, Any]) -> dict[str, Any]:
+def train_experiment(run_id: str, job: Mapping[str, Any], *, gpus: int) -> dict[str, Any]:
     """Train one experiment with all processes of this launch and return its record.
 
     Parameters
@@ -83,6 +84,8 @@ def train_experiment(run_id: str, job: Mapping[str, Any]) -> dict[str, Any]:
         The experiment's id.
     job
         Its entry of ``specs.json``.
+    gpus
+        GPUs that all processes of this node have together; 0 trains on the CPU.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def train_experiment(run_id: str, job: Mapping[str, Any]) -> dict[str, Any]:
     """
     started, start = time.monotonic(), now()
     spec = job["spec"]
-    accelerator = start_accelerator(spec["precision"], job["processes"])
+    accelerator = start_accelerator(spec["precision"], job["processes"], gpus)
     trainer = Trainer(run_id, job, accelerator)
     LOG.info(
         "%s: %s on %s, %d steps of %d %ss",
@@ -148,30 +151,32 @@ def train_experiment(run_id: str, job: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def start_accelerator(precision: str, processes: int) -> Accelerator:
+def start_accelerator(precision: str, processes: int, gpus: int) -> Accelerator:
     """Return the Accelerator of this experiment.
 
     Raises
     ------
     UserError
-        If another number of processes started than was asked for, or they outnumber the GPUs.
+        If another number of processes started than was asked for, or they do not have the GPUs that
+        were leased for them.
     """
-    on_gpu = torch.cuda.is_available()
+    if gpus and torch.cuda.device_count() < gpus:
+        raise UserError(
+            f"train.processes: {gpus} GPUs were leased for {processes} processes, but torch "
+            f"{torch.__version__} can use {torch.cuda.device_count()}; install a CUDA build of "
+            "torch that suits the driver, or set CUDA_VISIBLE_DEVICES= (empty) to train on the CPU"
+        )
     accelerator = Accelerator(
-        cpu=not on_gpu, mixed_precision="no" if precision == "float64" else precision
+        cpu=not torch.cuda.is_available(),
+        mixed_precision="no" if precision == "float64" else precision,
     )
     if accelerator.num_processes != processes:
         raise UserError(
             f"train.processes: {processes} processes were asked for, but "
-            f"{accelerator.num_processes} work together; expected the launcher of "
-            "flops-fit to start them all"
+            f"{accelerator.num_processes} work together; expected the launcher of flops-fit to "
+            "start them all"
         )
-    if on_gpu and accelerator.local_process_index >= torch.cuda.device_count():
-        raise UserError(
-            f"train.processes: {processes} processes were asked for, but "
-            f"{torch.cuda.device_count()} GPUs are visible; expected one GPU for each process"
-        )
-    if not on_gpu:
+    if accelerator.device.type == "cpu":
         torch.set_flush_denormal(True)
     return accelerator
 
@@ -217,7 +222,9 @@ class Trainer:
             self.samples_per_step, accelerator.process_index, accelerator.num_processes
         )
         self.share = share
-        self.micro_batch = share.stop - share.start
+        self.micro_batch = agree_on_micro_batch(
+            share.stop - share.start, self._try_samples, accelerator
+        )
         self.accumulation = math.ceil((share.stop - share.start) / self.micro_batch)
         self.curve = Curve(device=accelerator.device)
         self.done = 0
@@ -261,6 +268,19 @@ class Trainer:
             self.accelerator,
             self.batches,
         )
+
+    def _try_samples(self, samples: int) -> None:
+        """Run a forward and backward pass over the first samples, without a trace."""
+        order = samples_of_steps(
+            0, 1, self.samples_per_step, len(self.train_data), self.spec["seed"]
+        )
+        indices = order[0, self.share][:samples].tolist()
+        model = self.accelerator.unwrap_model(self.model)
+        with undisturbed(model, self.optimizer):
+            inputs, targets = self.batches.one(self.train_data, indices)
+            with self.accelerator.autocast():
+                value = self.loss(model(inputs), targets)
+            loss_sum_and_count(value, 1)[0].backward()
 
     def _step(self, step: int, micro_batches: Iterator[Any]) -> tuple[float, torch.Tensor]:
         """Take one optimizer step; return the learning rate and this process's last mean loss."""

@@ -126,6 +126,8 @@ class GPT(nn.Module):
     head_dim : int
         Widest head allowed. Heads are as wide as the largest even divisor of `d_model` up to
         `head_dim` (rotary positions turn pairs of channels): 16 of 64, but 12 of 24.
+    n_head : int, optional
+        Number of heads, for every width alike; `head_dim` then does not count.
     tie_head : bool
         Whether the output head shares the input table's weight.
 
@@ -133,7 +135,7 @@ class GPT(nn.Module):
     ------
     UserError
         A number that is no positive integer, or a `d_model` whose heads would come out narrower
-        than half of what was asked for.
+        than half of what was asked for, or that `n_head` does not divide into even widths.
     """
 
     def __init__(
@@ -144,6 +146,7 @@ class GPT(nn.Module):
         vocab_size: int,
         seq_len: int,
         head_dim: int = 16,
+        n_head: int | None = None,
         tie_head: bool = False,
     ) -> None:
         super().__init__()
@@ -153,11 +156,20 @@ class GPT(nn.Module):
             "vocab_size": vocab_size,
             "seq_len": seq_len,
             "head_dim": head_dim,
+            "n_head": 1 if n_head is None else n_head,
         }.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UserError(f"GPT: {name} is {value!r}; expected an integer of at least 1.")
         self.seq_len = seq_len
-        self.head_dim = _head_width(d_model, head_dim)
+        if n_head is None:
+            self.head_dim = _head_width(d_model, head_dim)
+        elif d_model % (2 * n_head):
+            raise UserError(
+                f"GPT: d_model={d_model} does not divide into n_head={n_head} heads of even width; "
+                f"choose a multiple of {2 * n_head}."
+            )
+        else:
+            self.head_dim = d_model // n_head
         self.embedding = nn.Embedding(vocab_size, d_model)
         self.blocks = nn.ModuleList(Block(d_model, self.head_dim) for _ in range(n_layer))
         self.final_norm = nn.RMSNorm(d_model, eps=_NORM_EPS)

@@ -1,0 +1,85 @@
+"""The processes that were asked for, no others, and no silent fallback."""
+
+from __future__ import annotations
+
+import subprocess
+
+from flops_fit.launch import TRAIN_SCRIPT, accelerate_executable
+
+
+def train_arguments(launchpad, run_id):
+    return [
+        str(TRAIN_SCRIPT), f"--study-folder={launchpad.study}", f"--id={run_id}",
+        f"--log={launchpad.study / 'logs' / run_id}.log", "--gpus=0",
+    ]  # fmt: skip
+
+
+def test_one_process_where_two_were_asked_for_is_an_error(launchpad):
+    launchpad.config["train"]["processes"] = 2
+    run_id = launchpad.plan()[0]
+    # This starts ONE process, whatever the number says.
+    launcher = [accelerate_executable(), "launch", "--cpu", "--num_processes=2", "--quiet"]
+    done = subprocess.run(
+        [*launcher, *train_arguments(launchpad, run_id)], env=launchpad.environment(),
+        cwd=launchpad.path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "error: train.processes: 2 processes were asked for, but 1 work together" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (launchpad.study / "runs" / f"{run_id}.json").exists()
+
+
+def test_an_accelerate_configuration_in_the_home_folder_has_no_influence(launchpad, tmp_path):
+    run_id = launchpad.plan()[0]
+    home = tmp_path / "home"
+    config = home / ".cache" / "huggingface" / "accelerate" / "default_config.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\nnum_processes: 3\n"
+        "num_machines: 1\nmixed_precision: fp16\nuse_cpu: false\ndebug: false\n"
+    )
+    with_home = launchpad.launch(run_id, HOME=str(home), ACCELERATE_MIXED_PRECISION="bf16")
+    (launchpad.study / "runs" / f"{run_id}.json").unlink()
+    (launchpad.study / "state" / run_id / "record.json").unlink()
+    without = launchpad.launch(run_id)
+    assert with_home["world"]["num_processes"] == 1
+    assert with_home["loss"] == without["loss"]
+
+
+def test_two_experiments_of_two_processes_each_run_side_by_side(launchpad):
+    launchpad.config["train"]["processes"] = 2
+    first, second = launchpad.plan()[:2]
+    processes = [launchpad.start(run_id) for run_id in (first, second)]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    ports = {
+        word
+        for output in outputs
+        for word in output.split()
+        if word.startswith("--main_process_port")
+    }
+    assert len(ports) == 2
+    for run_id in (first, second):
+        assert launchpad.record(run_id)["world"]["num_processes"] == 2
+
+
+def test_cpu_threads_are_divided_among_the_processes(launchpad):
+    (launchpad.path / "points.py").open("a").write(
+        "\n\ndef counting_loss(outputs, targets):\n"
+        "    path = f'threads-{os.getpid()}'\n"
+        "    policy = os.environ['OMP_WAIT_POLICY']\n"
+        "    open(path, 'w').write(f'{torch.get_num_threads()} {policy}')\n"
+        "    return mean_loss(outputs, targets)\n"
+    )
+    launchpad.config["loss"] = "points:counting_loss"
+    launchpad.config["train"]["processes"] = 2
+    run_id = launchpad.plan()[0]
+    for path in launchpad.path.glob("threads-*"):
+        path.unlink()
+    command = launchpad.command(run_id, threads=4)
+    subprocess.run(
+        command, env=launchpad.environment(), cwd=launchpad.path, check=True, timeout=120
+    )
+    reports = [path.read_text() for path in launchpad.path.glob("threads-*")]
+    assert reports == ["2 PASSIVE", "2 PASSIVE"]

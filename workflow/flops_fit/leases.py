@@ -1,0 +1,203 @@
+"""Who uses which GPU and port of this node: leases that end with the processes that hold them.
+
+Snakemake counts GPUs but does not say which one a job has. A lease is a lock on a node-local file,
+named after the GPU's UUID. It has two halves, so that it is held without a gap from before a
+training starts until the last process of it is gone, whichever of them is killed first:
+
+- the *claim*, an exclusive lock of the launcher, which becomes ``accelerate launch`` and keeps it;
+- the *use*, a shared lock of every training process.
+
+A GPU is free when both halves are. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from flops_fit.errors import UserError
+
+USE_FILES = "FLOPS_FIT_GPU_USE"  # environment variable: paths that training processes lock
+_SECONDS_BETWEEN_TRIES = 0.5
+# Below the range from which systems draw ports for outgoing connections (32768 and above).
+_PORTS = range(20_000, 32_000)
+
+
+def visible_gpus(environment: Mapping[str, str]) -> list[str]:
+    """Return the UUIDs of the GPUs that this process may use, in order.
+
+    All GPUs of the node, or those that ``CUDA_VISIBLE_DEVICES`` names (by index in PCI order, or by
+    UUID), as a batch system or a user has set it.
+
+    Raises
+    ------
+    UserError
+        If the variable names a GPU that the node does not have.
+    """
+    named = environment.get("CUDA_VISIBLE_DEVICES")
+    if named is not None and named.strip() in ("", "-1"):
+        return []
+    present = _gpus_of_node()
+    if named is None:
+        return present
+    chosen = []
+    for name in (part.strip() for part in named.split(",")):
+        if name.startswith("MIG-"):  # an instance is leased by its own name
+            matches = [name]
+        elif name.isdigit():
+            matches = present[int(name) : int(name) + 1]
+        else:
+            matches = [uuid for uuid in present if uuid.startswith(name)]
+        if len(matches) != 1:
+            raise UserError(
+                f"CUDA_VISIBLE_DEVICES: found {name!r} in {named!r}, expected indices or UUIDs of "
+                f"the {len(present)} GPUs of this node"
+            )
+        chosen += matches
+    return chosen
+
+
+def lease_gpus(count: int, gpus: Sequence[str], folder: Path | None = None) -> list[str]:
+    """Claim ``count`` of the visible GPUs, waiting until so many are free.
+
+    The claims belong to this process and to the program that it becomes.
+
+    Returns
+    -------
+    list of str
+        UUIDs.
+
+    Raises
+    ------
+    UserError
+        If ``count`` is more than there are.
+    """
+    if count > len(gpus):
+        raise UserError(
+            f"train.processes: {count} GPUs were asked for, but {len(gpus)} are visible; lower "
+            "train.processes, or make more of them visible (CUDA_VISIBLE_DEVICES)"
+        )
+    folder = folder or lease_folder()
+    waiting = False
+    while True:
+        claims = _try_to_claim(count, gpus, folder)
+        if claims is not None:
+            for file in claims.values():
+                os.set_inheritable(file.fileno(), True)
+            _KEPT.extend(claims.values())
+            return list(claims)
+        if not waiting:
+            print(f"waiting for {count} of {len(gpus)} GPUs to become free", file=sys.stderr)
+            waiting = True
+        time.sleep(_SECONDS_BETWEEN_TRIES)
+
+
+def use_files(gpus: Sequence[str], folder: Path | None = None) -> list[Path]:
+    """Return the files that the training processes on ``gpus`` lock."""
+    folder = folder or lease_folder()
+    return [folder / f"{gpu}.use" for gpu in gpus]
+
+
+def hold_use(environment: Mapping[str, str]) -> None:
+    """Take the shared half of the leases that the launcher names, for the life of this process."""
+    for path in filter(None, environment.get(USE_FILES, "").split(os.pathsep)):
+        file = open(path, "a")  # noqa: SIM115 - held until the process ends
+        fcntl.flock(file, fcntl.LOCK_SH)
+        _KEPT.append(file)
+
+
+def lease_port(folder: Path | None = None) -> int:
+    """Claim a TCP port of this node for the rendezvous of one experiment's processes.
+
+    Two experiments never get the same one: the claim is a lock, kept by this process and by the
+    program that it becomes, and the port is free of other programs at this moment.
+    """
+    folder = folder or lease_folder()
+    start = os.getpid() % len(_PORTS)
+    for port in (*_PORTS[start:], *_PORTS[:start]):
+        file = _locked(folder / f"port-{port}.claim")
+        if file is None:
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                file.close()
+                continue
+        os.set_inheritable(file.fileno(), True)
+        _KEPT.append(file)
+        return port
+    raise UserError(f"no TCP port between {_PORTS[0]} and {_PORTS[-1]} is free on this node")
+
+
+def lease_folder() -> Path:
+    """Return this user's folder for locks, local to the node."""
+    folder = Path(tempfile.gettempdir()) / f"flops-fit-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        owner = folder.stat().st_uid
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be used for locks ({error.strerror}); expected a node-local folder "
+            "that this user may write to (TMPDIR chooses another one)"
+        ) from None
+    if owner != os.getuid():
+        raise UserError(f"{folder}: belongs to another user; set TMPDIR to a folder of your own")
+    return folder
+
+
+_KEPT: list[IO[str]] = []  # a lock ends when its file is closed
+
+
+def _try_to_claim(count: int, gpus: Sequence[str], folder: Path) -> dict[str, IO[str]] | None:
+    """Claim ``count`` GPUs or none; the gate keeps launchers from blocking each other halfway."""
+    claims: dict[str, IO[str]] = {}
+    with open(folder / "gate", "a") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        for gpu in gpus:
+            claim = _locked(folder / f"{gpu}.claim")
+            if claim is None:
+                continue
+            use = _locked(folder / f"{gpu}.use")
+            if use is None:  # a training outlived its launcher
+                claim.close()
+                continue
+            use.close()
+            claims[gpu] = claim
+            if len(claims) == count:
+                return claims
+        for file in claims.values():
+            file.close()
+    return None
+
+
+def _locked(path: Path) -> IO[str] | None:
+    """Return the exclusively locked file, or None if somebody else holds a lock on it."""
+    file = open(path, "a")  # noqa: SIM115 - the caller keeps or closes it
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def _gpus_of_node() -> list[str]:
+    """Return the UUIDs of the NVIDIA GPUs that this process can see, in PCI order."""
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    except OSError:
+        return []
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    return [line for line in lines if line.startswith("GPU-")] if done.returncode == 0 else []

@@ -1,0 +1,87 @@
+"""The largest micro-batch that fits into memory, found before the first step, agreed on by all."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import clear_device_cache
+from accelerate.utils.memory import should_reduce_batch_size
+
+from flops_fit.errors import UserError
+
+
+def agree_on_micro_batch(
+    share: int, attempt: Callable[[int], None], accelerator: Accelerator
+) -> int:
+    """Return how many samples every process takes at once.
+
+    Each process halves its share until a forward and backward pass fits; the smallest result of all
+    processes holds for all. No process waits for another before it has its own result: where each
+    decided for itself between collective calls, one that runs out of memory would leave the others
+    hanging.
+
+    Parameters
+    ----------
+    share
+        Samples of this process per optimizer step.
+    attempt
+        Runs a forward and backward pass over so many samples, without synchronising gradients.
+
+    Raises
+    ------
+    UserError
+        On every process, if a single sample does not fit on one of them.
+    """
+    fits = share
+    while fits:
+        try:
+            attempt(fits)
+            break
+        except Exception as error:
+            if not (should_reduce_batch_size(error) or isinstance(error, MemoryError)):
+                raise
+            fits = 0 if fits == 1 else (fits + 1) // 2
+        clear_device_cache(garbage_collection=True)
+    found = torch.tensor([fits, share], device=accelerator.device)
+    everywhere = accelerator.gather(found).view(-1, 2)  # (processes, 2)
+    smallest, largest_share = int(everywhere[:, 0].min()), int(everywhere[:, 1].max())
+    if smallest == 0:
+        raise UserError(
+            "out of memory with a single sample per process; expected the model, its gradients and "
+            "its optimizer state to fit beside one sample (smaller sizes, bf16, or an "
+            "accelerate_config with FSDP)"
+        )
+    passes = -(-largest_share // smallest)
+    return -(-largest_share // passes)  # as even as the number of passes allows
+
+
+@contextmanager
+def undisturbed(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Run a trial pass that leaves no trace: random states, buffers and gradients are put back.
+
+    While it runs, as much memory is held as the optimizer will use from its first step on (two
+    numbers per parameter, as AdamW does), so that the trial is not too easy.
+    """
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with torch.random.fork_rng(devices=[device.index for device in devices]):
+        held = [
+            torch.empty(2 * p.numel(), dtype=p.dtype, device=p.device)
+            for p in model.parameters()
+            if p.device.type == "cuda" and p.requires_grad
+        ]
+        try:
+            yield
+        finally:
+            held.clear()
+            optimizer.zero_grad(set_to_none=True)
+            for name, buffer in model.named_buffers():
+                buffer.copy_(buffers[name])
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
