@@ -76,6 +76,7 @@ class Launchpad:
 
     def plan(self) -> list[str]:
         """Plan the study and return the ids of its experiments."""
+        sys.modules.pop("points", None)  # that of another test, or of before a change
         study = Study.from_config(self.config, self.path / "study.yaml")
         data = self.path / "results" / "data" / study.data_fingerprint
         if not (data / "meta.json").exists():
@@ -83,7 +84,7 @@ class Launchpad:
         meta = DatasetMeta.load(data / "meta.json")
         plan = make_plan(study, measure_sizes(study, data), meta)
         self.study.mkdir(parents=True, exist_ok=True)
-        specs = plan_specs(plan, data_folder=str(data), search_folder=str(self.path))
+        specs = plan_specs(plan, study, data_folder=str(data), search_folder=str(self.path))
         (self.study / "specs.json").write_text(json.dumps(specs))
         (self.study / "plan.csv").write_text(plan_csv(plan))
         return list(specs)
@@ -115,7 +116,8 @@ class Launchpad:
 
 
 @pytest.fixture
-def launchpad(tmp_path) -> Launchpad:
+def launchpad(tmp_path, monkeypatch) -> Launchpad:
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the search for modules adds folders
     (tmp_path / "points.py").write_text(MODULE)
     config = {
         "study": "points",

@@ -61,7 +61,7 @@ def accelerate_command(
     command = [
         accelerate_executable(),
         "launch",
-        f"--config_file={ACCELERATE_CONFIG}",
+        f"--config_file={job['accelerate_config'] or ACCELERATE_CONFIG}",
         f"--num_processes={processes}",
         "--num_machines=1",
         "--machine_rank=0",
@@ -69,9 +69,11 @@ def accelerate_command(
         "--dynamo_backend=no",
     ]
     if processes > 1:
-        # The flag means "several processes on this machine"; on a machine without GPUs the trainer
-        # joins them through gloo.
-        command += ["--multi_gpu", f"--main_process_port={port}"]
+        command += [f"--main_process_port={port}"]
+        if not job["accelerate_config"]:
+            # The flag means "several processes on this machine"; on a machine without GPUs the
+            # trainer joins them through gloo. A configuration of the study's own says how itself.
+            command += ["--multi_gpu"]
     else:
         command += ["--quiet"]  # the trainer's own sentence is enough
     return [*command, str(TRAIN_SCRIPT), *script_arguments]

@@ -222,7 +222,7 @@ def _experiment(
         seed=seed,
         lr=lr,
         batch=batch,
-        processes=study.train.processes,
+        processes=_processes(study, measure, batch, data),
         spec=spec,
     )
 
@@ -273,13 +273,18 @@ def _check_batch(study: Study, budget: float, batch: int, data: DatasetMeta) -> 
             f"{study.config_file}: train.batch: found {batch} units at the budget {budget:g}, "
             f"expected a multiple of the {data.units_per_sample} units of a sample, such as {below}"
         )
+
+
+def _processes(study: Study, measure: SizeMeasure, batch: int, data: DatasetMeta) -> int:
+    processes = study.processes_for(measure.n_params)
     samples = batch // data.units_per_sample
-    if samples < study.train.processes:
+    if samples < processes:
         raise UserError(
-            f"{study.config_file}: train.batch: {batch} units at the budget {budget:g} are "
-            f"{samples} samples, expected at least one for each of the "
-            f"{study.train.processes} processes (train.processes)"
+            f"{study.config_file}: train.batch: {batch} units are {samples} samples, expected at "
+            f"least one for each of the {processes} processes (train.processes) of a model of "
+            f"{measure.n_params} parameters"
         )
+    return processes
 
 
 def _check_unique(study: Study, experiments: Iterable[Experiment]) -> None:
@@ -359,7 +364,7 @@ def plan_headline(plan: Plan) -> str:
     )
 
 
-def plan_specs(plan: Plan, *, data_folder: str, search_folder: str) -> dict[str, Any]:
+def plan_specs(plan: Plan, study: Study, *, data_folder: str, search_folder: str) -> dict[str, Any]:
     """Return the content of ``specs.json``: per id, all that the trainer needs to know.
 
     ``spec`` is what the id is derived from; the rest says where things lie and what was planned.
@@ -375,6 +380,8 @@ def plan_specs(plan: Plan, *, data_folder: str, search_folder: str) -> dict[str,
             "flops_per_unit": row.flops_per_unit,
             "steps": row.steps,
             "processes": row.processes,
+            "compile": study.train.compile,
+            "accelerate_config": study.train.accelerate_config,
             "data_folder": data_folder,
             "search_folder": search_folder,
         }

@@ -66,7 +66,9 @@ class TrainSettings:
     schedule: str
     final_lr_fraction: float
     precision: str
-    processes: int
+    processes: tuple[tuple[float, int], ...]  # (from so many parameters on, processes)
+    compile: bool
+    accelerate_config: str | None
     eval_units: int
 
 
@@ -160,7 +162,11 @@ class Study:
                 schedule=train["schedule"],
                 final_lr_fraction=train["final_lr_fraction"],
                 precision=train["precision"],
-                processes=train["processes"],
+                processes=_processes(train["processes"], source),
+                compile=train["compile"],
+                accelerate_config=_existing_file(
+                    train["accelerate_config"], source, "train.accelerate_config"
+                ),
                 eval_units=train["eval_units"],
             ),
             fit=FitSettings(
@@ -184,6 +190,10 @@ class Study:
         """The text of ``study.json``: equal texts mean equal studies."""
         stored = {"config_file": self.config_file, "config": self.config}
         return json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+    def processes_for(self, n_params: int) -> int:
+        """Data-parallel processes of an experiment whose model has ``n_params`` parameters."""
+        return [count for start, count in self.train.processes if start <= n_params][-1]
 
     @property
     def folder(self) -> Path:
@@ -299,6 +309,29 @@ def _per_budget(value: Any, budgets: tuple[float, ...], source: str, key: str) -
                 "all budgets or an entry for each of plan.budgets"
             )
     return {budget: given[budget] for budget in budgets}
+
+
+def _processes(value: int | list[Mapping[str, Any]], source: str) -> tuple[tuple[float, int], ...]:
+    if isinstance(value, int):
+        return ((0.0, value),)
+    steps = tuple((float(step["from_params"]), step["processes"]) for step in value)
+    starts = [start for start, _ in steps]
+    if starts[0] != 0 or any(a >= b for a, b in itertools.pairwise(starts)):
+        raise UserError(
+            f"{source}: train.processes: found from_params {starts}, expected 0 first and then "
+            "ascending numbers"
+        )
+    return steps
+
+
+def _existing_file(name: str | None, source: str, key: str) -> str | None:
+    """A path of the configuration starts at the configuration file's folder."""
+    if name is None:
+        return None
+    path = Path(source).parent / name
+    if not path.is_file():
+        raise UserError(f"{source}: {key}: found no file {path}, expected an existing one")
+    return str(path)
 
 
 def _whole(number: float) -> float:

@@ -14,7 +14,7 @@ with reported(snakemake.log[0]):
     data_folder = Path(snakemake.input.meta).parent
     meta = DatasetMeta.load(snakemake.input.meta)
     plan = make_plan(study, measure_sizes(study, data_folder), meta)
-    specs = plan_specs(plan, data_folder=str(data_folder), search_folder=str(study.folder))
+    specs = plan_specs(plan, study, data_folder=str(data_folder), search_folder=str(study.folder))
     write_json(snakemake.output.specs, specs)
     write_whole(snakemake.output.summary, plan_summary(plan))
     write_whole(snakemake.output.plan, plan_csv(plan))

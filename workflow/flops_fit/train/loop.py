@@ -212,6 +212,8 @@ class Trainer:
         self._check_as_planned()
         optimizer = build_optimizer(bare, spec, code.folder)
         self.model, self.optimizer = accelerator.prepare(bare, optimizer)
+        if job["compile"]:
+            self.model = torch.compile(self.model)
         set_seed(spec["seed"], device_specific=True)  # dropout differs between processes
         self.peak_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self.batches = Batches(accelerator, dtype)

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import clear_device_cache
-from accelerate.utils.memory import should_reduce_batch_size
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 from flops_fit.errors import UserError
 

@@ -1,0 +1,87 @@
+"""A process that dies takes its experiment with it, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+# A loss that reports its process once and then waits, or fails, when the test has asked for it.
+STUCK = """
+
+def stuck_loss(outputs, targets):
+    if torch.is_grad_enabled() and outputs.device.type != "meta":
+        rank = os.environ.get("RANK", "0")
+        if os.environ.get("FAIL_RANK") == rank:
+            raise ArithmeticError("a failure of one process")
+        if os.environ.get("STUCK_FIFO"):
+            with open(os.environ["STUCK_FIFO"], "w") as fifo:
+                fifo.write(f"{rank} {os.getpid()}\\n")
+            os.environ.pop("STUCK_FIFO")
+        if os.environ.get("FOREVER"):
+            while True:
+                time.sleep(3600)
+    return mean_loss(outputs, targets)
+"""
+
+
+def stuck(launchpad) -> tuple[str, Path]:
+    module = launchpad.path / "points.py"
+    module.write_text(module.read_text() + STUCK)
+    launchpad.config["loss"] = "points:stuck_loss"
+    launchpad.config["train"]["processes"] = 2
+    fifo = launchpad.path / "fifo"
+    os.mkfifo(fifo)
+    return launchpad.plan()[0], fifo
+
+
+def ranks_of(fifo: Path) -> dict[int, int]:
+    """Wait until both processes are in their first step; return rank -> process id."""
+    found = {}
+    while len(found) < 2:
+        with open(fifo) as file:
+            for line in file:
+                rank, pid = map(int, line.split())
+                found[rank] = pid
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_killed_process_ends_its_experiment(launchpad):
+    run_id, fifo = stuck(launchpad)
+    process = launchpad.start(run_id, STUCK_FIFO=str(fifo), FOREVER="1")
+    ranks = ranks_of(fifo)
+    os.kill(ranks[1], signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert not alive(ranks[0])
+    assert not (launchpad.study / "runs" / f"{run_id}.json").exists()
+    # A rerun repeats it, and it comes out as if nothing had happened.
+    assert launchpad.launch(run_id)["status"] == "completed"
+
+
+def test_an_exception_in_one_process_ends_the_experiment_and_is_in_the_log(launchpad):
+    run_id, _ = stuck(launchpad)
+    process = launchpad.start(run_id, FAIL_RANK="1")
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    log = (launchpad.study / "logs" / f"{run_id}.log").read_text()
+    assert "[process 1]" in log
+    assert "a failure of one process" in log
+    assert not (launchpad.study / "runs" / f"{run_id}.json").exists()
+
+
+def test_an_interrupt_leaves_no_process_behind(launchpad):
+    run_id, fifo = stuck(launchpad)
+    process = launchpad.start(run_id, STUCK_FIFO=str(fifo), FOREVER="1")
+    ranks = ranks_of(fifo)
+    os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
+    process.communicate(timeout=90)
+    assert process.returncode != 0
+    assert not any(alive(pid) for pid in ranks.values())

@@ -1,0 +1,129 @@
+"""GPU leases among real processes; the GPUs are names that a stand-in of nvidia-smi lists."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from checkout import ROOT
+from flops_fit.errors import UserError
+from flops_fit.leases import lease_gpus, lease_port, visible_gpus
+
+UUIDS = [f"GPU-{i:08d}" for i in range(4)]
+
+# Leases like the launcher, then becomes a process that starts a training process as accelerate
+# does: as a child that inherits no files.
+LAUNCHER = """
+import os, sys
+from flops_fit.leases import USE_FILES, lease_gpus, use_files, visible_gpus
+gpus = lease_gpus(int(sys.argv[1]), visible_gpus(os.environ))
+environment = dict(os.environ)
+environment[USE_FILES] = os.pathsep.join(map(str, use_files(gpus)))
+middle = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1], sys.argv[2]])"
+os.execve(sys.executable, [sys.executable, "-c", middle, sys.argv[2], ",".join(gpus)], environment)
+"""
+TRAINER = """
+import os, sys
+from flops_fit.leases import hold_use
+hold_use(os.environ)
+print("holds", os.getpid(), sys.argv[1], flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def node(tmp_path):
+    """An environment in which nvidia-smi lists four GPUs, with locks of its own."""
+    smi = tmp_path / "bin" / "nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text("#!/bin/sh\n" + "".join(f"echo {uuid}\n" for uuid in UUIDS))
+    smi.chmod(0o755)
+    (tmp_path / "locks").mkdir()
+    environment = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
+    environment["PATH"] = f"{smi.parent}:{environment['PATH']}"
+    environment["TMPDIR"] = str(tmp_path / "locks")
+    environment["PYTHONPATH"] = str(ROOT / "workflow")
+    return environment
+
+
+class Holder:
+    """One launcher with its training process."""
+
+    def __init__(self, node, count: int = 1):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", LAUNCHER, str(count), TRAINER], env=node, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def wait_until_it_holds(self) -> list[str]:
+        word, pid, gpus = self.process.stdout.readline().split()
+        assert word == "holds"
+        self.trainer = int(pid)
+        return gpus.split(",")
+
+    def finish(self) -> None:
+        self.process.communicate("\n", timeout=60)
+        assert self.process.returncode == 0
+
+
+def test_every_experiment_has_a_gpu_of_its_own_and_the_next_one_waits(node):
+    holders = [Holder(node, 2), Holder(node), Holder(node)]
+    held = [holder.wait_until_it_holds() for holder in holders]
+    assert sorted(gpu for gpus in held for gpu in gpus) == UUIDS
+    waiting = Holder(node)
+    assert "waiting for 1 of 4 GPUs" in waiting.process.stderr.readline()
+    holders[1].finish()
+    assert waiting.wait_until_it_holds() == held[1]
+    for holder in (holders[0], holders[2], waiting):
+        holder.finish()
+
+
+def test_a_lease_outlives_its_launcher_and_ends_with_the_training(node):
+    node["CUDA_VISIBLE_DEVICES"] = "2"
+    holder = Holder(node)
+    assert holder.wait_until_it_holds() == [UUIDS[2]]
+    holder.process.send_signal(signal.SIGKILL)
+    holder.process.wait()
+    waiting = Holder(node)
+    assert "waiting for 1 of 1 GPUs" in waiting.process.stderr.readline()
+    os.kill(holder.trainer, signal.SIGKILL)
+    assert waiting.wait_until_it_holds() == [UUIDS[2]]
+    waiting.finish()
+
+
+def test_more_gpus_than_are_visible_fail_at_once_with_the_numbers(tmp_path):
+    with pytest.raises(UserError, match="3 GPUs were asked for, but 2 are visible"):
+        lease_gpus(3, UUIDS[:2], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [
+        (None, UUIDS),
+        ("", []),
+        ("-1", []),
+        ("1", [UUIDS[1]]),
+        ("3,0", [UUIDS[3], UUIDS[0]]),
+        (UUIDS[2], [UUIDS[2]]),
+        ("MIG-77", ["MIG-77"]),
+    ],
+)
+def test_visible_gpus_are_those_of_the_environment(node, monkeypatch, variable, expected):
+    monkeypatch.setenv("PATH", node["PATH"])
+    environment = {} if variable is None else {"CUDA_VISIBLE_DEVICES": variable}
+    assert visible_gpus(environment) == expected
+
+
+@pytest.mark.parametrize("variable", ["4", "GPU-9", "0,7"])
+def test_a_gpu_that_is_not_there_is_named(node, monkeypatch, variable):
+    monkeypatch.setenv("PATH", node["PATH"])
+    with pytest.raises(UserError, match="expected indices or UUIDs of the 4 GPUs"):
+        visible_gpus({"CUDA_VISIBLE_DEVICES": variable})
+
+
+def test_ports_are_leased_once(tmp_path):
+    ports = {lease_port(tmp_path) for _ in range(20)}
+    assert len(ports) == 20
