@@ -9,6 +9,7 @@ import copy
 import difflib
 import math
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ SCHEMA_FILE = Path(__file__).resolve().parent.parent / "schemas" / "study.schema
 
 # What YAML 1.1 reads as text although its author meant a number: an exponent without "." and sign.
 _EXPONENT_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+_WHOLE_NUMBER = re.compile(r"[-+]?\d+")
 _TYPE_NAMES = {
     "string": "text",
     "number": "a number",
@@ -59,9 +61,11 @@ def check_configuration(raw: Mapping[str, Any], source: str) -> dict[str, Any]:
     if not isinstance(raw, Mapping):
         raise UserError(f"{source}: found {_shown(raw)}, expected the keys of a study")
     config = _fill_defaults(_coerce(copy.deepcopy(dict(raw)), schema), schema)
-    validator = jsonschema.Draft202012Validator(schema)
-    errors = sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.path)))
+    errors = sorted(
+        _Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path))
+    )
     sentences = [sentence for error in errors for sentence in _sentences(error, schema)]
+    sentences += [*_doubled_budgets(raw), *_unfit_kwargs(config)]
     if sentences:
         raise UserError("\n".join(f"{source}: {sentence}" for sentence in dict.fromkeys(sentences)))
     return config
@@ -84,7 +88,24 @@ def as_number(value: Any) -> Any:
         return value
     if not math.isfinite(number):
         return value
-    return int(value) if re.fullmatch(r"[-+]?\d+", value.strip()) else number
+    return int(value) if _WHOLE_NUMBER.fullmatch(value.strip()) else number
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number that a float can hold: no truth value, no nan, no infinity."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
+
+
+_TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    # A range does not catch nan, with which every comparison is false.
+    type_checker=_TYPES.redefine("number", lambda _, value: _is_number(value)).redefine(
+        "integer", lambda _, value: _is_number(value) and _TYPES.is_type(value, "integer")
+    ),
+)
 
 
 def _types(node: Mapping[str, Any]) -> list[str]:
@@ -114,10 +135,12 @@ def _coerce(value: Any, node: Mapping[str, Any]) -> Any:
     if isinstance(value, list | tuple):
         return [_coerce(item, node.get("items", {})) for item in value]
     if "number" in types or "integer" in types:
+        if "string" in types and isinstance(value, str) and not _WHOLE_NUMBER.fullmatch(value):
+            return value  # a version such as "1.10" is text
         value = as_number(value)
         if isinstance(value, float) and value.is_integer() and "integer" in types:
             return int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and "integer" not in types:
+        if "integer" not in types and _is_number(value):
             return float(value)
     return value
 
@@ -125,7 +148,7 @@ def _coerce(value: Any, node: Mapping[str, Any]) -> Any:
 def _coerce_free(value: Any) -> Any:
     """Keyword arguments: only what YAML 1.1 misread, an unquoted number with an exponent."""
     if isinstance(value, Mapping):
-        return {_text_key(key): _coerce_free(item) for key, item in value.items()}
+        return {str(key): _coerce_free(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_coerce_free(item) for item in value]
     if isinstance(value, str) and _EXPONENT_NUMBER.fullmatch(value):
@@ -146,10 +169,49 @@ def _fill_defaults(value: Any, node: Mapping[str, Any]) -> Any:
         return value
     for name, child in node.get("properties", {}).items():
         if name not in value and "default" in child:
-            value[name] = copy.deepcopy(child["default"])
+            # Coerced as well: a default that is written out must resolve to the same text.
+            value[name] = _coerce(child["default"], child)
         if name in value:
             value[name] = _fill_defaults(value[name], child)
     return value
+
+
+def _doubled_budgets(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for every budget that a map names in two spellings."""
+    train = raw.get("train")
+    for name in ("batch", "lr"):
+        value = train.get(name) if isinstance(train, Mapping) else None
+        spellings: dict[str, Any] = {}
+        for key in value if isinstance(value, Mapping) else ():
+            if (text := _text_key(key)) in spellings:
+                yield (
+                    f"train.{name}: found one budget twice, as {spellings[text]!r} and {key!r}, "
+                    "expected each budget once"
+                )
+            spellings[text] = key
+
+
+def _unfit_kwargs(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for every keyword argument that JSON, and so an id, cannot hold."""
+    for section in ("model", "dataset"):
+        if isinstance(config.get(section), Mapping):
+            yield from _unfit(config[section].get("kwargs"), f"{section}.kwargs")
+
+
+def _unfit(value: Any, key: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _unfit(item, f"{key}.{name}")
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _unfit(item, f"{key}[{i}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{key}: found {value!r}, expected a finite number"
+    elif not (value is None or isinstance(value, str | bool | int | float)):
+        yield (
+            f"{key}: found {_shown(value)}, expected text, a number, true or false, null, a list "
+            "or a section of keys"
+        )
 
 
 def _sentences(error: jsonschema.ValidationError, schema: Mapping[str, Any]) -> Iterator[str]:
@@ -170,12 +232,12 @@ def _sentences(error: jsonschema.ValidationError, schema: Mapping[str, Any]) -> 
 
 
 def _unknown_key(path: str, name: str, known: list[str], schema: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if near:
-        return f"{path}: unknown key; did you mean {near[0]!r}?"
     elsewhere = [full for full, _ in walk_keys(schema) if full.rsplit(".", 1)[-1] == name]
     if elsewhere:
         return f"{path}: unknown key here; did you mean {elsewhere[0]!r}?"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if near:
+        return f"{path}: unknown key; did you mean {near[0]!r}?"
     all_keys = [full.rsplit(".", 1)[-1] for full, _ in walk_keys(schema)]
     if near := difflib.get_close_matches(name, all_keys, n=1):
         full = next(full for full, _ in walk_keys(schema) if full.rsplit(".", 1)[-1] == near[0])

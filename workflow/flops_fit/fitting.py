@@ -23,14 +23,15 @@ def fit_study(study: Study, runs_file: str | Path) -> dict[str, Any]:
         or ``fit.exclude`` names no run.
     """
     text = dict.fromkeys(("id", "size", *FINGERPRINT_COLUMNS), str)
-    runs = pd.read_csv(runs_file, dtype=text, float_precision="round_trip")
+    runs = pd.read_csv(runs_file, dtype=text)
     unknown = sorted(set(study.fit.exclude) - set(runs["id"]))
     if unknown:
         raise UserError(
             f"{study.config_file}: fit.exclude: found {unknown[0]!r}, expected ids of {runs_file}"
         )
     used = runs[~runs["id"].isin(study.fit.exclude) & (runs["status"] == "completed")]
-    mixed = mixed_fingerprints(used.fillna("").to_dict("records"))
+    fingerprints = used[["id", *FINGERPRINT_COLUMNS]].fillna("")
+    mixed = mixed_fingerprints(fingerprints.to_dict("records"))
     described = "; ".join(_described(name, values) for name, values in mixed.items())
     if mixed and not study.fit.allow_mixed_code:
         raise UserError(

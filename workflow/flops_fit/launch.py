@@ -32,9 +32,15 @@ def read_job(specs_file: str | Path, run_id: str) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If the plan holds no such experiment.
+        If the file cannot be read, or the plan holds no such experiment.
     """
-    jobs = json.loads(Path(specs_file).read_text(encoding="utf-8"))
+    try:
+        jobs = json.loads(Path(specs_file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{specs_file}: cannot be read ({error}), expected what was written with the plan; "
+            f"delete {Path(specs_file).parent / 'plan.csv'} and run snakemake again, it plans anew"
+        ) from None
     if run_id not in jobs:
         raise UserError(
             f"{specs_file}: has no experiment {run_id}, expected one of the {len(jobs)} that the "

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from torch import Tensor
 from torch.utils.data import default_collate
 
 from flops_fit.errors import UserError
@@ -14,6 +16,7 @@ from flops_fit.targets import (
     UserCode,
     check_importable,
     loss_function,
+    loss_sum_and_count,
     model_factory,
     named_error,
     open_dataset,
@@ -47,7 +50,11 @@ def measure_sizes(study: Study, data_folder: Path) -> dict[float, SizeMeasure]:
             f"{code.source}: dataset.target: the first samples of {code.dataset.path} do not make "
             f"a batch ({named_error(error)}); expected tensors of equal shape"
         ) from error
-    loss, build = loss_function(code), model_factory(code)
+    returned_by, build = loss_function(code), model_factory(code)
+
+    def loss(outputs: Any, targets: Any) -> Tensor:  # held to the contract of the trainer
+        return loss_sum_and_count(returned_by(outputs, targets), units, code.loss)[0]
+
     measures = {}
     for size in code.sizes:
         call = f"{code.model.path}({code.size_param}={size})"

@@ -107,9 +107,10 @@ def make_plan(study: Study, sizes: Mapping[float, SizeMeasure], data: DatasetMet
     Raises
     ------
     UserError
-        If a batch is no multiple of the units per sample, two rows get one id, or a budget is left
-        with fewer than three sizes.
+        If the sizes do not differ in N, a batch is no multiple of the units per sample, two rows
+        get one id, or a budget is left with fewer than three sizes.
     """
+    _check_growth(study, sizes)
     experiments: list[Experiment] = []
     dropped: list[Dropped] = []
     for budget in study.plan.budgets:
@@ -264,6 +265,17 @@ def experiment_spec(
         "eval_units": train.eval_units,
         "seed": seed,
     }
+
+
+def _check_growth(study: Study, sizes: Mapping[float, SizeMeasure]) -> None:
+    counts = {sizes[size].n_params_non_embedding for size in study.model.sizes}
+    if len(counts) < FEWEST_SIZES:
+        name = study.model.size_param
+        raise UserError(
+            f"{study.config_file}: model.size_param: the {len(study.model.sizes)} sizes of "
+            f"{name!r} have {len(counts)} different parameter counts between them, expected at "
+            f"least {FEWEST_SIZES}; {study.model.target.path} seems to ignore {name!r}"
+        )
 
 
 def _check_batch(study: Study, budget: float, batch: int, data: DatasetMeta) -> None:

@@ -29,13 +29,13 @@ def prepare(study: Study, meta_file: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     prepare_dataset(code, folder)
     splits = {split: open_dataset(code, split, folder) for split in ("train", "validation")}
-    units = units_per_sample(splits["train"])
+    units = {split: units_per_sample(dataset) for split, dataset in splits.items()}
     meta = {
         **study.dataset.identity(),
         "unit": unit_name(splits["train"]),
-        "units_per_sample": units,
-        "units_train": len(splits["train"]) * units,
-        "units_validation": len(splits["validation"]) * units,
+        "units_per_sample": units["train"],
+        "units_train": len(splits["train"]) * units["train"],
+        "units_validation": len(splits["validation"]) * units["validation"],
         "content_fingerprint": content_fingerprint(splits),
     }
     write_json(meta_file, meta)

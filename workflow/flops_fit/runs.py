@@ -140,13 +140,17 @@ def read_record(path: str | Path, run_id: str | None = None) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except ValueError as error:
         raise UserError(
             f"{path}: is no JSON file ({error}); delete it, and a rerun trains it again"
         ) from None
     check_record(record, run_id or path.stem, str(path))
     return record
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}")
 
 
 def check_record(record: Any, run_id: str, source: str) -> None:
@@ -161,6 +165,10 @@ def check_record(record: Any, run_id: str, source: str) -> None:
         if not isinstance(value, types) or isinstance(value, bool):
             wanted = " or ".join("null" if t is type(None) else t.__name__ for t in types)
             raise UserError(f"{source}: {name}: found {value!r:.80}, expected {wanted}; {advice}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(
+                f"{source}: {name}: found {value!r}, expected a finite number; {advice}"
+            )
     if record["id"] != run_id or fingerprint(record["spec"]) != run_id:
         raise UserError(
             f"{source}: id: found {record['id']!r} with a spec that gives "
@@ -171,9 +179,7 @@ def check_record(record: Any, run_id: str, source: str) -> None:
             f"{source}: status: found {record['status']!r}, expected one of {STATUSES}; {advice}"
         )
     completed = record["status"] == "completed"
-    if completed != (record["loss"] is not None) or (
-        completed and not math.isfinite(record["loss"])
-    ):
+    if completed != (record["loss"] is not None):
         raise UserError(
             f"{source}: loss: found {record['loss']!r} with the status {record['status']!r}, "
             f"expected a finite number exactly if completed; {advice}"

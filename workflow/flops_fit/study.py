@@ -234,8 +234,10 @@ def claim_study(study: Study, results: str | Path = "results") -> Path:
         old = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         old = None
+    except UnicodeDecodeError:
+        old = ""  # not ours, which is said below
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UserError(_inaccessible(path, "read", error)) from None
     text = study.to_json()
     if old == text:
         return path
@@ -247,11 +249,15 @@ def claim_study(study: Study, results: str | Path = "results") -> Path:
         aside.write_text(text, encoding="utf-8")
         aside.replace(path)
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); expected a results folder that this "
-            "user may write to"
-        ) from None
+        raise UserError(_inaccessible(path, "written", error)) from None
     return path
+
+
+def _inaccessible(path: Path, verb: str, error: OSError) -> str:
+    return (
+        f"{path}: cannot be {verb} ({error.strerror}); expected a results folder that this user "
+        "may write to"
+    )
 
 
 def _check_owner(path: Path, old: str, study: Study) -> None:

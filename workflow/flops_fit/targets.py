@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import numbers
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def import_target(path: str, folder: str | Path, key: str) -> Any:
             f"{key}: {module_name!r} imports {error.name!r}, which is not installed in the "
             f"environment of {sys.executable}"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that parses its arguments at import exits
         raise UserError(
             f"{key}: importing {module_name!r} failed with {named_error(error)}; try "
             f"`python -c 'import {module_name}'` in {folder}"
@@ -278,9 +279,15 @@ def open_dataset(code: UserCode, split: str, folder: Path) -> Dataset:
         raise UserError(
             f"{key}.units_per_sample is {units!r}, expected a whole number of at least 1"
         )
-    sample = dataset[0]
+    try:
+        sample = dataset[0]
+    except Exception as error:
+        raise UserError(f"{key}[0] failed with {named_error(error)}") from error
     if not isinstance(sample, tuple | list) or len(sample) != 2:
-        raise UserError(f"{key}[0] is {type(sample).__name__}, expected a pair (input, target)")
+        found = type(sample).__name__
+        if isinstance(sample, tuple | list):
+            found += f" of {len(sample)}"
+        raise UserError(f"{key}[0] is {found}, expected a pair (input, target)")
     return dataset
 
 
@@ -327,6 +334,9 @@ def loss_sum_and_count(
         total, count = value
         if not isinstance(total, torch.Tensor) or total.numel() != 1:
             raise UserError(f"{key}: the first of the pair is no scalar tensor, {expected}")
+        is_number = isinstance(count, numbers.Real | torch.Tensor)
+        if not is_number or torch.as_tensor(count).numel() != 1:
+            raise UserError(f"{key}: the second of the pair is no number, {expected}")
         return total.reshape(()), torch.as_tensor(count, device=total.device).detach().reshape(())
     if not isinstance(value, torch.Tensor):
         raise UserError(f"{key}: returned {type(value).__name__}, {expected}")
@@ -357,22 +367,26 @@ def content_fingerprint(splits: dict[str, Any]) -> str:
 def _hash_value(digest: Any, value: Any) -> None:
     import torch
 
+    # Type, shape and length go first: without them [1, 23] and [12, 3] would be one content.
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().contiguous()
         digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
         if value.numel():
             digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     elif isinstance(value, dict):
+        digest.update(f"dict {len(value)}\n".encode())
         for key in sorted(value):
-            digest.update(str(key).encode())
+            _hash_value(digest, key)
             _hash_value(digest, value[key])
     elif isinstance(value, tuple | list):
+        digest.update(f"list {len(value)}\n".encode())
         for item in value:
             _hash_value(digest, item)
-    elif hasattr(value, "tobytes"):
-        digest.update(value.tobytes())
     else:
-        digest.update(repr(value).encode())
+        content = value.tobytes() if hasattr(value, "tobytes") else repr(value).encode()
+        layout = [str(getattr(value, name, "")) for name in ("dtype", "shape", "mode")]
+        digest.update(f"{type(value).__name__} {layout} {len(content)}\n".encode())
+        digest.update(content)
 
 
 def _public_names(module: Any) -> list[str]:

@@ -37,11 +37,11 @@ def permute(indices: np.ndarray, length: int, key: int) -> np.ndarray:
     round_keys = _mix(
         np.uint64(key % 2**64) + np.arange(1, _ROUNDS + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
     )
-    values = np.asarray(indices, dtype=np.uint64)
+    values = np.atleast_1d(np.asarray(indices, dtype=np.uint64))
     values = _feistel(values, half_bits, round_keys)
     while (outside := values >= length).any():
         values[outside] = _feistel(values[outside], half_bits, round_keys)
-    return values.astype(np.int64)
+    return values.astype(np.int64).reshape(np.shape(indices))
 
 
 def samples_of_steps(

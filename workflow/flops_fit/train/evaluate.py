@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import Dataset
 
+from flops_fit.errors import UserError
 from flops_fit.targets import loss_sum_and_count, units_per_sample
 from flops_fit.train.batches import Batches
 
@@ -102,9 +103,19 @@ def summarise(totals: torch.Tensor) -> Evaluation:
     ----------
     totals
         float64, shape ``(2, chunks)``: loss sums in nats, and unit counts.
+
+    Raises
+    ------
+    UserError
+        If there is nothing to predict.
     """
     sums, counts = totals[0].tolist(), totals[1].tolist()
     units = math.fsum(counts)
+    if units == 0:
+        raise UserError(
+            "loss: the validation set holds no unit that the loss predicts (every count is 0), "
+            "expected some; look at the targets of the split validation, or raise train.eval_units"
+        )
     mean = math.fsum(sums) / units
     chunks = sum(count > 0 for count in counts)
     std_err = None

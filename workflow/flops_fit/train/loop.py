@@ -58,14 +58,20 @@ class Curve:
         self.sums[0] += loss_sum.detach().double()
         self.sums[1] += count
 
-    def mean(self, accelerator: Accelerator) -> float:
-        """Mean loss over all processes since the last row (a collective call)."""
+    def mean(self, accelerator: Accelerator) -> float | None:
+        """Mean loss over all processes since the last row (a collective call).
+
+        None where nothing was predicted: a step may hold nothing but padding.
+        """
         total, count = accelerator.reduce(self.sums, reduction="sum").tolist()
+        if count == 0 and total == 0:
+            return None
         return total / count if count else math.nan
 
-    def close_row(self, step: int, D: int, mean: float, lr: float) -> None:
+    def close_row(self, step: int, D: int, mean: float | None, lr: float) -> None:
         """Write a row and start the next one; a mean that is no number is null."""
-        self.rows.append([step, D, mean if math.isfinite(mean) else None, lr])
+        is_number = mean is not None and math.isfinite(mean)
+        self.rows.append([step, D, mean if is_number else None, lr])
         self.sums = torch.zeros_like(self.sums)
 
 
@@ -247,7 +253,7 @@ class Trainer:
                 self.done = step + 1
                 if self.done in rows or self.done % _STEPS_BETWEEN_CHECKS == 0:
                     mean = self.curve.mean(self.accelerator)
-                    self.diverged = not math.isfinite(mean)
+                    self.diverged = mean is not None and not math.isfinite(mean)
                     if self.done in rows or self.diverged:
                         self.curve.close_row(self.done, self.done * self.spec["batch"], mean, lr)
                     if self.diverged:
@@ -322,6 +328,8 @@ class Trainer:
             return
         local = torch.stack(counts).sum().double().to(self.accelerator.device)
         predicted = self.accelerator.reduce(local, reduction="sum").item()
+        if predicted == 0:  # nothing but padding: the gradients are zero already
+            return
         for parameter in self.model.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(self.spec["batch"] / predicted)

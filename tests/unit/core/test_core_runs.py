@@ -1,0 +1,458 @@
+"""Run records: written whole, read with checks, merged in the plan's order, one trainer per id."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import flops_fit
+import pytest
+from core_study import dataset_meta, measures, small_study
+from flops_fit import runs as runs_module
+from flops_fit.errors import UserError
+from flops_fit.plan import make_plan, plan_csv, read_plan
+from flops_fit.runs import (
+    RUNS_COLUMNS,
+    check_record,
+    clear_stored_records,
+    collect_runs,
+    held_experiment,
+    link_stored_record,
+    mixed_fingerprints,
+    read_record,
+    runs_csv,
+    state_folder,
+    store_record,
+    write_json,
+    write_whole,
+)
+from flops_fit.study import fingerprint
+
+WORKFLOW = Path(flops_fit.__file__).resolve().parent.parent
+
+
+def planned():
+    study = small_study()
+    return make_plan(study, measures(study), dataset_meta())
+
+
+def record_of(row, **changes) -> dict:
+    """What the trainer writes for a planned experiment."""
+    return {
+        "id": row.id,
+        "study": "small",
+        "spec": row.spec,
+        "status": "completed",
+        "loss": 1.0 + 1 / row.size,
+        "loss_std_err": 0.1,
+        "n_params": row.n_params,
+        "n_params_non_embedding": row.n_params_non_embedding,
+        "D": row.D,
+        "steps": row.steps,
+        "C": row.C,
+        "C_6nd": 6 * row.n_params_non_embedding * row.D,
+        "curve": [[1, 10, 2.5, 0.01], [row.steps, row.D, 1.5, 0.001]],
+        "throughput": {"units_per_second": 3.0},
+        "world": {"num_processes": 1},
+        "provenance": {
+            "content_fingerprint": "0123456789ab",
+            "source": {"model": "m", "dataset": "d", "loss": "l"},
+        },
+        **changes,
+    }
+
+
+ROW = planned().experiments[0]
+
+
+# Writing -----------------------------------------------------------------------------------------
+
+
+def test_write_whole_creates_folders_and_leaves_nothing_else(tmp_path):
+    file = tmp_path / "a" / "b.txt"
+    write_whole(file, "first\n")
+    write_whole(file, "zweitens: ü\n")
+    assert file.read_bytes() == "zweitens: ü\n".encode()
+    assert os.listdir(file.parent) == ["b.txt"]
+
+
+def test_a_write_that_fails_keeps_the_old_file(tmp_path):
+    file = tmp_path / "b.txt"
+    write_whole(file, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(file, "half of it, then \ud800")
+    assert file.read_text() == "old"
+    assert os.listdir(tmp_path) == ["b.txt"]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_json_that_is_not_json_is_not_written(tmp_path, number):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"loss": number})
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path):
+    """A process writes files of very different lengths while this one reads."""
+    file = tmp_path / "record.json"
+    write_json(file, {"n": 0, "ballast": []})
+    code = """
+import sys
+from flops_fit.runs import write_json
+
+for n in range(1, 301):
+    write_json(sys.argv[1], {"n": n, "ballast": list(range(5000 * (n % 2)))})
+"""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code, str(file)],
+        env={**os.environ, "PYTHONPATH": str(WORKFLOW)},
+    )
+    seen = []
+    while writer.poll() is None:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        assert len(content["ballast"]) == 5000 * (content["n"] % 2)
+        seen.append(content["n"])
+    assert writer.returncode == 0
+    assert json.loads(file.read_text(encoding="utf-8"))["n"] == 300
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 2  # else this has read nothing while something was written
+    assert os.listdir(tmp_path) == ["record.json"]
+
+
+# Records -----------------------------------------------------------------------------------------
+
+
+def test_a_record_comes_back_as_it_was_stored(tmp_path):
+    record = record_of(ROW, loss=1 / 3)
+    store_record(record, tmp_path)
+    assert read_record(tmp_path / "runs" / f"{ROW.id}.json") == record
+    assert read_record(state_folder(tmp_path, ROW.id) / "record.json", ROW.id) == record
+    assert os.listdir(tmp_path / "runs") == [f"{ROW.id}.json"]
+    assert os.listdir(state_folder(tmp_path, ROW.id)) == ["record.json"]
+
+
+def test_a_diverged_record_is_valid():
+    check_record(record_of(ROW, status="diverged", loss=None, loss_std_err=None), ROW.id, "a.json")
+
+
+def refusal(record: object, run_id: str = ROW.id) -> str:
+    with pytest.raises(UserError) as caught:
+        check_record(record, run_id, "a.json")
+    message = str(caught.value)
+    assert message.endswith("; delete it, and a rerun trains this experiment again")
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("name", sorted(record_of(ROW)))
+def test_a_missing_field_is_named(name):
+    record = record_of(ROW)
+    del record[name]
+    assert refusal(record).startswith(f"a.json: {name}: is missing, expected ")
+
+
+NULLABLE = {"loss", "loss_std_err", "C_6nd"}
+NUMBERS = {"C", *NULLABLE}
+WHOLE = {"n_params", "n_params_non_embedding", "D", "steps"}
+
+
+@pytest.mark.parametrize("name", sorted(record_of(ROW)))
+def test_a_field_of_the_wrong_type_is_named(name):
+    wrong = [True, {1}]
+    if name not in NULLABLE:
+        wrong.append(None)
+    if name not in {"id", "study", "status"}:
+        wrong.append("text")
+    if name in WHOLE:
+        wrong.append(1.5)
+    if name not in WHOLE | NUMBERS:
+        wrong.append(3)
+    for value in wrong:
+        message = refusal(record_of(ROW, **{name: value}))
+        assert message.startswith(f"a.json: {name}: found {value!r}, expected "), value
+
+
+@pytest.mark.parametrize("name", sorted(NUMBERS))
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_not_finite_is_named(name, value):
+    assert refusal(record_of(ROW, **{name: value})).startswith(f"a.json: {name}: found {value!r}")
+
+
+@pytest.mark.parametrize("record", [[], "text", None, 3])
+def test_what_is_no_record_is_refused(record):
+    message = refusal(record)
+    assert message.startswith(f"a.json: found {type(record).__name__}, expected a run record")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        record_of(ROW, spec={**ROW.spec, "D": ROW.D + 1}),  # edited
+        record_of(ROW, id="0123456789ab"),
+        record_of(planned().experiments[1]),  # a file under another name
+    ],
+)
+def test_an_id_that_does_not_follow_from_the_content_is_refused(record):
+    assert refusal(record).startswith(
+        f"a.json: id: found {record['id']!r} with a spec that gives "
+        f"{fingerprint(record['spec'])!r}, expected {ROW.id!r} for both"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"status": "crashed"}, "status: found 'crashed', expected one of ('completed', 'diverg"),
+        ({"loss": None}, "loss: found None with the status 'completed', expected a finite"),
+        ({"status": "diverged"}, "loss: found 1.02 with the status 'diverged', expected a finite"),
+    ],
+)
+def test_status_and_loss_belong_together(changes, sentence):
+    assert refusal(record_of(ROW, **changes)).startswith(f"a.json: {sentence}")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        json.dumps(record_of(ROW)).encode()[:-9],
+        b"\xff\xfe",
+        json.dumps(record_of(ROW, spec={**ROW.spec, "lr": math.nan})).encode(),
+        json.dumps(record_of(ROW, loss_std_err=math.inf)).encode(),
+        json.dumps(record_of(ROW, curve=[[1, 10, math.nan, 0.1]])).encode(),
+    ],
+    ids=["empty", "begun", "cut", "binary", "nan in spec", "infinity", "nan in curve"],
+)
+def test_a_damaged_file_is_a_sentence(tmp_path, content):
+    file = tmp_path / f"{ROW.id}.json"
+    file.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_record(file)
+    assert str(caught.value).startswith(f"{file}: is no JSON file (")
+    assert "; delete it, and a rerun trains " in str(caught.value)
+
+
+def test_a_record_that_is_no_record_is_not_stored(tmp_path):
+    with pytest.raises(UserError, match="loss: found None"):
+        store_record(record_of(ROW, loss=None), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# The stored record -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_stored_record_outlives_its_declared_output(tmp_path, monkeypatch, links):
+    """Snakemake deletes the output before it runs a job again; some file systems have no links."""
+    if not links:
+
+        def refuse(*_):
+            raise OSError("no links here")
+
+        monkeypatch.setattr(os, "link", refuse)
+    output = tmp_path / "runs" / f"{ROW.id}.json"
+    assert not link_stored_record(tmp_path, ROW.id)
+    assert not output.exists()
+    store_record(record_of(ROW), tmp_path)
+    output.unlink()
+    assert link_stored_record(tmp_path, ROW.id)
+    assert read_record(output) == record_of(ROW)
+    # once more, with the output in place, and as another content
+    assert link_stored_record(tmp_path, ROW.id)
+    store_record(record_of(ROW, loss=3.5), tmp_path)
+    assert read_record(output)["loss"] == 3.5
+    assert os.listdir(output.parent) == [output.name]
+    # merged: from now on a deleted output means to train again
+    clear_stored_records(tmp_path, [ROW.id, "0123456789ab"])
+    assert read_record(output)["loss"] == 3.5
+    output.unlink()
+    assert not link_stored_record(tmp_path, ROW.id)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("content", ["", "{}", json.dumps(record_of(ROW, loss=None))])
+def test_a_stored_record_that_is_invalid_is_not_linked(tmp_path, content):
+    stored = state_folder(tmp_path, ROW.id) / "record.json"
+    stored.parent.mkdir(parents=True)
+    stored.write_text(content)
+    assert not link_stored_record(tmp_path, ROW.id)
+    assert not (tmp_path / "runs").exists()
+
+
+# The lock ----------------------------------------------------------------------------------------
+
+
+def test_one_experiment_has_one_trainer(tmp_path):
+    with held_experiment(tmp_path, ROW.id, wait=False):
+        # A second open file is a second owner to the kernel, be it in one process.
+        with (
+            pytest.raises(UserError, match=f"another process trains the experiment {ROW.id}"),
+            held_experiment(tmp_path, ROW.id, wait=False),
+        ):
+            pass
+        with held_experiment(tmp_path, "0123456789ab", wait=False):
+            pass
+    with held_experiment(tmp_path, ROW.id, wait=False):
+        pass
+
+
+def test_the_lock_ends_with_a_killed_process(tmp_path):
+    code = """
+import sys, time
+from flops_fit.runs import held_experiment
+
+with held_experiment(sys.argv[1], sys.argv[2], wait=False):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path), ROW.id],
+        env={**os.environ, "PYTHONPATH": str(WORKFLOW)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(UserError, match="run snakemake again when it has ended"),
+            held_experiment(tmp_path, ROW.id, wait=False),
+        ):
+            pass
+    finally:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        holder.stdout.close()
+    with held_experiment(tmp_path, ROW.id, wait=False):
+        pass
+
+
+def test_who_waits_gets_the_lock_when_it_is_free(tmp_path):
+    code = """
+import sys
+from flops_fit.runs import held_experiment
+
+with held_experiment(sys.argv[1], sys.argv[2], wait=True):
+    print("held", flush=True)
+"""
+    with held_experiment(tmp_path, ROW.id, wait=False):
+        waiter = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), ROW.id],
+            env={**os.environ, "PYTHONPATH": str(WORKFLOW)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert waiter.stderr.readline() == f"waiting for the process that trains {ROW.id} already\n"
+        assert waiter.poll() is None
+    out, _ = waiter.communicate()
+    assert (out, waiter.returncode) == ("held\n", 0)
+
+
+# Merging -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A study folder with a plan and a record for each row."""
+    plan = planned()
+    write_whole(tmp_path / "plan.csv", plan_csv(plan))
+    for row in plan.experiments:
+        store_record(record_of(row), tmp_path)
+    return tmp_path
+
+
+def test_the_rows_of_runs_csv(finished):
+    plan = read_plan(finished / "plan.csv")
+    (finished / "runs" / "0123456789ab.json").write_text("of an earlier plan, and not even JSON")
+    rows = collect_runs(plan[::-1], finished / "runs", "non_embedding")
+    assert [row["size"] for row in rows] == ["400", "200", "100", "50"]  # the plan's order
+    assert rows[0] == {
+        "id": plan[3]["id"], "status": "completed", "budget": 6e6, "size": "400", "seed": 0,
+        "lr": 0.01, "N": 400, "D": 2500, "C": 6e6, "loss": 1.0025, "loss_std_err": 0.1,
+        "n_params": 1400, "n_params_non_embedding": 400, "C_6nd": 6_000_000,
+        "flops_per_unit": 2400.0, "steps": 250, "batch": 10, "units_per_param": 6.25,
+        "epochs": 0.25, "model_source": "m", "dataset_source": "d", "loss_source": "l",
+        "optimizer_source": None, "dataset_content": "0123456789ab",
+    }  # fmt: skip
+    assert tuple(rows[0]) == RUNS_COLUMNS
+
+
+def test_the_study_says_which_count_is_n(finished):
+    plan = read_plan(finished / "plan.csv")
+    rows = collect_runs(plan, finished / "runs", "total")
+    assert [row["N"] for row in rows] == [1050, 1100, 1200, 1400]
+    assert [row["units_per_param"] for row in rows] == [400, 100, 25, 6.25]  # as planned
+
+
+def test_a_diverged_run_counts_what_it_really_trained(finished):
+    row = planned().experiments[3]
+    record = record_of(
+        row, status="diverged", loss=None, loss_std_err=None, D=500, steps=50, C=2400.0 * 500
+    )
+    store_record(record, finished)
+    last = collect_runs(read_plan(finished / "plan.csv"), finished / "runs", "total")[3]
+    assert (last["status"], last["loss"], last["D"], last["C"]) == ("diverged", None, 500, 1.2e6)
+    assert (last["flops_per_unit"], last["units_per_param"], last["epochs"]) == (2400, 1.25, 0.05)
+
+
+def test_a_missing_record_is_a_sentence(finished):
+    plan = read_plan(finished / "plan.csv")
+    missing = finished / "runs" / f"{plan[2]['id']}.json"
+    missing.unlink()
+    with pytest.raises(UserError) as caught:
+        collect_runs(plan, finished / "runs", "total")
+    assert str(caught.value) == f"{missing}: is missing; run snakemake again to train it"
+
+
+def test_an_id_that_stands_twice_is_refused(finished):
+    plan = read_plan(finished / "plan.csv")
+    with pytest.raises(UserError, match=f"plan.csv: the id {plan[0]['id']} stands twice"):
+        collect_runs([*plan, plan[0]], finished / "runs", "total")
+
+
+def test_a_record_under_a_wrong_name_is_refused(finished):
+    plan = read_plan(finished / "plan.csv")
+    file, other = (finished / "runs" / f"{row['id']}.json" for row in plan[:2])
+    file.unlink()
+    file.write_bytes(other.read_bytes())
+    with pytest.raises(UserError, match=f"id: found '{plan[1]['id']}'"):
+        collect_runs(plan, finished / "runs", "total")
+
+
+def test_runs_csv_keeps_every_digit():
+    row = dict.fromkeys(RUNS_COLUMNS) | {"id": "1e5", "loss": 0.1 + 0.2, "D": 10**15, "size": "64"}
+    text = runs_csv([row])
+    assert "\r" not in text
+    (read,) = csv.DictReader(io.StringIO(text))
+    assert tuple(read) == RUNS_COLUMNS
+    assert float(read.pop("loss")) == 0.1 + 0.2
+    assert {name: value for name, value in read.items() if value} == {
+        "id": "1e5", "D": "1000000000000000", "size": "64",
+    }  # fmt: skip
+
+
+def test_mixed_fingerprints_are_found():
+    def row(name, **changes):
+        same = {"model_source": "m", "dataset_source": "d", "loss_source": "l"}
+        return {"id": name, **same, "optimizer_source": None, "dataset_content": "c", **changes}
+
+    assert mixed_fingerprints([row("a"), row("b", optimizer_source="")]) == {}
+    mixed = [row("a"), row("b", model_source="n"), row("c"), row("d", dataset_content=None)]
+    assert mixed_fingerprints(mixed) == {
+        "model_source": {"m": ["a", "c", "d"], "n": ["b"]},
+        "dataset_content": {"c": ["a", "b", "c"], "": ["d"]},
+    }
+
+
+def test_every_source_fingerprint_is_compared():
+    assert runs_module.FINGERPRINT_COLUMNS == (
+        "model_source", "dataset_source", "loss_source", "optimizer_source", "dataset_content",
+    )  # fmt: skip
