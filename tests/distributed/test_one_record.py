@@ -47,7 +47,7 @@ def test_two_processes_write_one_record_once_and_leave_nothing_behind(launchpad,
 
 def test_a_reader_never_sees_a_partial_record(launchpad):
     """Twenty experiments finish while a reader polls their files as fast as it can."""
-    launchpad.config["plan"]["budgets"] = [3e4]
+    launchpad.config["plan"]["budgets"] = [2e5]
     launchpad.config["plan"]["seeds"] = list(range(7))
     ids = launchpad.plan()[:20]
     assert len(ids) == 20

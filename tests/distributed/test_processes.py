@@ -68,7 +68,7 @@ def test_cpu_threads_are_divided_among_the_processes(launchpad):
     (launchpad.path / "points.py").open("a").write(
         "\n\ndef counting_loss(outputs, targets):\n"
         "    path = f'threads-{os.getpid()}'\n"
-        "    policy = os.environ['OMP_WAIT_POLICY']\n"
+        "    policy = os.environ.get('OMP_WAIT_POLICY')\n"
         "    open(path, 'w').write(f'{torch.get_num_threads()} {policy}')\n"
         "    return mean_loss(outputs, targets)\n"
     )
@@ -83,3 +83,16 @@ def test_cpu_threads_are_divided_among_the_processes(launchpad):
     )
     reports = [path.read_text() for path in launchpad.path.glob("threads-*")]
     assert reports == ["2 PASSIVE", "2 PASSIVE"]
+
+
+def test_a_dataset_that_changed_since_the_plan_is_refused(launchpad):
+    run_id = launchpad.plan()[0]
+    (meta,) = (launchpad.path / "results" / "data").glob("*/meta.json")
+    meta.write_text(
+        meta.read_text().replace('"content_fingerprint": "', '"content_fingerprint": "0')
+    )
+    process = launchpad.start(run_id)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "the dataset was prepared anew with other content; run snakemake again" in output
+    assert "Traceback" not in output

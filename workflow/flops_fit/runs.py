@@ -179,6 +179,11 @@ def check_record(record: Any, run_id: str, source: str) -> None:
             f"{source}: status: found {record['status']!r}, expected one of {STATUSES}; {advice}"
         )
     completed = record["status"] == "completed"
+    if completed and record["D"] != record["spec"].get("D"):
+        raise UserError(
+            f"{source}: D: found {record['D']}, expected the {record['spec'].get('D')} of the spec "
+            f"of a completed run; {advice}"
+        )
     if completed != (record["loss"] is not None):
         raise UserError(
             f"{source}: loss: found {record['loss']!r} with the status {record['status']!r}, "

@@ -142,6 +142,10 @@ def test_a_diverged_record_is_valid():
     check_record(record_of(ROW, status="diverged", loss=None, loss_std_err=None), ROW.id, "a.json")
 
 
+def test_a_completed_run_trained_what_its_spec_says():
+    assert "D: found 10, expected the" in refusal(record_of(ROW, D=10))
+
+
 def refusal(record: object, run_id: str = ROW.id) -> str:
     with pytest.raises(UserError) as caught:
         check_record(record, run_id, "a.json")

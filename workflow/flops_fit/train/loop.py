@@ -19,6 +19,7 @@ from accelerate.utils import gather_object, set_seed
 
 from flops_fit.errors import UserError
 from flops_fit.flops import count_parameters
+from flops_fit.plan import DatasetMeta
 from flops_fit.targets import (
     BuildError,
     UserCode,
@@ -209,6 +210,7 @@ class Trainer:
         self.loss = loss_function(code)
         self.train_data = open_dataset(code, "train", Path(job["data_folder"]))
         self.validation_data = open_dataset(code, "validation", Path(job["data_folder"]))
+        self._check_data_as_planned()
         set_seed(spec["seed"])
         try:
             bare = model_factory(code)(spec["size"])
@@ -348,6 +350,17 @@ class Trainer:
             for samples in order[:, self.share].tolist():
                 for k in range(self.accumulation):
                     yield samples[k * self.micro_batch : (k + 1) * self.micro_batch]
+
+    def _check_data_as_planned(self) -> None:
+        meta = Path(self.job["data_folder"]) / "meta.json"
+        prepared = DatasetMeta.load(meta).content_fingerprint
+        planned = self.spec["dataset"]["content"]
+        if prepared != planned:
+            raise UserError(
+                f"{meta}: content_fingerprint: found {prepared!r}, but {planned!r} was "
+                "planned: the dataset was prepared anew with other content; run snakemake again, it "
+                "plans anew"
+            )
 
     def _check_as_planned(self) -> None:
         planned = (self.job["n_params"], self.job["n_params_non_embedding"])

@@ -42,7 +42,7 @@ def agree_on_micro_batch(
             attempt(fits)
             break
         except Exception as error:
-            if not (should_reduce_batch_size(error) or isinstance(error, MemoryError)):
+            if not _is_out_of_memory(error):
                 raise
             fits = 0 if fits == 1 else (fits + 1) // 2
         clear_device_cache(garbage_collection=True)
@@ -57,6 +57,12 @@ def agree_on_micro_batch(
         )
     passes = -(-largest_share // smallest)
     return -(-largest_share // passes)  # as even as the number of passes allows
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or should_reduce_batch_size(
+        error
+    )
 
 
 @contextmanager
