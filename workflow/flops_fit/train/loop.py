@@ -358,8 +358,8 @@ class Trainer:
         if prepared != planned:
             raise UserError(
                 f"{meta}: content_fingerprint: found {prepared!r}, but {planned!r} was "
-                "planned: the dataset was prepared anew with other content; run snakemake again, it "
-                "plans anew"
+                "planned: the dataset was prepared anew with other content; run snakemake again, "
+                "it plans anew"
             )
 
     def _check_as_planned(self) -> None:
