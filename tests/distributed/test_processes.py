@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from flops_fit.launch import TRAIN_SCRIPT, accelerate_executable
+from flops_fit.launch import TRAIN_SCRIPT, accelerate_executable, read_job
 
 
 def train_arguments(launchpad, run_id):
@@ -96,3 +96,30 @@ def test_a_dataset_that_changed_since_the_plan_is_refused(launchpad):
     assert process.returncode != 0
     assert "the dataset was prepared anew with other content; run snakemake again" in output
     assert "Traceback" not in output
+
+
+def test_an_accelerate_configuration_of_the_study_is_used(launchpad):
+    own = launchpad.path / "own.yaml"
+    own.write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\nnum_processes: 7\n"
+        "num_machines: 1\nmixed_precision: 'no'\nuse_cpu: false\ndebug: false\n"
+    )
+    launchpad.config["train"] |= {"processes": 2, "accelerate_config": "own.yaml"}
+    run_id = launchpad.plan()[0]
+    record = launchpad.launch(run_id)
+    assert record["world"]["num_processes"] == 2  # the study's number, not the file's
+    log = (launchpad.study / "logs" / f"{run_id}.log").read_text()
+    assert f"--config_file={own}" in log
+
+
+def test_processes_follow_the_size_of_the_model(launchpad):
+    launchpad.config["train"]["processes"] = [
+        {"from_params": 0, "processes": 1},
+        {"from_params": "100", "processes": 2},
+        {"from_params": 1e6, "processes": 8},
+    ]
+    ids = launchpad.plan()
+    jobs = [read_job(launchpad.study / "specs.json", run_id) for run_id in ids]
+    # 7 w + 3 (w + 1) parameters at the widths 4, 8 and 16
+    assert [job["n_params"] for job in jobs] == [43, 83, 163]
+    assert [job["processes"] for job in jobs] == [1, 1, 2]

@@ -34,6 +34,7 @@ from flops_fit.train.data_order import process_slice, samples_of_steps
 from flops_fit.train.evaluate import Evaluation, evaluate
 from flops_fit.train.memory import agree_on_micro_batch, undisturbed
 from flops_fit.train.optimizer import build_optimizer
+from flops_fit.train.peak_flops import mfu
 from flops_fit.train.progress import LOG, Progress
 from flops_fit.train.provenance import collect_provenance, now
 from flops_fit.train.schedule import lr_factor
@@ -139,7 +140,12 @@ def train_experiment(run_id: str, job: Mapping[str, Any], *, gpus: int) -> dict[
         "throughput": {
             "units_per_second": D / train_seconds,
             "flops_per_second": C / train_seconds,
-            "mfu": None,
+            "mfu": mfu(
+                C / train_seconds,
+                device_name(accelerator.device),
+                spec["precision"],
+                accelerator.num_processes,
+            ),
             "train_seconds": train_seconds,
             "startup_seconds": startup_seconds,
             "eval_seconds": eval_seconds,

@@ -1,0 +1,111 @@
+"""Throughput and loss of one experiment with one and with several processes, side by side.
+
+    PYTHONPATH=workflow python benchmarks/data_parallel.py [--size 64] [--steps 200] [--repeats 3]
+
+Launches the demo's model through the very launcher of the workflow. On a machine without GPUs: one
+process with two threads against two processes with one thread each. With GPUs: one against all of
+them, with MFU. Prints medians and ratios; absolute times belong to the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+from flops_fit.leases import visible_gpus
+from flops_fit.measure import measure_sizes
+from flops_fit.plan import DatasetMeta, experiment_spec
+from flops_fit.prepare import prepare
+from flops_fit.study import Study, fingerprint
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def write_job(folder: Path, size: int, steps: int, batch: int, precision: str) -> str:
+    """Plan one experiment of the demo's family in ``folder`` and return its id."""
+    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+    config["model"]["sizes"] = sorted({size, 2 * size, 4 * size})
+    config["train"] |= {"batch": batch, "precision": precision}
+    study = Study.from_config(config, ROOT / "config" / "config.yaml")
+    data = folder / "data"
+    prepare(study, data / "meta.json")
+    meta = DatasetMeta.load(data / "meta.json")
+    measure = measure_sizes(study, data)[size]
+    spec = experiment_spec(study, meta, size=size, D=steps * batch, batch=batch, lr=0.016, seed=0)
+    job = {
+        "spec": spec, "study": "benchmark", "unit": meta.unit,
+        "budget": measure.flops_per_unit * steps * batch, "n_params": measure.n_params,
+        "n_params_non_embedding": measure.n_params_non_embedding,
+        "flops_per_unit": measure.flops_per_unit, "steps": steps, "processes": 1,
+        "compile": False, "accelerate_config": None, "data_folder": str(data),
+        "search_folder": str(ROOT / "config"),
+    }  # fmt: skip
+    run_id = fingerprint(spec)
+    (folder / "specs.json").write_text(json.dumps({run_id: job}), encoding="utf-8")
+    return run_id
+
+
+def launch(folder: Path, run_id: str, processes: int, threads: int) -> dict:
+    """Train the experiment once and return its record."""
+    specs = json.loads((folder / "specs.json").read_text(encoding="utf-8"))
+    specs[run_id]["processes"] = processes
+    (folder / "specs.json").write_text(json.dumps(specs), encoding="utf-8")
+    for old in (folder / "runs" / f"{run_id}.json", folder / "state" / run_id / "record.json"):
+        old.unlink(missing_ok=True)
+    subprocess.run(
+        [sys.executable, "-m", "flops_fit.launch", f"--plan={folder / 'plan.csv'}",
+         f"--id={run_id}", f"--log={folder / 'log'}", f"--threads={threads}"],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "workflow")}, check=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    return json.loads((folder / "runs" / f"{run_id}.json").read_text(encoding="utf-8"))
+
+
+def main() -> None:
+    """Measure, alternating, and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=64, help="d_model")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--batch", type=int, default=2048, help="tokens per step")
+    parser.add_argument("--precision", default="no")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    gpus = len(visible_gpus(os.environ))
+    layouts = [(1, 1), (gpus, gpus)] if gpus else [(1, 2), (2, 2)]
+    rates: dict[tuple[int, int], list[float]] = {layout: [] for layout in layouts}
+    records: dict[tuple[int, int], dict] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run_id = write_job(folder, options.size, options.steps, options.batch, options.precision)
+        for _ in range(options.repeats):
+            for layout in layouts:
+                records[layout] = launch(folder, run_id, *layout)
+                rates[layout].append(records[layout]["throughput"]["units_per_second"])
+    print(f"d_model {options.size}, {options.steps} steps of {options.batch} tokens")
+    for processes, threads in layouts:
+        layout = (processes, threads)
+        mfu = records[layout]["throughput"]["mfu"]
+        print(
+            f"{processes} processes x {threads // processes} threads on "
+            f"{records[layout]['world']['device']}: {statistics.median(rates[layout]):.4g} tokens/s"
+            + (f", MFU {mfu:.1%}" if mfu is not None else "")
+        )
+    one, many = layouts
+    ratios = [b / a for a, b in zip(rates[one], rates[many], strict=True)]
+    ratio = statistics.median(ratios)
+    print(f"ratio {ratio:.3f} (pairs: {', '.join(f'{r:.3f}' for r in ratios)})")
+    if gpus:
+        print(f"scaling efficiency {ratio / many[0]:.1%} on {many[0]} GPUs")
+    losses = [records[layout]["loss"] for layout in layouts]
+    print(f"relative difference of the losses {abs(losses[1] / losses[0] - 1):.2e}")
+
+
+if __name__ == "__main__":
+    main()
