@@ -38,6 +38,7 @@ MEASURED = """
 
 
 def fit(runs, **options):
+    options = {"approaches": ["2"]} | options
     return fit_runs(runs, study="s", params="non_embedding", **options)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,14 +11,11 @@ import numpy as np
 
 from flops_fit.errors import UserError
 from flops_fit.laws.accounting import FlopsPerUnit
-from flops_fit.laws.isoflop import fit_isoflop
+from flops_fit.laws.approaches import APPROACHES, ApproachOptions, fit_approach
 from flops_fit.laws.judgements import judge_learning_rates, judge_predictions, judge_runs
-from flops_fit.laws.predictions import predict_optima
-from flops_fit.laws.results import ApproachResult, Prediction, approach_to_json
-from flops_fit.laws.table import RunTable, keep_best_learning_rates, read_runs
-
-APPROACHES: dict[str, Callable[[RunTable], ApproachResult]] = {"2": fit_isoflop}
-"""Every approach, by its name in fit.json."""
+from flops_fit.laws.predictions import predict_result
+from flops_fit.laws.results import ApproachResult, approach_to_json
+from flops_fit.laws.table import keep_best_learning_rates, read_runs
 
 
 def fit_runs(
@@ -28,7 +25,8 @@ def fit_runs(
     params: str,
     predict_budgets: Sequence[float] = (),
     exclude: Collection[str] = (),
-    approaches: Sequence[str | int] = ("2",),
+    approaches: Sequence[str | int] = APPROACHES,
+    tie_exponents: bool = False,
 ) -> dict[str, Any]:
     """Fit the laws of a study to its runs.
 
@@ -72,15 +70,12 @@ def fit_runs(
     wanted = sorted({*budgets, *(_checked_budget(C) for C in predict_budgets)})
     sizes = (float(table.N.min()), float(table.N.max()))
 
+    options = ApproachOptions(tied=tie_exponents)
     results: dict[str, ApproachResult] = {}
     entries = {}
     for name in names:
-        result = results[name] = APPROACHES[name](table)
-        predictions: tuple[Prediction, ...] = ()
-        if result.status == "ok":
-            predictions = predict_optima(
-                wanted, N_opt=result.N_opt, L_opt=result.L_opt, flops=flops, budgets=budgets
-            )
+        result = results[name] = fit_approach(name, table, options)
+        predictions = predict_result(result, wanted, flops=flops, budgets=budgets)
         entries[name] = approach_to_json(result, predictions)
         if predictions:
             entries[name]["warnings"] += judge_predictions(
@@ -99,7 +94,7 @@ def fit_runs(
         "approaches": entries,
         "holdout": [],
         "recommended": _recommend(results),
-        "warnings": judge_runs(table) + judge_learning_rates(choices),
+        "warnings": judge_runs(table, planned="budget" in runs) + judge_learning_rates(choices),
     }
     # A NaN here is a defect of a fit: it must not reach a file that other tools read
     json.dumps(fit, allow_nan=False)

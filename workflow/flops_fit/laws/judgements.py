@@ -33,9 +33,14 @@ MAX_NATS = 20.0
 """A uniform guess among exp(20) = 485 million symbols: no tokenizer has as many."""
 
 
-def judge_runs(runs: RunTable) -> list[str]:
-    """Judge the data that every approach rests on."""
-    return _judge_losses(runs) + _judge_budgets(runs) + _judge_epochs(runs) + _judge_6nd(runs)
+def judge_runs(runs: RunTable, *, planned: bool = True) -> list[str]:
+    """Judge the data that every approach rests on; `planned` where the runs name their budgets."""
+    return (
+        _judge_losses(runs)
+        + (_judge_budgets(runs) if planned else [])
+        + _judge_epochs(runs)
+        + _judge_6nd(runs)
+    )
 
 
 def judge_learning_rates(choices: Sequence[CellChoice]) -> list[str]:
