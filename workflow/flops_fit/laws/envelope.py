@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from flops_fit.laws.isoflop import optima_laws
 from flops_fit.laws.judgements import judge_laws
-from flops_fit.laws.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
+from flops_fit.laws.power_law import PowerLaw, fit_power_law_with_offset
 from flops_fit.laws.results import ApproachResult, Point
 from flops_fit.laws.table import RunTable
 
@@ -28,6 +28,7 @@ SMOOTHING = 0.05
 """Standard deviation in log D of the kernel that smooths a curve: 5% of the tokens so far."""
 
 MIN_POINTS = 2
+MIN_CURVES = 3
 
 
 def fit_envelope(
@@ -50,15 +51,56 @@ def fit_envelope(
     ApproachResult
         `unsupported` where the envelope holds fewer than two sizes or points.
     """
-    known = {} if curves is None or decays else {i: curves[i] for i in runs.id if i in curves}
-    if len(known) >= 3:
-        return _fit_curves(runs, known)
+    known = _comparable_curves(runs, curves, decays)
     why = (
         "the schedule decays to each run's own end"
         if decays and curves
         else "there are no training curves"
     )
-    return _fit_end_points(runs, why)
+    if known:
+        points = _curve_points(runs, known)
+        found = (
+            f"the envelope of {len(known)} training curves passes through {len(points)} size(s) "
+            "between the smallest and the largest"
+        )
+        note = (
+            f"Approach 1 reads the training losses of {len(known)} curves, not validation losses."
+        )
+    else:
+        points = _end_points(runs)
+        found = (
+            f"{why}, and the lower envelope of the runs' end points holds {len(points)} point(s)"
+        )
+        note = (
+            f"Approach 1 uses the end points of the runs alone, because {why}: N_opt is the best "
+            "size that was trained, as coarse as the grid."
+        )
+    if len({point.C for point in points}) < MIN_POINTS:
+        return ApproachResult(
+            status="unsupported",
+            reason=f"{found}, of which a law needs {MIN_POINTS}",
+            points=points,
+        )
+    try:
+        laws = optima_laws(points)
+    except ValueError as error:
+        return ApproachResult(status="failed", reason=str(error).rstrip("."), points=points)
+    return _finished(points, laws, [note])
+
+
+def _comparable_curves(runs: RunTable, curves: Curves | None, decays: bool) -> dict[str, ArrayLike]:
+    if curves is None or decays:
+        return {}
+    known = {name: curves[name] for name in runs.id if name in curves}
+    return known if len(known) >= MIN_CURVES else {}
+
+
+def envelope_optima(runs: RunTable, *, curves: Curves | None = None, decays: bool = True) -> Array:
+    """Return C, N, D, L of the points that `fit_envelope` finds, shape (n_points, 4)."""
+    known = _comparable_curves(runs, curves, decays)
+    points = _curve_points(runs, known) if known else _end_points(runs)
+    rows = [(p.C, p.N_opt, p.D_opt, p.L_opt) for p in points]
+    return np.array(rows, dtype=float).reshape(-1, 4)
 
 
 def smooth_curve(D: ArrayLike, L: ArrayLike) -> Array:
@@ -77,7 +119,8 @@ def smooth_curve(D: ArrayLike, L: ArrayLike) -> Array:
     return mean_y + slope * (x - mean_x)
 
 
-def _fit_curves(runs: RunTable, curves: Mapping[str, ArrayLike]) -> ApproachResult:
+def _curve_points(runs: RunTable, curves: Mapping[str, ArrayLike]) -> tuple[Point, ...]:
+    """Return the middle of the stretch of C in which each inner size is the best."""
     rows = [i for i, name in enumerate(runs.id) if name in curves]
     log_C, losses = [], []
     for i in rows:
@@ -104,13 +147,7 @@ def _fit_curves(runs: RunTable, curves: Mapping[str, ArrayLike]) -> ApproachResu
     # A stretch that the grid cuts off is not centred on its size's optimum
     inner &= (N != N[0]) & (N != N[-1])
     sizes = np.unique(N[inner])
-    if sizes.size < MIN_POINTS:
-        return ApproachResult(
-            status="unsupported",
-            reason=f"the envelope of {len(rows)} training curves passes through {sizes.size} "
-            f"size(s) between the smallest and the largest, and a law needs {MIN_POINTS}",
-        )
-    points = tuple(
+    return tuple(
         Point(
             C=float(np.exp(grid[inner & (N == size)].mean())),
             N_opt=float(size),
@@ -121,18 +158,10 @@ def _fit_curves(runs: RunTable, curves: Mapping[str, ArrayLike]) -> ApproachResu
         )
         for size in sizes
     )
-    laws: dict[str, PowerLaw | None] = {
-        "N_opt": fit_power_law(C[inner], N[inner]),
-        "D_opt": fit_power_law(C[inner], D[inner]),
-        "L_opt": None,
-    }
-    warnings = [
-        f"Approach 1 reads the training losses of {len(rows)} curves, not validation losses."
-    ]
-    return _finished(points, laws, warnings)
 
 
-def _fit_end_points(runs: RunTable, why: str) -> ApproachResult:
+def _end_points(runs: RunTable) -> tuple[Point, ...]:
+    """Return the runs that no cheaper run beats, at most one per budget."""
     grouped = runs.profiled.any()
     C = np.where(runs.profiled, runs.budget, runs.C) if grouped else runs.C
     front = _front(C, runs.L)
@@ -149,22 +178,7 @@ def _fit_end_points(runs: RunTable, why: str) -> ApproachResult:
                 n=int(own.size),
             )
         )
-    if len({point.C for point in points}) < MIN_POINTS:
-        return ApproachResult(
-            status="unsupported",
-            reason=f"{why}, and the lower envelope of the runs' end points holds "
-            f"{len(points)} point(s), of which a law needs {MIN_POINTS}",
-            points=tuple(points),
-        )
-    warnings = [
-        f"Approach 1 uses the end points of the runs alone, because {why}: N_opt is the best size "
-        "that was trained, as coarse as the grid."
-    ]
-    try:
-        laws = optima_laws(points)
-    except ValueError as error:
-        return ApproachResult(status="failed", reason=str(error).rstrip("."), points=tuple(points))
-    return _finished(tuple(points), laws, warnings)
+    return tuple(points)
 
 
 def _front(C: Array, L: Array) -> Sequence[int]:

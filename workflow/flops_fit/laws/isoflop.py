@@ -154,9 +154,9 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
             continue
         profiles.append(fit_profile(_profile_C(own.C), own.N, own.L))
 
-    usable = [profile for profile in profiles if _explain_unusable(profile) is None]
+    usable = [profile for profile in profiles if explain_unusable(profile) is None]
     points = tuple(_point(profile, flops) for profile in usable)
-    warnings += [f"{why}." for profile in profiles if (why := _explain_unusable(profile))]
+    warnings += [f"{why}." for profile in profiles if (why := explain_unusable(profile))]
     warnings += judge_profiles(usable, points)
     beyond = [point for point in points if not flops.covers(point.N_opt)]
     if beyond:
@@ -229,7 +229,7 @@ def losses_at_budgets(runs: RunTable) -> NDArray[np.float64]:
     return moved
 
 
-def _explain_unusable(profile: Profile) -> str | None:
+def explain_unusable(profile: Profile) -> str | None:
     """Say why a profile gives no optimum, None where it does."""
     if not profile.has_minimum:
         return (

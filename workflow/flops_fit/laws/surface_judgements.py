@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import f as f_distribution
 
+from flops_fit.laws.accounting import FlopsPerUnit
+from flops_fit.laws.judgements import MAX_6ND_ERROR
 from flops_fit.laws.newton import EXPONENT_BOUNDS, SurfaceData, minimise_rows, shares
 from flops_fit.laws.objectives import Objective
 from flops_fit.laws.surface import Surface
@@ -121,8 +125,11 @@ def _judge_lack_of_fit(
     p_value = float(f_distribution.sf(ratio, *freedom))
     if p_value > SIGNIFICANCE:
         return []
+    excess = rest_small - rest_full - freedom[0] * rest_full / freedom[1]
+    size = np.sqrt(max(excess, 0.0) / len(runs))
     return [
-        f"Lack of fit: the residuals of the surface bend with log N beyond the noise (F = "
+        "Lack of fit: the residuals of the surface bend with log N beyond the noise, by "
+        f"{size:.2%} of L (F = "
         f"{ratio:.3g} on {freedom[0]} and {freedom[1]} degrees of freedom, p = {p_value:.2g}); "
         "the five-parameter form does not describe these runs."
     ]
@@ -163,3 +170,23 @@ def leverages(J: Array) -> Array:
     norm = np.linalg.norm(J, axis=0)
     left, singular, _ = np.linalg.svd(J / np.where(norm > 0, norm, 1.0), full_matrices=False)
     return (left[:, singular > 1e-10 * singular[0]] ** 2).sum(-1)
+
+
+def compare_with_6nd(
+    surface: Surface | None, flops: FlopsPerUnit, budgets: Sequence[float]
+) -> tuple[float | None, list[str]]:
+    """Return N_opt under the measured FLOPs over N_opt under C = 6 N D, at the largest budget.
+
+    And a warning where they differ by more than 5%; None and none without a surface.
+    """
+    if surface is None:
+        return None, []
+    C = max(budgets)
+    six = FlopsPerUnit(log_N=np.zeros(1), log_flops=np.array([np.log(6.0)]), k=6.0)
+    ratio = float(surface.N_opt(C, flops) / surface.N_opt(C, six))
+    if abs(ratio - 1) <= MAX_6ND_ERROR:
+        return ratio, []
+    return ratio, [
+        f"With the measured FLOPs per unit N_opt at C = {C:.3g} differs by {ratio - 1:+.1%} from "
+        f"what C = 6 N D would give (k = {flops.k:.3g})."
+    ]
