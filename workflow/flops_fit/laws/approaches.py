@@ -26,6 +26,8 @@ class ApproachOptions:
     """Training curves for approach 1, by run id."""
     decays: bool = True
     """Whether the learning rate decays towards each run's own end."""
+    judged: bool = True
+    """Whether surfaces are judged, which takes refits; hold-outs do without."""
 
 
 def fit_approach(name: str, runs: RunTable, options: ApproachOptions) -> ApproachResult:
@@ -35,5 +37,5 @@ def fit_approach(name: str, runs: RunTable, options: ApproachOptions) -> Approac
     if name == "2":
         return fit_isoflop(runs)
     if name == "3":
-        return fit_parametric(runs, tied=options.tied)
-    return fit_vpnls(runs, tied=options.tied)
+        return fit_parametric(runs, tied=options.tied, judged=options.judged)
+    return fit_vpnls(runs, tied=options.tied, judged=options.judged)

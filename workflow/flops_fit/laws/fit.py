@@ -28,7 +28,7 @@ from flops_fit.laws.predictions import predict_result
 from flops_fit.laws.recommendation import disagreements, recommend
 from flops_fit.laws.results import ApproachResult, approach_to_json
 from flops_fit.laws.surface_judgements import compare_with_6nd
-from flops_fit.laws.table import RunTable, keep_best_learning_rates, read_runs
+from flops_fit.laws.table import RunTable, keep_best_learning_rates, names_budgets, read_runs
 
 MIN_RUNS = 5
 """Fewer runs than this are no evidence of any law."""
@@ -143,7 +143,7 @@ def fit_runs(
         "approaches": entries,
         "holdout": holdout,
         "recommended": recommend(results, holdout),
-        "warnings": judge_runs(table, planned="budget" in runs)
+        "warnings": judge_runs(table, planned=names_budgets(runs))
         + judge_learning_rates(choices)
         + notes
         + disagreements(entries),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,6 @@ from flops_fit.errors import UserError
 from flops_fit.laws.accounting import FlopsPerUnit
 from flops_fit.laws.approaches import ApproachOptions, fit_approach
 from flops_fit.laws.isoflop import fit_isoflop, optima_laws
-from flops_fit.laws.parametric import fit_parametric
 from flops_fit.laws.predictions import predict_result
 from flops_fit.laws.results import ApproachResult
 from flops_fit.laws.table import RunTable
@@ -63,11 +62,24 @@ def score_holdouts(
         splits.append(("largest", budgets[-holdout_budgets:]))
     if budgets.size >= 3:
         splits += [("leave_one_out", np.array([budget])) for budget in budgets]
-    return [
-        _score(kind, left_out, name, runs, targets, options)
-        for kind, left_out in splits
-        for name in names
-    ]
+    options = replace(options, judged=False)
+    found = []
+    for kind, left_out in splits:
+        training = runs.take(~np.isin(runs.budget, left_out))
+        results = {name: fit_approach(name, training, options) for name in names}
+        E = _surface_E(results, training, options)
+        found += [_score(kind, left_out, name, results[name], E, runs, targets) for name in names]
+    return found
+
+
+def _surface_E(
+    results: Mapping[str, ApproachResult], training: RunTable, options: ApproachOptions
+) -> float:
+    """Return E of approach 3, whether it is asked for or not; 0 without a surface."""
+    if not {"1", "2"} & set(results):
+        return 0.0
+    surface = (results.get("3") or fit_approach("3", training, options)).surface
+    return 0.0 if surface is None else surface.E
 
 
 def _targets(runs: RunTable) -> dict[float, Target]:
@@ -91,12 +103,13 @@ def _score(
     kind: str,
     left_out: NDArray[np.float64],
     name: str,
+    result: ApproachResult,
+    E: float,
     runs: RunTable,
     targets: dict[float, Target],
-    options: ApproachOptions,
 ) -> dict[str, Any]:
     hidden = np.isin(runs.budget, left_out)
-    training, test = runs.take(~hidden), runs.take(hidden)
+    test = runs.take(hidden)
     entry: dict[str, Any] = {
         "approach": name,
         "kind": kind,
@@ -104,14 +117,13 @@ def _score(
         "mean_abs_relative_error": None,
         "N_opt_ratio": None,
         "per_run_error": None,
-        "n_runs": len(training),
+        "n_runs": int((~hidden).sum()),
         "offset": None,
         "status": "ok",
     }
-    result = fit_approach(name, training, options)
     if result.status != "ok":
         return entry | {"status": f"{result.status}: {result.reason}"}
-    result, entry["offset"] = _with_surface_offset(result, training, options)
+    result, entry["offset"] = _with_surface_offset(result, E)
     # What a model costs is known without training it: all runs tell flops_per_unit
     flops = FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
     wanted = [targets[budget] for budget in left_out.tolist()]
@@ -132,17 +144,13 @@ def _score(
     return entry
 
 
-def _with_surface_offset(
-    result: ApproachResult, training: RunTable, options: ApproachOptions
-) -> tuple[ApproachResult, str]:
+def _with_surface_offset(result: ApproachResult, E: float) -> tuple[ApproachResult, str]:
     """Give L_opt's law of approaches 1 and 2 the surface's E where budgets are few."""
     if result.surface is not None:
         return result, "E of the surface"
     if len({point.C for point in result.points}) >= MIN_BUDGETS_FOR_OFFSET:
         return result, "fitted"
-    surface = fit_parametric(training, tied=options.tied).surface
-    lowest = min(point.L_opt for point in result.points)
-    offset = surface.E if surface is not None and surface.E < lowest else 0.0
+    offset = E if E < min(point.L_opt for point in result.points) else 0.0
     law = optima_laws(result.points, offset=offset)["L_opt"]
     source = "E of approach 3, because the budgets are fewer than 5" if offset else "0"
     return replace(result, L_opt=law), source

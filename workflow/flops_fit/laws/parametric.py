@@ -27,7 +27,7 @@ MIN_C_RATIO = 1.25
 """Runs at one compute hold D to C/N: they draw one curve, and a surface needs an area."""
 
 
-def fit_parametric(runs: RunTable, *, tied: bool = False) -> ApproachResult:
+def fit_parametric(runs: RunTable, *, tied: bool = False, judged: bool = True) -> ApproachResult:
     """Fit approach 3: the Huber loss of log L, delta 1e-3.
 
     Parameters
@@ -36,6 +36,8 @@ def fit_parametric(runs: RunTable, *, tied: bool = False) -> ApproachResult:
         Completed runs at their best learning rates.
     tied : bool
         Keep alpha = beta, for tables with fewer runs than five parameters need.
+    judged : bool
+        Whether to test the surface for warnings, which takes further fits.
 
     Returns
     -------
@@ -43,14 +45,18 @@ def fit_parametric(runs: RunTable, *, tied: bool = False) -> ApproachResult:
         `unsupported` where the runs are too few or at one compute, `failed` where the best surface
         has no optimum; the surface is kept where there is one.
     """
-    return _fit(runs, OBJECTIVES["3"], tied=tied)
+    return _fit(runs, OBJECTIVES["3"], tied=tied, judged=judged)
 
 
 def fit_vpnls(
-    runs: RunTable, *, tied: bool = False, objective: Objective = OBJECTIVES["vpnls"]
+    runs: RunTable,
+    *,
+    tied: bool = False,
+    judged: bool = True,
+    objective: Objective = OBJECTIVES["vpnls"],
 ) -> ApproachResult:
     """Fit VPNLS: the squares of L - Lhat, or another objective; otherwise as `fit_parametric`."""
-    return _fit(runs, objective, tied=tied)
+    return _fit(runs, objective, tied=tied, judged=judged)
 
 
 def too_few(runs: RunTable, *, tied: bool) -> str | None:
@@ -79,13 +85,15 @@ def too_few(runs: RunTable, *, tied: bool) -> str | None:
     return None
 
 
-def _fit(runs: RunTable, objective: Objective, *, tied: bool) -> ApproachResult:
+def _fit(runs: RunTable, objective: Objective, *, tied: bool, judged: bool) -> ApproachResult:
     reason = too_few(runs, tied=tied)
     if reason is not None:
         return ApproachResult(status="unsupported", reason=reason)
     surface, value = search_surface(runs.N, runs.D, runs.L, objective, tied=tied)
     reason = no_optimum(surface)
-    warnings = tuple(judge_surface(surface, runs, objective, value, tied=tied))
+    warnings: tuple[str, ...] = ()
+    if judged:
+        warnings = tuple(judge_surface(surface, runs, objective, value, tied=tied))
     if reason is not None:
         return ApproachResult(
             status="failed", reason=reason, surface=surface, objective=value, warnings=warnings

@@ -123,10 +123,15 @@ def read_runs(
         Exclusion(id=name, reason="listed in fit.exclude") for name in sorted(id[left_out])
     )
     table = table.take(~left_out)
-    if "budget" not in runs:
+    if not names_budgets(runs):
         table = _with_budgets(table)
     _check_values(table)
     return _ordered(table), excluded
+
+
+def names_budgets(runs: Mapping[str, Sequence[Any]]) -> bool:
+    """Say whether the runs name their budgets: the column is there and not empty throughout."""
+    return any(not (v is None or v == "" or v != v) for v in runs.get("budget", ()))
 
 
 def _with_budgets(table: RunTable) -> RunTable:
