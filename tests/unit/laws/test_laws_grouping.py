@@ -33,7 +33,7 @@ def test_scattered_compute_gives_quantiles_and_no_approach_2():
     rng = np.random.default_rng(1)
     N, C = np.exp(rng.uniform(16, 20, 40)), 10 ** np.linspace(17, 23, 40)
     fit = fit_runs({"N": N, "D": C / (6 * N), "C": C, "loss": surface(N, C / (6 * N))},
-                   study="s", params="total")  # fmt: skip
+                   study="s", params="total", bootstrap=0)  # fmt: skip
     assert fit["approaches"]["2"]["status"] == "unsupported"
     assert "fewer than 2 groups" in fit["approaches"]["2"]["reason"]
     assert len(fit["approaches"]["3"]["points"]) == 5
@@ -48,7 +48,7 @@ def test_losses_are_moved_to_the_compute_of_their_group():
     del spread["budget"]
     exact = columns(centres, N, surface(N, centres / (6 * N)))
     fits = [
-        fit_runs(runs, study="s", params="total", approaches=["2"])["approaches"]["2"]
+        fit_runs(runs, study="s", params="total", approaches=["2"], bootstrap=0)["approaches"]["2"]
         for runs in (spread, exact)
     ]
     # Noise-free, so that the surface moves the losses exactly; unmoved, N_opt is off by 10%

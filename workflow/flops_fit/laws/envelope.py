@@ -64,7 +64,7 @@ def fit_envelope(
             "between the smallest and the largest"
         )
         note = (
-            f"Approach 1 reads the training losses of {len(known)} curves, not validation losses."
+            f"The envelope reads the training losses of {len(known)} curves, not validation losses."
         )
     else:
         points = _end_points(runs)
@@ -72,7 +72,7 @@ def fit_envelope(
             f"{why}, and the lower envelope of the runs' end points holds {len(points)} point(s)"
         )
         note = (
-            f"Approach 1 uses the end points of the runs alone, because {why}: N_opt is the best "
+            f"Only the end points of the runs are used, because {why}: N_opt is the best "
             "size that was trained, as coarse as the grid."
         )
     if len({point.C for point in points}) < MIN_POINTS:

@@ -25,6 +25,7 @@ from flops_fit.laws.intervals import (
 )
 from flops_fit.laws.judgements import judge_learning_rates, judge_predictions, judge_runs
 from flops_fit.laws.predictions import predict_result
+from flops_fit.laws.reading import stored_laws
 from flops_fit.laws.recommendation import disagreements, recommend
 from flops_fit.laws.results import ApproachResult, approach_to_json
 from flops_fit.laws.surface_judgements import compare_with_6nd
@@ -134,6 +135,8 @@ def fit_runs(
             "value": flops.k,
             "source": "median of C/(N D) over the runs",
             "N_opt_ratio_to_6ND": ratio,
+            "N": np.exp(flops.log_N).tolist(),
+            "flops_per_unit": np.exp(flops.log_flops).tolist(),
         },
         "interval_method": _interval_method(entries, bootstrap, ci, seed),
         "n_runs": len(table),
@@ -148,8 +151,10 @@ def fit_runs(
         + notes
         + disagreements(entries),
     }
+    fit["prediction"] = stored_laws(fit["recommended"]["approach"], results, entries, budgets, ci)
     for entry in entries.values():
-        entry.pop("resampled")
+        for internal in ("resampled", "draws", "stretch"):
+            entry.pop(internal, None)
     # A NaN here is a defect of a fit: it must not reach a file that other tools read
     json.dumps(fit, allow_nan=False)
     return fit
@@ -194,6 +199,7 @@ def _entry(
     if result.surface is not None:
         entry["surface"]["std_err"] = standard_errors(draws)
     entry["resampled"] = PERCENTILES.format(resampled=resampled, stretch=stretch)
+    entry["draws"], entry["stretch"] = draws, stretch
     if lost > 0.01:
         entry["warnings"].append(f"{lost:.0%} of the resamples gave no law.")
     return entry

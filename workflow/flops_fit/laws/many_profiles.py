@@ -89,6 +89,8 @@ def resampled_optima(
             u = np.broadcast_to(one.u, (n_rows, n))
             L = _fitted(profile) + noise / np.sqrt(profile.weights)
         vertex, lowest, usable = profile_vertices(u, L)
+        # What is not used must stay within the range of floats
+        vertex = np.where(usable, vertex, 0.0)
         columns.append((one.centre + vertex * one.half_range, lowest, usable))
     log_N, lowest, usable = (np.stack(parts, axis=-1) for parts in zip(*columns, strict=True))
     return log_N, lowest, usable

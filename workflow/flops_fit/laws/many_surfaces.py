@@ -13,7 +13,7 @@ from flops_fit.laws.table import RunTable
 
 Array = NDArray[np.float64]
 
-WARM_ITERATIONS = 80
+WARM_ITERATIONS = 40
 N_RIVALS = 1
 """Further valleys of the data's own objective from which every resample is fitted as well."""
 
@@ -60,4 +60,6 @@ def resampled_surfaces(
         )
         better = values < lowest
         best[better], lowest[better] = found[better], values[better]
+    # Only the winner of each resample is worth its last digits
+    best, _ = minimise_rows(best, data, objective, tied=tied)
     return data.uncentred(best)
