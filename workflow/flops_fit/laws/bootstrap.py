@@ -102,6 +102,7 @@ def bootstrap_draws(
     chunks = run_chunks(
         task,
         resampling.n,
+        n_runs=len(runs),
         seed=resampling.seed,
         workers=resampling.workers,
         progress=progress,

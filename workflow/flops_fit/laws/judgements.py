@@ -38,6 +38,7 @@ def judge_runs(runs: RunTable, *, planned: bool = True) -> list[str]:
     return (
         _judge_losses(runs)
         + (_judge_budgets(runs) if planned else [])
+        + _judge_duplicates(runs)
         + _judge_epochs(runs)
         + _judge_6nd(runs)
     )
@@ -157,6 +158,17 @@ def _judge_budgets(runs: RunTable) -> list[str]:
     return [
         f"C of {wrong.sum()} of {len(runs)} runs differs from its budget by more than "
         f"{MAX_BUDGET_ERROR:.0%} (up to {error.max():.1%}): their losses are not at one C."
+    ]
+
+
+def _judge_duplicates(runs: RunTable) -> list[str]:
+    rows = np.stack([runs.N, runs.D, runs.C, runs.L])
+    repeated = len(runs) - np.unique(rows, axis=1).shape[1]
+    if not repeated:
+        return []
+    return [
+        f"{repeated} of {len(runs)} runs repeat another in N, D, C and loss to the last digit: "
+        "each copy counts, as if it had been trained."
     ]
 
 

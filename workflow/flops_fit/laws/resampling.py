@@ -23,6 +23,9 @@ CHUNK = 100
 """Resamples that are worked on as one array: enough to outweigh the interpreter, few enough for
 the cache."""
 
+MAX_ELEMENTS = 1_000_000
+"""Most runs times resamples of a chunk: a dozen arrays of this size are alive at once."""
+
 
 def draw_counts(
     strata: Array, n_rows: int, rng: np.random.Generator, *, stratify: bool = True
@@ -48,6 +51,7 @@ def run_chunks(
     task: Callable[[int, np.random.Generator], Result],
     n_resamples: int,
     *,
+    n_runs: int,
     seed: int,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -59,10 +63,13 @@ def run_chunks(
 
     Parameters
     ----------
+    n_runs : int
+        Runs of a resample; many make the chunks smaller.
     workers : int, optional
         Threads; by default the cores that this process may use.
     """
-    sizes = [min(CHUNK, n_resamples - start) for start in range(0, n_resamples, CHUNK)]
+    chunk = max(1, min(CHUNK, MAX_ELEMENTS // max(n_runs, 1)))
+    sizes = [min(chunk, n_resamples - start) for start in range(0, n_resamples, chunk)]
     generators = [np.random.default_rng([seed, i]) for i in range(len(sizes))]
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1

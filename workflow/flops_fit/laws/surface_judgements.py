@@ -23,6 +23,9 @@ SIGNIFICANCE = 0.01
 OUTLIER = 6.0
 """Studentised residual from which a run is flagged: of a million normal ones none reaches it."""
 
+MAX_TESTED = 200_000
+"""Most runs times budgets that lack of fit is tested on: the test decomposes such a matrix."""
+
 ROUNDING = 1e-9
 """Residuals of log L below this are rounding: nothing is tested on them."""
 
@@ -99,6 +102,8 @@ def _judge_lack_of_fit(
     leave. Outliers inflate the noise, which makes the test quieter, not louder.
     """
     blocks, budgets = [], np.unique(runs.budget)
+    if len(runs) * budgets.size > MAX_TESTED:
+        return []
     for budget in budgets:
         own = runs.budget == budget
         if np.unique(runs.N[own]).size < 4:
