@@ -14,6 +14,7 @@ min_version("9.0")
 
 include: "workflow/rules/common.smk"
 
+
 if IMPORTED:
 
     include: "workflow/rules/import.smk"

@@ -12,8 +12,8 @@ from flops_fit.laws.surface import Surface
 
 Array = NDArray[np.float64]
 
-N_STARTS = 24
-N_FINALISTS = 6
+N_STARTS = 12
+N_FINALISTS = 3
 FIRST_ITERATIONS = 15
 ZERO_SHARE = 1e-4
 """A term below this share of the losses is tried as exactly 0: in logs 0 is infinitely far."""
