@@ -23,7 +23,7 @@ MAX_LOST = 0.1
 OVERDISPERSION = 2.5
 """Calibrated on studies of 45 runs simulated by benchmarks/coverage.py."""
 
-PERCENTILES = "percentiles of refits to resampled {resampled}, widened by {stretch:.3f}"
+PERCENTILES = "percentiles of refits to resampled {resampled}, stretched by {stretch:.3f}"
 
 
 def stretch_of(name: str, resampled: str, runs: RunTable, *, stratify: bool) -> float:
