@@ -6,15 +6,27 @@
 #   snakemake --cores 8 --configfile config/studies/mine.yaml  your own
 #
 # Targets: plan, runs, fit, report (the default). Configuration: config/README.md.
+# A study with a runs_table brings its own runs and starts at collect: fit, report.
 from snakemake.utils import min_version
 
 min_version("9.0")
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/data.smk"
-include: "workflow/rules/plan.smk"
-include: "workflow/rules/train.smk"
+
+
+if IMPORTED:
+
+    include: "workflow/rules/import.smk"
+
+else:
+
+    include: "workflow/rules/data.smk"
+    include: "workflow/rules/plan.smk"
+    include: "workflow/rules/train.smk"
+    include: "workflow/rules/collect.smk"
+
+
 include: "workflow/rules/fit.smk"
 include: "workflow/rules/report.smk"
 
@@ -24,8 +36,8 @@ rule report:
     input:
         # Plan, runs and merged results are named one by one: Snakemake does not miss an
         # intermediate file that was deleted while everything after it is there.
-        plan=f"{STUDY_FOLDER}/plan.csv",
-        runs=planned_runs,
+        plan=[] if IMPORTED else f"{STUDY_FOLDER}/plan.csv",
+        runs=[] if IMPORTED else planned_runs,
         merged=f"{STUDY_FOLDER}/runs.csv",
         fit=f"{STUDY_FOLDER}/fit.json",
         table=f"{STUDY_FOLDER}/table.md",

@@ -57,9 +57,11 @@ def check_configuration(raw: Mapping[str, Any], source: str) -> dict[str, Any]:
     UserError
         One line per mistake: file, key, what was found, what is expected.
     """
-    schema = load_schema()
     if not isinstance(raw, Mapping):
         raise UserError(f"{source}: found {_shown(raw)}, expected the keys of a study")
+    schema = load_schema()
+    if "runs_table" in raw:
+        schema = _schema_of_imports(raw, source)
     config = _fill_defaults(_coerce(copy.deepcopy(dict(raw)), schema), schema)
     errors = sorted(
         _Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path))
@@ -69,6 +71,20 @@ def check_configuration(raw: Mapping[str, Any], source: str) -> dict[str, Any]:
     if sentences:
         raise UserError("\n".join(f"{source}: {sentence}" for sentence in dict.fromkeys(sentences)))
     return config
+
+
+def _schema_of_imports(raw: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return the schema of a study that brings its own runs: without the keys of training."""
+    schema = copy.deepcopy(load_schema())
+    training = [name for name in schema["required"] if name != "study"]
+    for name in training:
+        if name in raw:
+            raise UserError(
+                f"{source}: {name}: found beside runs_table, expected one of them: a study that "
+                "brings its own runs trains nothing"
+            )
+        del schema["properties"][name]
+    return schema | {"required": ["study", "runs_table"]}
 
 
 def walk_keys(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

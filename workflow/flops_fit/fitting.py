@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from flops_fit.errors import UserError
-from flops_fit.laws.fit import fit_runs
+from flops_fit.laws.fit import Progress, fit_runs
 from flops_fit.runs import FINGERPRINT_COLUMNS, mixed_fingerprints
 from flops_fit.study import Study
 
 
-def fit_study(study: Study, runs_file: str | Path) -> dict[str, Any]:
+def fit_study(
+    study: Study,
+    runs_file: str | Path,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
     """Fit what the study asks for and return the content of ``fit.json``.
+
+    Training curves are read from the records beside the table, in ``runs/``, where the schedule
+    lets approach 1 use them.
 
     Raises
     ------
@@ -22,23 +33,18 @@ def fit_study(study: Study, runs_file: str | Path) -> dict[str, Any]:
         If runs of different code or data stand side by side and ``fit.allow_mixed_code`` is false,
         or ``fit.exclude`` names no run.
     """
-    text = dict.fromkeys(("id", "size", *FINGERPRINT_COLUMNS), str)
-    runs = pd.read_csv(runs_file, dtype=text)
+    runs = _read(runs_file)
     unknown = sorted(set(study.fit.exclude) - set(runs["id"]))
     if unknown:
         raise UserError(
             f"{study.config_file}: fit.exclude: found {unknown[0]!r}, expected ids of {runs_file}"
         )
-    used = runs[~runs["id"].isin(study.fit.exclude) & (runs["status"] == "completed")]
-    fingerprints = used[["id", *FINGERPRINT_COLUMNS]].fillna("")
-    mixed = mixed_fingerprints(fingerprints.to_dict("records"))
-    described = "; ".join(_described(name, values) for name, values in mixed.items())
-    if mixed and not study.fit.allow_mixed_code:
-        raise UserError(
-            f"{runs_file}: runs of different code or data stand side by side ({described}); raise "
-            "the version of what changed in the configuration, which trains all of them anew, or "
-            "set fit.allow_mixed_code: true"
-        )
+    warnings = _check_code(study, runs, runs_file)
+    notes = runs["derived"].dropna().unique().tolist() if "derived" in runs else []
+    decays = study.train is not None and study.train.schedule != "constant"
+    curves = None
+    if study.runs_table is None:
+        curves = read_curves(Path(runs_file).parent / "runs", runs["id"])
     fit = fit_runs(
         runs.to_dict("list"),
         study=study.name,
@@ -46,10 +52,59 @@ def fit_study(study: Study, runs_file: str | Path) -> dict[str, Any]:
         predict_budgets=study.predict_budgets,
         exclude=study.fit.exclude,
         approaches=study.fit.approaches,
+        bootstrap=study.fit.bootstrap,
+        ci=study.fit.ci,
+        seed=study.fit.seed,
+        stratify=study.fit.stratify,
+        holdout_budgets=study.fit.holdout_budgets,
+        tie_exponents=study.fit.tie_exponents,
+        curves=curves,
+        schedule_decays=decays,
+        workers=workers,
+        progress=progress,
     )
-    if mixed:
-        fit["warnings"].append(f"Runs of different code or data are fitted together: {described}.")
+    fit["warnings"] += [*notes, *warnings]
     return fit
+
+
+def read_curves(folder: Path, ids: Iterable[str]) -> dict[str, list[list[float]]]:
+    """Return the training curves of the records in a folder, by id; without those that are gone."""
+    curves = {}
+    for name in ids:
+        try:
+            record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if record.get("curve"):
+            curves[name] = record["curve"]
+    return curves
+
+
+def _read(runs_file: str | Path) -> pd.DataFrame:
+    text = dict.fromkeys(("id", "size", "derived", *FINGERPRINT_COLUMNS), str)
+    runs = pd.read_csv(runs_file, dtype=text)
+    if "size" in runs and runs["size"].isna().all():
+        runs = runs.drop(columns="size")
+    return runs
+
+
+def _check_code(study: Study, runs: pd.DataFrame, runs_file: str | Path) -> list[str]:
+    """Refuse runs of different code or data, or warn about them where the study allows them."""
+    if study.runs_table is not None:
+        return []
+    used = runs[~runs["id"].isin(study.fit.exclude) & (runs["status"] == "completed")]
+    fingerprints = used[["id", *FINGERPRINT_COLUMNS]].fillna("")
+    mixed = mixed_fingerprints(fingerprints.to_dict("records"))
+    if not mixed:
+        return []
+    described = "; ".join(_described(name, values) for name, values in mixed.items())
+    if not study.fit.allow_mixed_code:
+        raise UserError(
+            f"{runs_file}: runs of different code or data stand side by side ({described}); raise "
+            "the version of what changed in the configuration, which trains all of them anew, or "
+            "set fit.allow_mixed_code: true"
+        )
+    return [f"Runs of different code or data are fitted together: {described}."]
 
 
 def _described(name: str, values: dict[str, list[str]]) -> str:

@@ -78,24 +78,44 @@ class FitSettings:
 
     params: str  # total | non_embedding
     approaches: tuple[str, ...]
+    bootstrap: int
+    ci: float
+    seed: int
+    stratify: bool
+    holdout_budgets: int
+    tie_exponents: bool
     exclude: tuple[str, ...]
     allow_mixed_code: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunsTable:
+    """Runs that exist already, as a file."""
+
+    path: Path
+    columns: dict[str, str]  # our name -> the table's
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """One checked configuration. ``config`` is its plain form, with every default filled in."""
+    """One checked configuration. ``config`` is its plain form, with every default filled in.
+
+    A study that brings its own runs has a ``runs_table``, and neither model nor dataset, loss, plan
+    and train.
+    """
 
     name: str
     config_file: str  # as the user would type it from the working directory
     config: dict[str, Any]
-    model: ModelFamily
-    dataset: Target
-    loss: Target
-    plan: PlanSettings
-    train: TrainSettings
+    model: ModelFamily | None
+    dataset: Target | None
+    loss: Target | None
+    plan: PlanSettings | None
+    train: TrainSettings | None
     fit: FitSettings
     predict_budgets: tuple[float, ...]
+    runs_table: RunsTable | None = None
 
     @classmethod
     def from_config(cls, raw: Mapping[str, Any], config_file: str | Path) -> Study:
@@ -108,9 +128,22 @@ class Study:
         """
         source = str(config_file)
         config = check_configuration(raw, source)
+        common: dict[str, Any] = {
+            "name": config["study"],
+            "config_file": source,
+            "config": config,
+            "fit": _fit_settings(config["fit"]),
+            "predict_budgets": _ascending(
+                config["predict"]["budgets"], source, "predict.budgets", allow_empty=True
+            ),
+        }
+        if "runs_table" in config:
+            training = dict.fromkeys(("model", "dataset", "loss", "plan", "train"))
+            table = _runs_table(config["runs_table"], Path(source).parent)
+            return cls(**common, **training, runs_table=table)
         budgets = _ascending(config["plan"]["budgets"], source, "plan.budgets")
         config["plan"]["budgets"] = list(budgets)
-        train, plan, fit = config["train"], config["plan"], config["fit"]
+        train, plan = config["train"], config["plan"]
         low, high = plan["tokens_per_param"]
         if low >= high:
             raise UserError(
@@ -127,9 +160,7 @@ class Study:
                 "groups"
             )
         return cls(
-            name=config["study"],
-            config_file=source,
-            config=config,
+            **common,
             model=ModelFamily(
                 target=_as_target(config["model"]),
                 size_param=config["model"]["size_param"],
@@ -169,15 +200,6 @@ class Study:
                 ),
                 eval_units=train["eval_units"],
             ),
-            fit=FitSettings(
-                params=fit["params"],
-                approaches=tuple(fit["approaches"]),
-                exclude=tuple(fit["exclude"]),
-                allow_mixed_code=fit["allow_mixed_code"],
-            ),
-            predict_budgets=_ascending(
-                config["predict"]["budgets"], source, "predict.budgets", allow_empty=True
-            ),
         )
 
     @classmethod
@@ -204,6 +226,15 @@ class Study:
     def data_fingerprint(self) -> str:
         """Name of the prepared dataset's folder under ``results/data/``."""
         return fingerprint(self.dataset.identity())
+
+
+def unit_of(path: str | Path) -> str:
+    """Return what D counts, from a dataset's ``meta.json`` or an importing ``study.json``."""
+    stored = json.loads(Path(path).read_text(encoding="utf-8"))
+    if "unit" in stored:
+        return stored["unit"]
+    table = stored["config"]["runs_table"]
+    return "token" if isinstance(table, str) else table["unit"]
 
 
 def fingerprint(content: Any) -> str:
@@ -279,6 +310,27 @@ def _as_target(node: str | Mapping[str, Any]) -> Target:
     if isinstance(node, str):
         return Target(path=node, kwargs={}, version=1)
     return Target(path=node["target"], kwargs=node.get("kwargs", {}), version=node["version"])
+
+
+def _fit_settings(fit: Mapping[str, Any]) -> FitSettings:
+    return FitSettings(
+        params=fit["params"],
+        approaches=tuple(fit["approaches"]),
+        bootstrap=fit["bootstrap"],
+        ci=fit["ci"],
+        seed=fit["seed"],
+        stratify=fit["stratify"],
+        holdout_budgets=fit["holdout_budgets"],
+        tie_exponents=fit["tie_exponents"],
+        exclude=tuple(fit["exclude"]),
+        allow_mixed_code=fit["allow_mixed_code"],
+    )
+
+
+def _runs_table(node: str | Mapping[str, Any], folder: Path) -> RunsTable:
+    if isinstance(node, str):
+        node = {"path": node, "columns": {}, "unit": "token"}
+    return RunsTable(path=folder / node["path"], columns=dict(node["columns"]), unit=node["unit"])
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -65,7 +65,12 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 STUDY_FOLDER = f"results/{STUDY.name}"
-DATA_FOLDER = f"results/data/{STUDY.data_fingerprint}"
+IMPORTED = STUDY.runs_table is not None
+# What says the unit of D: the measured dataset, or the study itself where it brings its runs.
+UNIT_FILE = STUDY_FILE
+if not IMPORTED:
+    DATA_FOLDER = f"results/data/{STUDY.data_fingerprint}"
+    UNIT_FILE = f"{DATA_FOLDER}/meta.json"
 
 
 wildcard_constraints:

@@ -1,18 +1,3 @@
-rule collect:
-    input:
-        plan=f"{STUDY_FOLDER}/plan.csv",
-        study=STUDY_FILE,
-        runs=planned_runs,
-    output:
-        runs=f"{STUDY_FOLDER}/runs.csv",
-    log:
-        f"{STUDY_FOLDER}/logs/collect.log",
-    conda:
-        "../../envs/environment.yaml"
-    script:
-        "../scripts/collect.py"
-
-
 rule fit_laws:
     input:
         runs=f"{STUDY_FOLDER}/runs.csv",
@@ -24,6 +9,8 @@ rule fit_laws:
         f"{STUDY_FOLDER}/logs/fit.log",
     conda:
         "../../envs/environment.yaml"
+    # The resamples are shared among as many cores as there are; the numbers are the same on one.
+    threads: workflow.cores or 1
     script:
         "../scripts/fit.py"
 

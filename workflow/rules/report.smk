@@ -2,7 +2,7 @@ rule draw:
     input:
         fit=f"{STUDY_FOLDER}/fit.json",
         runs=f"{STUDY_FOLDER}/runs.csv",
-        meta=ancient(f"{DATA_FOLDER}/meta.json"),
+        unit=ancient(UNIT_FILE),
         sources=library_sources("report"),
     output:
         csv=f"{STUDY_FOLDER}/table.csv",

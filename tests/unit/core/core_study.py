@@ -60,7 +60,18 @@ FULL = {
         "accelerate_config": str(ACCELERATE_CONFIG),
         "eval_units": 1000,
     },
-    "fit": {"params": "total", "approaches": [2], "exclude": ["abc"], "allow_mixed_code": True},
+    "fit": {
+        "params": "total",
+        "approaches": [2],
+        "bootstrap": 200,
+        "ci": 0.9,
+        "seed": 5,
+        "stratify": False,
+        "holdout_budgets": 2,
+        "tie_exponents": True,
+        "exclude": ["abc"],
+        "allow_mixed_code": True,
+    },
     "predict": {"budgets": [1e9]},
 }
 

@@ -38,6 +38,7 @@ MEASURED = """
 
 
 def fit(runs, **options):
+    options = {"approaches": ["2"], "bootstrap": 0, "holdout_budgets": 0} | options
     return fit_runs(runs, study="s", params="non_embedding", **options)
 
 
@@ -54,6 +55,7 @@ def test_fit_json_has_the_agreed_fields():
         "holdout",
         "recommended",
         "warnings",
+        "prediction",
     ]
     assert result["study"] == "s"
     assert result["params"] == "non_embedding"

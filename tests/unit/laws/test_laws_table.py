@@ -53,7 +53,7 @@ def test_excluded_runs_are_taken_out_before_they_are_checked():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"budget": None}, "lack the column"),
+        ({"loss": None}, "lack the column"),
         ({"N": [1e8]}, "Column N has 1 rows but column loss has 2"),
         ({"id": ["a", "a"]}, "Two runs have the id a"),
         ({"status": ["completed", "crashed"]}, "status of run r1 is 'crashed'"),

@@ -1,8 +1,10 @@
 """Scaling laws from runs, with numpy and scipy alone.
 
-One module per approach, each a function from a `RunTable` to an `ApproachResult`; `fit.APPROACHES`
-lists them. Shared: `table` (the runs), `results` (what an approach returns), `power_law`,
-`accounting` (FLOPs per unit), `predictions` (optima at a given C) and `judgements` (warnings).
+Approach 1 is `envelope`, approach 2 `isoflop`, approach 3 and VPNLS `parametric`: each a function
+from a `RunTable` to an `ApproachResult`. A surface is found by `search`, which rests on
+`projection` (where to start) and `newton` (to the minimum). Shared: `table` (the runs), `results`
+(what an approach returns), `power_law`, `surface`, `accounting` (FLOPs per unit), `predictions`
+(optima at a given C) and `judgements` (warnings).
 
 Plain columns suffice, here of nine runs whose loss is lowest at N = C^0.5:
 
@@ -21,11 +23,18 @@ Plain columns suffice, here of nine runs whose loss is lowest at N = C^0.5:
 from __future__ import annotations
 
 from flops_fit.laws.accounting import FlopsPerUnit
-from flops_fit.laws.fit import APPROACHES, fit_runs
+from flops_fit.laws.approaches import APPROACHES
+from flops_fit.laws.envelope import fit_envelope
+from flops_fit.laws.fit import fit_runs
+from flops_fit.laws.grouping import group_budgets
 from flops_fit.laws.isoflop import fit_isoflop, fit_profile, profile_weights
+from flops_fit.laws.objectives import HuberLog, SquaredLoss
+from flops_fit.laws.parametric import fit_parametric, fit_vpnls
 from flops_fit.laws.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
 from flops_fit.laws.predictions import predict_optima
 from flops_fit.laws.results import ApproachResult, Point, Prediction, Profile
+from flops_fit.laws.search import search_surface, surface_objective
+from flops_fit.laws.surface import Surface
 from flops_fit.laws.table import Exclusion, RunTable, keep_best_learning_rates, read_runs
 
 __all__ = [
@@ -33,18 +42,27 @@ __all__ = [
     "ApproachResult",
     "Exclusion",
     "FlopsPerUnit",
+    "HuberLog",
     "Point",
     "PowerLaw",
     "Prediction",
     "Profile",
     "RunTable",
+    "SquaredLoss",
+    "Surface",
+    "fit_envelope",
     "fit_isoflop",
+    "fit_parametric",
     "fit_power_law",
     "fit_power_law_with_offset",
     "fit_profile",
     "fit_runs",
+    "fit_vpnls",
+    "group_budgets",
     "keep_best_learning_rates",
     "predict_optima",
     "profile_weights",
     "read_runs",
+    "search_surface",
+    "surface_objective",
 ]

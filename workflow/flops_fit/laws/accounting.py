@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+MAX_SIZES = 64
+"""Sizes that are told apart: a table may hold as many as runs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlopsPerUnit:
@@ -33,12 +36,14 @@ class FlopsPerUnit:
     def from_runs(cls, N: ArrayLike, D: ArrayLike, C: ArrayLike) -> FlopsPerUnit:
         """Take the accounting from runs: N, D, C of shape (n_runs,), positive.
 
-        Runs of the same N enter with the mean of their log(C/D).
+        Runs of the same N enter with the mean of their log(C/D), and neighbours together where
+        more than `MAX_SIZES` are measured.
         """
         N, D, C = (np.asarray(values, dtype=float) for values in (N, D, C))
         sizes, group = np.unique(N, return_inverse=True)
         log_flops = np.bincount(group, weights=np.log(C / D)) / np.bincount(group)
-        return cls(log_N=np.log(sizes), log_flops=log_flops, k=float(np.median(C / D / N)))
+        log_N, log_flops = _thinned(np.log(sizes), log_flops)
+        return cls(log_N=log_N, log_flops=log_flops, k=float(np.median(C / D / N)))
 
     def flops_per_unit(self, N: ArrayLike) -> NDArray[np.float64]:
         """Return training FLOPs per unit at `N` parameters (any shape)."""
@@ -54,3 +59,17 @@ class FlopsPerUnit:
         """Say for each `N` whether it lies within the measured sizes."""
         log_N = np.log(np.asarray(N, dtype=float))
         return (log_N >= self.log_N[0]) & (log_N <= self.log_N[-1])
+
+
+def _thinned(
+    x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return at most `MAX_SIZES` points: the two ends, and means over neighbours between them."""
+    if x.size <= MAX_SIZES:
+        return x, y
+    groups = np.array_split(np.arange(1, x.size - 1), MAX_SIZES - 2)
+    means = [[values[group].mean() for group in groups] for values in (x, y)]
+    return (
+        np.array([x[0], *means[0], x[-1]]),
+        np.array([y[0], *means[1], y[-1]]),
+    )

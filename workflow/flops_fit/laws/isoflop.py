@@ -8,6 +8,7 @@ lowest points of all budgets give the laws. One module, two steps: `fit_profile`
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,8 +16,10 @@ from scipy.stats import t as student_t
 
 from flops_fit.laws.accounting import FlopsPerUnit
 from flops_fit.laws.judgements import judge_laws, judge_profiles
+from flops_fit.laws.objectives import HuberLog
 from flops_fit.laws.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
 from flops_fit.laws.results import ApproachResult, Point, Profile
+from flops_fit.laws.search import search_surface
 from flops_fit.laws.table import RunTable
 
 MIN_SIZES = 3
@@ -24,6 +27,9 @@ MIN_SIZES = 3
 
 MIN_BUDGETS = 2
 """Optima that a power law needs."""
+
+MAX_SPREAD = 0.02
+"""Spread of C within a budget up to which losses are compared as they are: a plan's tolerance."""
 
 MAX_REACH = 1.0
 """A vertex is used up to this many ranges of log N outside its profile; beyond, the profile is a
@@ -122,11 +128,23 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
         `unsupported` where fewer than two budgets hold three sizes, `failed` where fewer than two
         profiles have a minimum or no power law joins them; both keep the points that there are.
     """
+    if not runs.profiled.any():
+        return ApproachResult(
+            status="unsupported",
+            reason="approach 2 needs budgets, but fewer than 2 groups of runs span at most 10% in "
+            "C and hold at least 4 distinct N",
+        )
     flops = FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
     warnings: list[str] = []
     profiles = []
-    for budget in np.unique(runs.budget):
-        own = runs.take(runs.budget == budget)
+    grouped = replace(runs, L=losses_at_budgets(runs)).take(runs.profiled)
+    if len(grouped) < len(runs):
+        warnings.append(
+            f"{len(runs) - len(grouped)} of {len(runs)} runs stand at no budget and are in no "
+            "profile."
+        )
+    for budget in np.unique(grouped.budget):
+        own = grouped.take(grouped.budget == budget)
         n_sizes = np.unique(own.N).size
         if n_sizes < MIN_SIZES:
             warnings.append(
@@ -134,11 +152,11 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
                 f"{MIN_SIZES}."
             )
             continue
-        profiles.append(fit_profile(own.C.mean(), own.N, own.L))
+        profiles.append(fit_profile(_profile_C(own.C), own.N, own.L))
 
-    usable = [profile for profile in profiles if _explain_unusable(profile) is None]
+    usable = [profile for profile in profiles if explain_unusable(profile) is None]
     points = tuple(_point(profile, flops) for profile in usable)
-    warnings += [f"{why}." for profile in profiles if (why := _explain_unusable(profile))]
+    warnings += [f"{why}." for profile in profiles if (why := explain_unusable(profile))]
     warnings += judge_profiles(usable, points)
     beyond = [point for point in points if not flops.covers(point.N_opt)]
     if beyond:
@@ -179,7 +197,39 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
     )
 
 
-def _explain_unusable(profile: Profile) -> str | None:
+def _profile_C(C: NDArray[np.float64]) -> float:
+    return float(C.mean() if _spread(C) <= MAX_SPREAD else np.exp(np.log(C).mean()))
+
+
+def _spread(C: NDArray[np.float64]) -> float:
+    return float(C.max() / C.min() - 1)
+
+
+def losses_at_budgets(runs: RunTable) -> NDArray[np.float64]:
+    """Return each run's loss moved from its own C to the mean C of its budget, at its own N.
+
+    The slope is that of a surface through all runs (approach 3). A plan's runs stand within 1% of
+    their budget and keep their losses; the groups of an imported table may span 10%.
+    """
+    wide = [
+        runs.budget == budget
+        for budget in np.unique(runs.budget[runs.profiled])
+        if _spread(runs.C[(runs.budget == budget) & runs.profiled]) > MAX_SPREAD
+    ]
+    usable = np.unique(runs.N).size > 2 and len(runs) > 5 and runs.L.min() > 0
+    if not wide or not usable:
+        return runs.L
+    surface, _ = search_surface(runs.N, runs.D, runs.L, HuberLog())
+    moved = runs.L.copy()
+    for own in wide:
+        rows = np.flatnonzero(own & runs.profiled)
+        C = _profile_C(runs.C[rows])
+        D = runs.D[rows] * C / runs.C[rows]
+        moved[rows] += surface.loss(runs.N[rows], D) - surface.loss(runs.N[rows], runs.D[rows])
+    return moved
+
+
+def explain_unusable(profile: Profile) -> str | None:
     """Say why a profile gives no optimum, None where it does."""
     if not profile.has_minimum:
         return (
@@ -211,17 +261,31 @@ def _point(profile: Profile, flops: FlopsPerUnit) -> Point:
     )
 
 
-def _fit_laws(points: Sequence[Point]) -> tuple[dict[str, PowerLaw | None], list[str]]:
+def optima_laws(
+    points: Sequence[Point], *, offset: float | None = None
+) -> dict[str, PowerLaw | None]:
+    """Return the power laws of N_opt, D_opt and, with this offset, L_opt through the points.
+
+    L_opt gets none where the offset is not given, or leaves nothing above it.
+    """
     C, N_opt, D_opt, L_opt = (
         np.array([getattr(point, name) for point in points])
         for name in ("C", "N_opt", "D_opt", "L_opt")
     )
-    laws = {"N_opt": fit_power_law(C, N_opt), "D_opt": fit_power_law(C, D_opt), "L_opt": None}
+    law = None
+    if offset is not None and L_opt.min() > offset:
+        law = replace(fit_power_law(C, L_opt - offset), offset=offset)
+    return {"N_opt": fit_power_law(C, N_opt), "D_opt": fit_power_law(C, D_opt), "L_opt": law}
+
+
+def _fit_laws(points: Sequence[Point]) -> tuple[dict[str, PowerLaw | None], list[str]]:
+    laws = optima_laws(points)
+    L_opt = np.array([point.L_opt for point in points])
     if L_opt.min() <= 0:
         return laws, [
             f"L_opt has no power law, because it falls to {L_opt.min():.3g}, not above 0."
         ]
-    laws["L_opt"], warnings = fit_power_law_with_offset(C, L_opt)
+    laws["L_opt"], warnings = fit_power_law_with_offset([point.C for point in points], L_opt)
     return laws, [f"L_opt: {warning}." for warning in warnings]
 
 

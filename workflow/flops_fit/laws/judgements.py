@@ -33,9 +33,15 @@ MAX_NATS = 20.0
 """A uniform guess among exp(20) = 485 million symbols: no tokenizer has as many."""
 
 
-def judge_runs(runs: RunTable) -> list[str]:
-    """Judge the data that every approach rests on."""
-    return _judge_losses(runs) + _judge_budgets(runs) + _judge_epochs(runs) + _judge_6nd(runs)
+def judge_runs(runs: RunTable, *, planned: bool = True) -> list[str]:
+    """Judge the data that every approach rests on; `planned` where the runs name their budgets."""
+    return (
+        _judge_losses(runs)
+        + (_judge_budgets(runs) if planned else [])
+        + _judge_duplicates(runs)
+        + _judge_epochs(runs)
+        + _judge_6nd(runs)
+    )
 
 
 def judge_learning_rates(choices: Sequence[CellChoice]) -> list[str]:
@@ -152,6 +158,17 @@ def _judge_budgets(runs: RunTable) -> list[str]:
     return [
         f"C of {wrong.sum()} of {len(runs)} runs differs from its budget by more than "
         f"{MAX_BUDGET_ERROR:.0%} (up to {error.max():.1%}): their losses are not at one C."
+    ]
+
+
+def _judge_duplicates(runs: RunTable) -> list[str]:
+    rows = np.stack([runs.N, runs.D, runs.C, runs.L])
+    repeated = len(runs) - np.unique(rows, axis=1).shape[1]
+    if not repeated:
+        return []
+    return [
+        f"{repeated} of {len(runs)} runs repeat another in N, D, C and loss to the last digit: "
+        "each copy counts, as if it had been trained."
     ]
 
 

@@ -1,4 +1,4 @@
-"""From fitted laws to the optimum at a given C."""
+"""From fitted laws, or a fitted surface, to the optimum at a given C."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from flops_fit.errors import UserError
 from flops_fit.laws.accounting import FlopsPerUnit
 from flops_fit.laws.power_law import PowerLaw
-from flops_fit.laws.results import Prediction
+from flops_fit.laws.results import ApproachResult, Prediction
+from flops_fit.laws.surface import Surface
 
 
 def predict_optima(
@@ -37,21 +38,61 @@ def predict_optima(
         If a C is not finite and positive, or a law leaves the range of floats there.
     """
     rows = []
-    for c in C:
+    for c in _checked(C):
+        loss = None if L_opt is None else float(L_opt.predict(c))
+        rows.append(_prediction(c, float(N_opt.predict(c)), flops, budgets, loss))
+    return tuple(rows)
+
+
+def predict_surface_optima(
+    C: Iterable[float], *, surface: Surface, flops: FlopsPerUnit, budgets: Collection[float]
+) -> tuple[Prediction, ...]:
+    """Return the surface's own optimum at each `C`, found along D = C / flops_per_unit(N).
+
+    Parameters and errors are those of `predict_optima`.
+    """
+    rows = []
+    for c in _checked(C):
+        N = float(surface.N_opt(c, flops))
+        loss = float(surface.loss(N, flops.D_at(c, N))) if np.isfinite(N) and N > 0 else None
+        rows.append(_prediction(c, N, flops, budgets, loss))
+    return tuple(rows)
+
+
+def predict_result(
+    result: ApproachResult,
+    C: Iterable[float],
+    *,
+    flops: FlopsPerUnit,
+    budgets: Collection[float],
+) -> tuple[Prediction, ...]:
+    """Return what an approach predicts: from its surface where it has one, else from its laws."""
+    if result.status != "ok":
+        return ()
+    if result.surface is not None:
+        return predict_surface_optima(C, surface=result.surface, flops=flops, budgets=budgets)
+    return predict_optima(C, N_opt=result.N_opt, L_opt=result.L_opt, flops=flops, budgets=budgets)
+
+
+def _checked(C: Iterable[float]) -> list[float]:
+    values = [float(c) for c in C]
+    for c in values:
         if not (np.isfinite(c) and c > 0):
             raise UserError(f"A budget to predict is {c}, but must be finite and positive.")
-        N = float(N_opt.predict(c))
-        D = float(flops.D_at(c, N)) if np.isfinite(N) and N > 0 else float("nan")
-        if not (np.isfinite(D) and D > 0):
-            raise UserError(f"The laws leave the range of numbers at C = {c:g}; ask for less.")
-        rows.append(
-            Prediction(
-                C=float(c),
-                extrapolated=bool(c < min(budgets) or c > max(budgets)),
-                N_opt=N,
-                D_opt=D,
-                L_opt=None if L_opt is None else float(L_opt.predict(c)),
-                D_per_N=D / N,
-            )
-        )
-    return tuple(rows)
+    return values
+
+
+def _prediction(
+    c: float, N: float, flops: FlopsPerUnit, budgets: Collection[float], loss: float | None
+) -> Prediction:
+    D = float(flops.D_at(c, N)) if np.isfinite(N) and N > 0 else float("nan")
+    if not (np.isfinite(D) and D > 0):
+        raise UserError(f"The laws leave the range of numbers at C = {c:g}; ask for less.")
+    return Prediction(
+        C=c,
+        extrapolated=bool(c < min(budgets) or c > max(budgets)),
+        N_opt=N,
+        D_opt=D,
+        L_opt=loss,
+        D_per_N=D / N,
+    )

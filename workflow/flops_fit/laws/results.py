@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flops_fit.laws.power_law import PowerLaw
+from flops_fit.laws.surface import Surface
 
 Status = Literal["ok", "unsupported", "failed"]
 
@@ -96,6 +97,9 @@ class ApproachResult:
     L_opt: PowerLaw | None = None
     points: tuple[Point, ...] = ()
     profiles: tuple[Profile, ...] = ()
+    surface: Surface | None = None
+    objective: float | None = None
+    """What the surface minimises, a sum over runs."""
     warnings: tuple[str, ...] = ()
 
 
@@ -104,6 +108,16 @@ def law_to_json(law: PowerLaw | None) -> dict[str, Any] | None:
     if law is None:
         return None
     return {**asdict(law), "ci": {"coefficient": None, "exponent": None}}
+
+
+def surface_to_json(result: ApproachResult) -> dict[str, Any] | None:
+    """Return SURFACE of fit.json; without intervals its `ci` holds nulls."""
+    surface = result.surface
+    if surface is None:
+        return None
+    names = ("E", "A", "B", "alpha", "beta", "a", "b")
+    values = {name: getattr(surface, name) for name in names}
+    return values | {"objective": result.objective, "ci": dict.fromkeys(names)}
 
 
 def approach_to_json(
@@ -116,6 +130,7 @@ def approach_to_json(
         "N_opt": law_to_json(result.N_opt),
         "D_opt": law_to_json(result.D_opt),
         "L_opt": law_to_json(result.L_opt),
+        "surface": surface_to_json(result),
         "points": [asdict(point) for point in result.points],
         "profiles": [_profile_to_json(profile) for profile in result.profiles],
         "predictions": [_prediction_to_json(prediction) for prediction in predictions],

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flops_fit.errors import UserError
+from flops_fit.laws.grouping import group_budgets
 
-REQUIRED_COLUMNS = ("budget", "N", "D", "C", "loss")
+REQUIRED_COLUMNS = ("N", "D", "C", "loss")
 STATUSES = ("completed", "diverged")
 
 
@@ -28,6 +29,7 @@ class RunTable:
     """Runs as columns of one length (n_runs,), in an order that does not depend on the input's.
 
     `L` is NaN where `diverged`; `lr`, `epochs` and `C_6nd` are NaN where they are not known.
+    `profiled` says whether the run stands at its budget, and not only near it.
     """
 
     id: NDArray[np.object_]
@@ -41,6 +43,7 @@ class RunTable:
     L: NDArray[np.float64]
     epochs: NDArray[np.float64]
     C_6nd: NDArray[np.float64]
+    profiled: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.id)
@@ -58,8 +61,9 @@ def read_runs(
     Parameters
     ----------
     runs : mapping of column name to sequence, each of length n_rows
-        `budget, N, D, C, loss`, and optionally `id` (default: "row 1", ...), `status` (default:
-        all completed), `size` (default: N), `lr`, `epochs`, `C_6nd`. Other columns are ignored.
+        `N, D, C, loss`, and optionally `budget` (default: found by `group_budgets`), `id`
+        (default: "row 1", ...), `status` (default: all completed), `size` (default: N), `lr`,
+        `epochs`, `C_6nd`. Other columns are ignored.
     exclude : collection of str
         Ids of runs to leave out.
 
@@ -110,6 +114,7 @@ def read_runs(
         L=np.where(diverged, np.nan, column("loss")),
         epochs=column("epochs"),
         C_6nd=column("C_6nd"),
+        profiled=np.ones(n_rows, dtype=bool),
     )
 
     names = {str(name) for name in exclude}
@@ -118,8 +123,29 @@ def read_runs(
         Exclusion(id=name, reason="listed in fit.exclude") for name in sorted(id[left_out])
     )
     table = table.take(~left_out)
+    if not names_budgets(runs):
+        table = _with_budgets(table)
     _check_values(table)
     return _ordered(table), excluded
+
+
+def names_budgets(runs: Mapping[str, Sequence[Any]]) -> bool:
+    """Say whether the runs name their budgets: the column is there and not empty throughout."""
+    return any(not (v is None or v == "" or v != v) for v in runs.get("budget", ()))
+
+
+def _with_budgets(table: RunTable) -> RunTable:
+    usable = np.isfinite(table.C) & (table.C > 0) & np.isfinite(table.N) & (table.N > 0)
+    if not usable.any():
+        return table
+    # Sorted first: equal windows are told apart by their order, which must not be the file's
+    rows = np.flatnonzero(usable)
+    rows = rows[np.lexsort((table.N[rows], table.C[rows]))]
+    # A diverged run without numbers needs some budget to be listed with
+    budget = np.full(len(table), float(np.median(table.C[rows])))
+    profiled = np.zeros(len(table), dtype=bool)
+    budget[rows], profiled[rows] = group_budgets(table.N[rows], table.C[rows])
+    return replace(table, budget=budget, profiled=profiled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,58 @@
+"""Tables without budgets: groups, and losses moved to one compute."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from flops_fit.laws import fit_runs, group_budgets
+from known_laws import columns, surface, surface_N_opt
+
+OFFSETS = np.linspace(-1.5, 1.5, 7)
+
+
+def test_nearly_equal_compute_is_one_budget():
+    rng = np.random.default_rng(0)
+    C = np.repeat([1e18, 3e18, 1e19], 6) * rng.uniform(0.96, 1.04, 18)
+    budget, profiled = group_budgets(np.tile(np.logspace(7, 8, 6), 3), C)
+    assert profiled.all()
+    assert np.unique(budget).size == 3
+    np.testing.assert_allclose(budget, np.repeat([1e18, 3e18, 1e19], 6), rtol=0.04)
+
+
+def test_groups_need_four_sizes_and_span_ten_percent_at_most():
+    C = np.array([1.0, 1.03, 1.06, 1.09, 1.2, 50, 50, 50, 50, 300, 300, 300]) * 1e18
+    N = np.array([1, 2, 3, 4, 5, 1, 2, 3, 4, 1, 2, 3]) * 1e7
+    budget, profiled = group_budgets(N, C)
+    assert profiled.tolist() == [True] * 4 + [False] + [True] * 4 + [False] * 3
+    assert budget[4] == budget[0]  # the nearest group, for resampling
+    # The same sizes again and again are no profile
+    assert not group_budgets(np.tile([1e7, 2e7, 3e7], 4), np.repeat([1e18, 1e20], 6))[1].any()
+
+
+def test_scattered_compute_gives_quantiles_and_no_approach_2():
+    rng = np.random.default_rng(1)
+    N, C = np.exp(rng.uniform(16, 20, 40)), 10 ** np.linspace(17, 23, 40)
+    fit = fit_runs({"N": N, "D": C / (6 * N), "C": C, "loss": surface(N, C / (6 * N))},
+                   study="s", params="total", bootstrap=0)  # fmt: skip
+    assert fit["approaches"]["2"]["status"] == "unsupported"
+    assert "fewer than 2 groups" in fit["approaches"]["2"]["reason"]
+    assert len(fit["approaches"]["3"]["points"]) == 5
+
+
+def test_losses_are_moved_to_the_compute_of_their_group():
+    rng = np.random.default_rng(2)
+    centres = np.repeat([1e18, 1e19, 1e20, 1e21], 7)
+    C = centres * rng.uniform(0.955, 1.045, 28)
+    N = surface_N_opt(centres) * np.tile(np.exp(OFFSETS), 4)
+    spread = columns(C, N, surface(N, C / (6 * N)))
+    del spread["budget"]
+    exact = columns(centres, N, surface(N, centres / (6 * N)))
+    fits = [
+        fit_runs(runs, study="s", params="total", approaches=["2"], bootstrap=0)["approaches"]["2"]
+        for runs in (spread, exact)
+    ]
+    # Noise-free, so that the surface moves the losses exactly; unmoved, N_opt is off by 10%
+    assert fits[0]["N_opt"]["exponent"] == pytest.approx(fits[1]["N_opt"]["exponent"], abs=3e-4)
+    for a, b in zip(fits[0]["points"], fits[1]["points"], strict=True):
+        law = surface_N_opt(a["C"]) / surface_N_opt(b["C"])
+        assert a["N_opt"] == pytest.approx(b["N_opt"] * law, rel=0.01)

@@ -1,0 +1,124 @@
+"""Hold-out scores, the recommendation that rests on them, and disagreements."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from flops_fit.laws import fit_runs, read_runs
+from flops_fit.laws.approaches import ApproachOptions
+from flops_fit.laws.holdout import score_holdouts
+from flops_fit.laws.recommendation import disagreements
+from known_laws import chinchilla_runs, columns, nine_sizes, parabolic_runs, surface, surface_N_opt
+
+FIVE = np.logspace(18, 22, 5)
+OFFSETS = np.linspace(-1.2, 1.2, 9)
+
+
+def fit(runs, **options):
+    return fit_runs(runs, study="s", params="total", **({"bootstrap": 0} | options))
+
+
+def scores(runs, names, **options):
+    found = score_holdouts(read_runs(runs)[0], names, ApproachOptions(), **options)
+    return {(e["approach"], e["kind"], tuple(e["budgets"])): e for e in found}
+
+
+def test_a_true_surface_predicts_what_was_held_out():
+    found = scores(chinchilla_runs(FIVE, OFFSETS), ["2", "3", "vpnls"])
+    assert len(found) == 3 * 6  # the largest, and each of five
+    for name in ("3", "vpnls"):
+        entry = found[name, "largest", (1e22,)]
+        assert entry["per_run_error"] < 1e-8
+        assert entry["n_runs"] == 36
+        # The target is a parabola's vertex, which is off by its known bias
+        assert entry["mean_abs_relative_error"] < 1e-3
+        assert entry["N_opt_ratio"] == pytest.approx(1.0, abs=0.05)
+    assert "fewer than 5" in found["2", "largest", (1e22,)]["offset"]
+
+
+def test_scores_are_what_a_refit_by_hand_gives():
+    runs = parabolic_runs(np.logspace(17, 23, 7), offsets=(-1.2, -0.6, 0, 0.6, 1.2))
+    entry = scores(runs, ["2"])["2", "largest", (1e23,)]
+    # N_opt = 0.1 C^0.5 and L_opt = 1 + 100 C^-0.1 exactly, so that nothing is missed
+    assert entry["offset"] == "fitted"
+    assert entry["N_opt_ratio"] == pytest.approx(1.0, rel=1e-6)
+    assert entry["mean_abs_relative_error"] < 1e-6
+    runs["loss"] = np.where(runs["C"] > 5e22, 1.1 * runs["loss"], runs["loss"])
+    entry = scores(runs, ["2"])["2", "largest", (1e23,)]
+    assert entry["mean_abs_relative_error"] == pytest.approx(1 - 1 / 1.1, rel=1e-4)
+
+
+def test_several_budgets_may_be_held_out_or_none():
+    runs = chinchilla_runs(FIVE, OFFSETS)
+    found = scores(runs, ["3"], holdout_budgets=2)
+    assert found["3", "largest", (1e21, 1e22)]["n_runs"] == 27
+    assert scores(runs, ["3"], holdout_budgets=0) == {}
+    assert all(key[1] != "largest" for key in scores(runs, ["3"], holdout_budgets=4))
+
+
+def test_scattered_compute_is_scored_per_run():
+    rng = np.random.default_rng(0)
+    N, C = np.exp(rng.uniform(17, 20, 60)), 10 ** rng.uniform(18, 22, 60)
+    runs = columns(C, N, surface(N, C / (6 * N)))
+    del runs["budget"]
+    for entry in scores(runs, ["3"]).values():
+        assert entry["per_run_error"] < 1e-6
+        if entry["kind"] == "largest":
+            assert entry["n_runs"] < 60
+
+
+def test_a_well_behaved_sweep_gets_a_surface_and_outliers_the_robust_one():
+    runs, _ = nine_sizes(noise=0.005, seed=4)
+    assert fit(runs)["recommended"]["approach"] == "vpnls"
+    runs["loss"][[3, 20]] *= 1.1
+    recommended = fit(runs)["recommended"]
+    assert recommended["approach"] == "3"
+    assert "far off" in recommended["why"]
+
+
+def test_a_form_that_does_not_fit_gets_approach_2_and_says_why():
+    C = np.repeat(FIVE, 9)
+    N = surface_N_opt(C) * np.tile(np.exp(OFFSETS), 5)
+    bent = surface(N, C / (6 * N)) * (1 + 0.05 * np.sin(2.5 * np.log(N / surface_N_opt(C))))
+    noise = np.exp(0.001 * np.random.default_rng(0).normal(size=45))
+    recommended = fit(columns(C, N, bent * noise))["recommended"]
+    assert recommended["approach"] == "2"
+    assert "lack of fit" in recommended["why"]
+
+
+def test_approaches_that_disagree_beyond_their_intervals():
+    def entry(value, low, high):
+        return {
+            "status": "ok",
+            "N_opt": {"exponent": value, "ci": {"exponent": [low, high]}},
+        }
+
+    apart = {"2": entry(0.6, 0.58, 0.62), "vpnls": entry(0.5, 0.48, 0.52)}
+    (text,) = disagreements(apart)
+    assert "Approach 2 and VPNLS disagree" in text
+    assert "0.600 [0.580, 0.620]" in text
+    apart["vpnls"] = entry(0.57, 0.55, 0.59)
+    assert disagreements(apart) == []
+
+
+def test_the_optimum_under_measured_flops_is_set_against_6ND():
+    def flops_per_unit(N):
+        return 6 * N + 3e5 * N**0.6
+
+    C = np.repeat(FIVE / 1e4, 9)
+    N = surface_N_opt(C) * np.tile(np.exp(OFFSETS), 5)
+    runs = columns(C, N, surface(N, C / flops_per_unit(N)), flops_per_unit=flops_per_unit)
+    result = fit(runs, approaches=["3"])
+    ratio = result["k"]["N_opt_ratio_to_6ND"]
+    assert ratio < 0.95 or ratio > 1.05
+    (text,) = [w for w in result["warnings"] if "6 N D would give" in w]
+    assert f"{ratio - 1:+.1%}" in text
+    same = fit(chinchilla_runs(FIVE, OFFSETS), approaches=["3"])
+    assert same["k"]["N_opt_ratio_to_6ND"] == pytest.approx(1.0, rel=1e-6)
+
+
+def test_centred_grids_raise_no_alarm():
+    result = fit(chinchilla_runs(FIVE, OFFSETS))
+    for name in ("2", "3", "vpnls"):
+        for word in ("edge", "off-centre", "drift", "not significant", "Lack", "bound"):
+            assert not any(word in w for w in result["approaches"][name]["warnings"]), word

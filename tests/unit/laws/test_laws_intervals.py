@@ -1,0 +1,176 @@
+"""Bootstrap draws and intervals: reproducible, of the right size, and honest about losses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from flops_fit.laws import (
+    FlopsPerUnit,
+    fit_power_law,
+    fit_power_law_with_offset,
+    fit_profile,
+    fit_runs,
+    read_runs,
+    search_surface,
+)
+from flops_fit.laws.intervals import intervals_of
+from flops_fit.laws.many_laws import offset_rows, regress_rows
+from flops_fit.laws.many_profiles import profile_vertices, resampled_optima
+from flops_fit.laws.many_surfaces import resampled_surfaces
+from flops_fit.laws.objectives import HuberLog, SquaredLoss
+from flops_fit.laws.resampling import draw_counts
+from known_laws import nine_sizes, parabolic_runs
+
+
+def fit(runs, **options):
+    return fit_runs(runs, study="s", params="total", **({"bootstrap": 200} | options))
+
+
+def test_intervals_do_not_depend_on_workers_but_on_the_seed():
+    runs, _ = nine_sizes()
+    one, many = (fit(runs, workers=n) for n in (1, 3))
+    assert one == many
+    other = fit(runs, seed=1)
+    assert other["approaches"]["3"]["surface"]["ci"] != one["approaches"]["3"]["surface"]["ci"]
+    assert other["approaches"]["3"]["surface"]["E"] == one["approaches"]["3"]["surface"]["E"]
+
+
+def test_every_quantity_has_an_interval_that_holds_its_estimate():
+    runs, _ = nine_sizes()
+    result = fit(runs, predict_budgets=[1e22])
+    assert "200 resamples, seed 0" in result["interval_method"]
+    for name, entry in result["approaches"].items():
+        for law in ("N_opt", "D_opt", "L_opt"):
+            for key in ("coefficient", "exponent"):
+                low, high = entry[law]["ci"][key]
+                assert low <= entry[law][key] <= high
+        for row in entry["predictions"]:
+            for key in ("N_opt", "D_opt", "L_opt", "D_per_N"):
+                low, high = row[f"{key}_ci"]
+                assert low <= row[key] <= high
+        if name in ("3", "vpnls"):
+            surface = entry["surface"]
+            for key, (low, high) in surface["ci"].items():
+                assert low <= surface[key] <= high
+                assert surface["std_err"][key] > 0
+
+
+def test_standard_errors_are_those_of_repeated_studies():
+    runs, _ = nine_sizes(seed=0)
+    found = []
+    for seed in range(1, 61):
+        other, _ = nine_sizes(seed=seed)
+        found.append(search_surface(other["N"], other["D"], other["loss"], SquaredLoss())[0].a)
+    entry = fit(runs, approaches=["vpnls"], bootstrap=400)["approaches"]["vpnls"]
+    # 60 studies know their spread to 9%, one study its own noise to 11%: three errors of both
+    assert entry["surface"]["std_err"]["a"] == pytest.approx(np.std(found), rel=0.45)
+
+
+def test_warm_refits_are_the_global_minima_of_their_resamples():
+    runs, _ = nine_sizes(outliers=0.05, seed=3)
+    table = read_runs(runs)[0]
+    counts = draw_counts(table.budget, 25, np.random.default_rng(0))
+    for objective in (HuberLog(), SquaredLoss()):
+        solution, _ = search_surface(table.N, table.D, table.L, objective)
+        rows = resampled_surfaces(solution, table, counts, objective)
+        for row, weights in zip(rows, counts, strict=True):
+            _, lowest = search_surface(table.N, table.D, table.L, objective, weights=weights)
+            fitted = np.exp(row[0] - row[3] * np.log(table.N))
+            fitted += np.exp(row[1] - row[4] * np.log(table.D)) + np.exp(row[2])
+            value = (weights * objective.value(np.log(fitted), table.L)).sum()
+            assert value <= lowest * (1 + 1e-6)
+
+
+def test_stratified_resamples_keep_the_runs_of_each_budget():
+    strata = np.repeat([1.0, 2.0, 3.0], [3, 5, 9])
+    rng = np.random.default_rng(0)
+    counts = draw_counts(strata, 500, rng)
+    for label, n in ((1.0, 3), (2.0, 5), (3.0, 9)):
+        assert (counts[:, strata == label].sum(1) == n).all()
+    plain = draw_counts(strata, 500, rng, stratify=False)
+    assert (plain.sum(1) == 17).all()
+    assert plain[:, strata == 1.0].sum(1).std() > 1
+    np.testing.assert_allclose(counts.mean(0), 1.0, atol=0.2)  # five standard errors
+
+
+def test_rows_of_laws_are_the_single_fits():
+    rng = np.random.default_rng(0)
+    C = np.tile(np.logspace(18, 22, 7), (20, 1))
+    y = (1.7 + 900 * C**-0.16) * np.exp(rng.normal(0, 0.003, C.shape))
+    mask = rng.random(C.shape) < 0.8
+    mask[:, :2] = True
+    log_coefficient, exponent, offset = offset_rows(np.log(C), y, mask)
+    intercept, slope = regress_rows(np.log(C), np.log(y), mask.astype(float))
+    for i in range(20):
+        law, _ = fit_power_law_with_offset(C[i][mask[i]], y[i][mask[i]])
+        plain = fit_power_law(C[i][mask[i]], y[i][mask[i]])
+        assert slope[i] == pytest.approx(plain.exponent, rel=1e-9)
+        assert intercept[i] == pytest.approx(np.log(plain.coefficient), rel=1e-9)
+        # A search by golden sections resolves a minimum to the root of rounding
+        assert offset[i] == pytest.approx(law.offset, rel=1e-4, abs=1e-4)
+        assert exponent[i] == pytest.approx(law.exponent, rel=1e-3)
+        assert log_coefficient[i] == pytest.approx(np.log(law.coefficient), rel=1e-3)
+
+
+def test_rows_of_profiles_are_the_single_fits():
+    rng = np.random.default_rng(1)
+    u = np.tile(np.linspace(-1, 1, 9), (10, 1))
+    L = 2 + 0.3 * (u - 0.2) ** 2 + 0.01 * rng.normal(size=u.shape)
+    vertex, lowest, usable = profile_vertices(u, L)
+    assert usable.all()
+    for i in range(10):
+        profile = fit_profile(1e18, np.exp(u[i]), L[i])
+        assert vertex[i] == pytest.approx(profile.log_N_opt, rel=1e-8)
+        assert lowest[i] == pytest.approx(profile.L_opt, rel=1e-10)
+    flat = profile_vertices(u, -L)[2]
+    assert not flat.any()
+
+
+def test_few_sizes_resample_residuals_of_the_right_size():
+    C, N = np.repeat(np.logspace(18, 20, 40), 5), None
+    rng = np.random.default_rng(0)
+    u = np.tile(np.linspace(-1, 1, 5), 40)
+    N = np.exp(20 + u)
+    L = 2 + 0.1 * u**2 + 0.002 * rng.normal(size=200)
+    profiles = [fit_profile(c, N[C == c], L[C == c]) for c in np.unique(C)]
+    drawn, _, usable = resampled_optima(profiles, 500, rng, by_rows=False)
+    spread = np.sqrt(np.nanmean(np.var(np.where(usable, drawn, np.nan), axis=0)))
+    # What the vertices of 40 equal profiles really scatter by
+    truth = np.std([profile.log_N_opt for profile in profiles])
+    assert spread == pytest.approx(truth, rel=0.4)
+    runs = parabolic_runs(np.logspace(18, 22, 5), noise=1e-3)
+    assert "leverage-scaled residuals" in fit(runs, approaches=["2"])["interval_method"]
+    nine, _ = nine_sizes()
+    assert "runs within budgets" in fit(nine, approaches=["2"])["interval_method"]
+    assert "resampled runs," in fit(nine, approaches=["3"], stratify=False)["interval_method"]
+
+
+def test_intervals_are_percentiles_around_the_estimate():
+    draws = {"N_opt exponent": np.linspace(0.0, 1.0, 1001), "log N_opt": np.linspace(0, 1, 1001)}
+    estimates = {"N_opt exponent": np.float64(0.5), "log N_opt": np.float64(0.5)}
+    found, lost = intervals_of(estimates, draws, level=0.9)
+    assert lost == 0
+    assert found["N_opt exponent"] == pytest.approx([0.05, 0.95])
+    assert found["N_opt"] == pytest.approx(np.exp([0.05, 0.95]))
+    wide, _ = intervals_of(estimates, draws, level=0.9, stretch=1.1)
+    assert wide["N_opt exponent"] == pytest.approx([0.5 - 0.495, 0.5 + 0.495])
+    draws["N_opt exponent"][:200] = np.nan
+    found, lost = intervals_of(estimates, draws, level=0.9)
+    assert lost == pytest.approx(200 / 1001)
+    assert found["N_opt exponent"] is None
+
+
+def test_narrower_levels_give_narrower_intervals():
+    runs, _ = nine_sizes()
+    wide, narrow = (
+        fit(runs, approaches=["3"], ci=ci)["approaches"]["3"]["surface"]["ci"]["a"]
+        for ci in (0.95, 0.5)
+    )
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+def test_many_distinct_sizes_are_thinned_for_the_accounting():
+    N = np.exp(np.linspace(15, 22, 5000))
+    flops = FlopsPerUnit.from_runs(N, np.ones(5000), 6 * N + 1e5 * N**0.7)
+    assert flops.log_N.size <= 64
+    np.testing.assert_allclose(flops.flops_per_unit(N), 6 * N + 1e5 * N**0.7, rtol=5e-3)

@@ -1,0 +1,116 @@
+"""The command flops-fit, on fits of known surfaces."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from flops_fit.cli import main
+from flops_fit.laws import Surface, fit_runs
+
+TRUTH = Surface(E=1.8, A=480.0, B=2100.0, alpha=0.35, beta=0.37)
+
+
+def study(folder, name, tilt=0.0, **options):
+    C = np.logspace(18, 20, 5)[:, None]
+    N = TRUTH.G * (C / 6) ** TRUTH.a * np.exp(np.linspace(-1.5, 1.5, 9))
+    rng = np.random.default_rng(sum(map(ord, name)))
+    L = TRUTH.loss(N, C / (6 * N)) * np.exp(0.003 * rng.normal(size=N.shape))
+    L = L * (C / 1e19) ** tilt
+    C = np.broadcast_to(C, N.shape)
+    runs = {"budget": C, "N": N, "D": C / (6 * N), "C": C, "loss": L}
+    runs = {key: value.ravel() for key, value in runs.items()}
+    options = {"bootstrap": 200} | options
+    fit = fit_runs(runs, study=name, params="total", predict_budgets=[1e21], **options)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(fit))
+    return path, fit
+
+
+def test_predict_prints_what_fit_json_says(tmp_path, capsys):
+    path, fit = study(tmp_path, "one")
+    assert main(["predict", str(path), "1e19", "1e21"]) == 0
+    printed = capsys.readouterr().out
+    rows = {
+        row["C"]: row for row in fit["approaches"][fit["recommended"]["approach"]]["predictions"]
+    }
+    for C in (1e19, 1e21):
+        low, high = rows[C]["N_opt_ci"]
+        assert f"{rows[C]['N_opt']:.4g} [{low:.3g}, {high:.3g}]" in printed
+        assert f"{rows[C]['L_opt']:.4f}" in printed
+    assert "C = 1e+21 extrapolates: 10 times above the largest" in printed
+    assert "C = 1e+19 extrapolates" not in printed
+
+
+@pytest.mark.parametrize("approach", ["2", "3", "vpnls"])
+def test_params_and_tokens_find_their_partner(tmp_path, capsys, approach):
+    path, _ = study(tmp_path, "one", approaches=[approach])
+    for option, column in (("--params", 1), ("--tokens", 2)):
+        assert main(["predict", str(path), option, "1e9"]) == 0
+        row = capsys.readouterr().out.splitlines()[2]
+        cells = [cell.split(" ")[0] for cell in row.split("  ") if cell]
+        assert float(cells[column]) == pytest.approx(1e9, rel=1e-3)
+        N, D = float(cells[1]), float(cells[2])
+        assert 6 * N * D == pytest.approx(float(cells[0]), rel=2e-3)
+        truth = TRUTH.G * (float(cells[0]) / 6) ** TRUTH.a
+        assert N == pytest.approx(truth, rel=0.25)
+
+
+def test_compare_finds_the_crossing(tmp_path, capsys):
+    first, _ = study(tmp_path, "one")
+    second, _ = study(tmp_path, "two", tilt=0.02)
+    assert main(["compare", str(first), str(second)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("two") >= 2
+    line = next(line for line in printed.splitlines() if line.startswith("They cross"))
+    low, high = (float(x) for x in line.split("[")[1].split("]")[0].split(","))
+    # The losses differ by the factor (C / 1e19)^0.02, which is 1 at 1e19
+    assert low < 1e19 < high
+    assert high / low < 3
+    assert "100% of the resamples cross" in printed
+    rows = {line.split()[0]: line for line in printed.splitlines()}
+    assert rows["1e+18"].rstrip().endswith("two")
+    assert rows["1e+20"].rstrip().endswith("one")
+
+
+def test_a_fit_without_intervals_predicts_without_them(tmp_path, capsys):
+    path, _ = study(tmp_path, "one", bootstrap=0)
+    assert main(["predict", str(path), "1e19"]) == 0
+    printed = capsys.readouterr().out
+    assert "no intervals" in printed
+    assert "[" not in printed
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        (None, ["1e19"], "cannot be read"),
+        ("{", ["1e19"], "is not a JSON file"),
+        ("{}", ["1e19"], "is not a fit.json"),
+        ("[]", ["1e19"], "is not a fit.json"),
+        ('{"recommended": {"approach": null, "why": "too few"}}', ["1e19"], "too few"),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path, capsys, content, arguments, message):
+    path = tmp_path / "fit.json"
+    if content is not None:
+        path.write_text(content)
+    assert main(["predict", str(path), *arguments]) == 1
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.startswith("error: ")
+    assert printed.count("\n") == 1
+
+
+def test_impossible_wishes_are_refused(tmp_path, capsys):
+    path, _ = study(tmp_path, "one", bootstrap=0, approaches=["3"])
+    for arguments, message in (
+        ([], "Say what to predict"),
+        (["0"], "positive number"),
+        (["nan"], "positive number"),
+        (["--params", "-1"], "positive number"),
+        (["--tokens", "1e300"], "No compute between"),
+    ):
+        assert main(["predict", str(path), *arguments]) == 1
+        assert message in capsys.readouterr().err

@@ -1,0 +1,168 @@
+"""The command `flops-fit`: predictions and comparisons from fit.json files.
+
+flops-fit predict results/demo/fit.json 1e13 1e15
+flops-fit predict results/demo/fit.json --params 7e9
+flops-fit compare results/a/fit.json results/b/fit.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from flops_fit.errors import UserError
+from flops_fit.laws.comparison import Comparison, compare
+from flops_fit.laws.reading import FittedLaws, Optimum
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        lines = _predict(options) if options.command == "predict" else _compare(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(lines))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="flops-fit", description="Read the laws of a study that was fitted."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    predict = commands.add_parser("predict", help="the best N and D at a compute")
+    predict.add_argument("fit", type=Path, help="fit.json of a study")
+    predict.add_argument("C", type=_number, nargs="*", help="compute in FLOPs, such as 1e21")
+    predict.add_argument(
+        "--params", type=_number, action="append", default=[], help="N to find the best D for"
+    )
+    predict.add_argument(
+        "--tokens", type=_number, action="append", default=[], help="D to find the best N for"
+    )
+    compare_ = commands.add_parser("compare", help="which of two studies is better, and where")
+    compare_.add_argument("first", type=Path, help="fit.json of one study")
+    compare_.add_argument("second", type=Path, help="fit.json of the other")
+    compare_.add_argument("C", type=_number, nargs="*", help="further compute in FLOPs")
+    return parser
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def _load(path: Path) -> FittedLaws:
+    try:
+        fit = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise UserError(f"{path}: is not a JSON file") from None
+    return FittedLaws.from_json(fit, str(path))
+
+
+def _predict(options: argparse.Namespace) -> list[str]:
+    laws = _load(options.fit)
+    wanted = list(options.C)
+    wanted += [laws.compute_for("N_opt", N) for N in options.params]
+    wanted += [laws.compute_for("D_opt", D) for D in options.tokens]
+    if not wanted:
+        raise UserError("Say what to predict: a compute in FLOPs, --params N or --tokens D.")
+    rows = [_cells(laws.optimum(C)) for C in wanted]
+    header = ("C (FLOPs)", "N", "D", "D/N", "L")
+    lines = [f"{laws.study}, approach {laws.approach}, {laws.level:.0%} intervals in brackets"]
+    if not len(laws.draws):
+        lines = [f"{laws.study}, approach {laws.approach}; the fit computed no intervals"]
+    lines += _aligned([header, *rows])
+    low, high = laws.budgets
+    for C in wanted:
+        if not low * (1 - 1e-9) <= C <= high * (1 + 1e-9):
+            times = C / high if C > high else low / C
+            side = "above the largest" if C > high else "below the smallest"
+            lines.append(
+                f"C = {C:.4g} extrapolates: {times:.3g} times {side} measured budget "
+                f"({high if C > high else low:.3g})."
+            )
+    return lines
+
+
+def _cells(optimum: Optimum) -> tuple[str, ...]:
+    found = optimum.intervals
+    loss = "none" if optimum.L is None else f"{optimum.L:.4f}{_bracket(found['L_opt'], '.4f')}"
+    return (
+        f"{optimum.C:.4g}",
+        f"{optimum.N:.4g}{_bracket(found['N_opt'], '.3g')}",
+        f"{optimum.D:.4g}{_bracket(found['D_opt'], '.3g')}",
+        f"{optimum.D / optimum.N:.4g}{_bracket(found['D_per_N'], '.3g')}",
+        loss,
+    )
+
+
+def _bracket(interval: tuple[float, float] | None, form: str) -> str:
+    return "" if interval is None else f" [{interval[0]:{form}}, {interval[1]:{form}}]"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _compare(options: argparse.Namespace) -> list[str]:
+    first, second = _load(options.first), _load(options.second)
+    names = (first.study, second.study)
+    if first.study == second.study:
+        names = (str(options.first), str(options.second))
+    low = min(first.budgets[0], second.budgets[0])
+    high = max(first.budgets[1], second.budgets[1])
+    decades = np.arange(np.ceil(np.log10(low)), np.floor(np.log10(100 * high)) + 1)
+    C = np.unique([low, high, *(10.0**decades), *options.C])
+    if not np.all(np.isfinite(C) & (C > 0)):
+        raise UserError("A compute to compare at must be a positive number of FLOPs.")
+    return _comparison_lines(compare(first, second, C), names, (low, high))
+
+
+def _comparison_lines(
+    found: Comparison, names: tuple[str, str], measured: tuple[float, float]
+) -> list[str]:
+    rows = [("C (FLOPs)", f"L {names[0]}", f"L {names[1]}", "difference", "better")]
+    for i, C in enumerate(found.C):
+        gap = found.difference[i]
+        interval = None if found.interval is None else (found.interval[0][i], found.interval[1][i])
+        clear = interval is not None and (interval[0] > 0 or interval[1] < 0)
+        winner = names[0] if gap < 0 else names[1]
+        outside = not measured[0] <= C <= measured[1]
+        rows.append(
+            (
+                f"{C:.3g}{' (extrapolated)' if outside else ''}",
+                f"{found.L[0][i]:.4f}",
+                f"{found.L[1][i]:.4f}",
+                f"{gap:+.4f}{_bracket(interval, '+.4f')}",
+                winner if clear else f"{winner}, not clearly" if interval else winner,
+            )
+        )
+    lines = _aligned(rows)
+    if found.crossing is None:
+        lines.append("The two do not cross near the measured budgets.")
+    else:
+        lines.append(
+            f"They cross at C = {found.crossing:.3g}{_bracket(found.crossing_interval, '.3g')}."
+        )
+    if found.share_crossing is not None:
+        lines.append(f"{found.share_crossing:.0%} of the resamples cross.")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

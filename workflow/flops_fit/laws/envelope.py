@@ -1,0 +1,208 @@
+"""Approach 1: the lower envelope of training curves (Hoffmann et al. 2022, section 3.1).
+
+At each compute the run whose loss is lowest shows the best size. A curve says so only if every
+moment of the training could have been its end: under a schedule that decays towards each run's own
+end, a run is behind until it is over, and only the end points may be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from flops_fit.laws.isoflop import optima_laws
+from flops_fit.laws.judgements import judge_laws
+from flops_fit.laws.power_law import PowerLaw, fit_power_law_with_offset
+from flops_fit.laws.results import ApproachResult, Point
+from flops_fit.laws.table import RunTable
+
+Array = NDArray[np.float64]
+Curves = Mapping[str, ArrayLike]
+
+N_GRID = 500
+"""Values of C at which the envelope is read, evenly spaced in log C."""
+
+SMOOTHING = 0.05
+"""Standard deviation in log D of the kernel that smooths a curve: 5% of the tokens so far."""
+
+MIN_POINTS = 2
+MIN_CURVES = 3
+
+
+def fit_envelope(
+    runs: RunTable, *, curves: Curves | None = None, decays: bool = True
+) -> ApproachResult:
+    """Fit approach 1.
+
+    Parameters
+    ----------
+    runs : RunTable
+        Completed runs at their best learning rates.
+    curves : mapping of run id to rows [step, D, train_loss, lr], optional
+        Training curves; runs without one do not enter.
+    decays : bool
+        Whether the learning rate decays towards each run's own end. Then, and without curves, the
+        end points of the runs are used instead.
+
+    Returns
+    -------
+    ApproachResult
+        `unsupported` where the envelope holds fewer than two sizes or points.
+    """
+    known = _comparable_curves(runs, curves, decays)
+    why = (
+        "the schedule decays to each run's own end"
+        if decays and curves
+        else "there are no training curves"
+    )
+    if known:
+        points = _curve_points(runs, known)
+        found = (
+            f"the envelope of {len(known)} training curves passes through {len(points)} size(s) "
+            "between the smallest and the largest"
+        )
+        note = (
+            f"The envelope reads the training losses of {len(known)} curves, not validation losses."
+        )
+    else:
+        points = _end_points(runs)
+        found = (
+            f"{why}, and the lower envelope of the runs' end points holds {len(points)} point(s)"
+        )
+        note = (
+            f"Only the end points of the runs are used, because {why}: N_opt is the best "
+            "size that was trained, as coarse as the grid."
+        )
+    if len({point.C for point in points}) < MIN_POINTS:
+        return ApproachResult(
+            status="unsupported",
+            reason=f"{found}, of which a law needs {MIN_POINTS}",
+            points=points,
+        )
+    try:
+        laws = optima_laws(points)
+    except ValueError as error:
+        return ApproachResult(status="failed", reason=str(error).rstrip("."), points=points)
+    return _finished(points, laws, [note])
+
+
+def _comparable_curves(runs: RunTable, curves: Curves | None, decays: bool) -> dict[str, ArrayLike]:
+    if curves is None or decays:
+        return {}
+    known = {name: curves[name] for name in runs.id if name in curves}
+    return known if len(known) >= MIN_CURVES else {}
+
+
+def envelope_optima(runs: RunTable, *, curves: Curves | None = None, decays: bool = True) -> Array:
+    """Return C, N, D, L of the points that `fit_envelope` finds, shape (n_points, 4)."""
+    known = _comparable_curves(runs, curves, decays)
+    points = _curve_points(runs, known) if known else _end_points(runs)
+    rows = [(p.C, p.N_opt, p.D_opt, p.L_opt) for p in points]
+    return np.array(rows, dtype=float).reshape(-1, 4)
+
+
+def smooth_curve(D: ArrayLike, L: ArrayLike) -> Array:
+    """Return the losses of a curve, smoothed by a Gaussian kernel in log D of width `SMOOTHING`.
+
+    A local line, not a local mean: a mean would lift the falling curve at its end.
+    """
+    x, y = np.log(np.asarray(D, dtype=float)), np.asarray(L, dtype=float)
+    weights = np.exp(-0.5 * ((x[:, np.newaxis] - x) / SMOOTHING) ** 2)
+    total = weights.sum(-1)
+    mean_x, mean_y = weights @ x / total, weights @ y / total
+    dx = x - mean_x[:, np.newaxis]
+    spread = (weights * dx**2).sum(-1)
+    slope = (weights * dx * (y - mean_y[:, np.newaxis])).sum(-1)
+    slope = np.divide(slope, spread, out=np.zeros_like(slope), where=spread > 1e-12)
+    return mean_y + slope * (x - mean_x)
+
+
+def _curve_points(runs: RunTable, curves: Mapping[str, ArrayLike]) -> tuple[Point, ...]:
+    """Return the middle of the stretch of C in which each inner size is the best."""
+    rows = [i for i, name in enumerate(runs.id) if name in curves]
+    log_C, losses = [], []
+    for i in rows:
+        curve = np.asarray(curves[runs.id[i]], dtype=float)
+        curve = curve[np.isfinite(curve[:, 2]) & (curve[:, 1] > 0)]
+        # FLOPs are spent evenly over the units of a run
+        log_C.append(np.log(runs.C[i] * curve[:, 1] / runs.D[i]))
+        losses.append(smooth_curve(curve[:, 1], curve[:, 2]))
+    # Where at least two runs can be compared
+    starts, ends = sorted(c[0] for c in log_C), sorted(c[-1] for c in log_C)
+    grid = np.linspace(starts[1], ends[-2], N_GRID)
+    table = np.array(
+        [
+            np.interp(grid, c, y, left=np.inf, right=np.inf)
+            for c, y in zip(log_C, losses, strict=True)
+        ]
+    )
+    best = np.argmin(table, axis=0)
+    N, C = runs.N[rows][best], np.exp(grid)
+    L = table[best, np.arange(N_GRID)]
+    D = runs.D[rows][best] * C / runs.C[rows][best]
+    # The smallest and the largest size win wherever better ones were not tried
+    inner = (runs.N[rows].min() < N) & (runs.N[rows].max() > N) & np.isfinite(L)
+    # A stretch that the grid cuts off is not centred on its size's optimum
+    inner &= (N != N[0]) & (N != N[-1])
+    sizes = np.unique(N[inner])
+    return tuple(
+        Point(
+            C=float(np.exp(grid[inner & (N == size)].mean())),
+            N_opt=float(size),
+            D_opt=float(np.exp(np.log(D[inner & (N == size)]).mean())),
+            L_opt=float(L[inner & (N == size)].mean()),
+            at_edge=False,
+            n=int((runs.N[rows] == size).sum()),
+        )
+        for size in sizes
+    )
+
+
+def _end_points(runs: RunTable) -> tuple[Point, ...]:
+    """Return the runs that no cheaper run beats, at most one per budget."""
+    grouped = runs.profiled.any()
+    C = np.where(runs.profiled, runs.budget, runs.C) if grouped else runs.C
+    front = _front(C, runs.L)
+    points = []
+    for i in front:
+        own = runs.N[runs.budget == runs.budget[i]] if grouped else runs.N
+        points.append(
+            Point(
+                C=float(runs.C[i]),
+                N_opt=float(runs.N[i]),
+                D_opt=float(runs.D[i]),
+                L_opt=float(runs.L[i]),
+                at_edge=bool(runs.N[i] in (own.min(), own.max())),
+                n=int(own.size),
+            )
+        )
+    return tuple(points)
+
+
+def _front(C: Array, L: Array) -> Sequence[int]:
+    """Return the runs that no run of at most the same C beats, ascending in C."""
+    found, lowest = [], np.inf
+    for i in np.lexsort((L, C)):
+        if L[i] < lowest and not (found and C[found[-1]] == C[i]):
+            found.append(int(i))
+        lowest = min(lowest, L[i])
+    return found
+
+
+def _finished(
+    points: tuple[Point, ...], laws: dict[str, PowerLaw | None], warnings: list[str]
+) -> ApproachResult:
+    if min(point.L_opt for point in points) > 0:
+        laws["L_opt"], notes = fit_power_law_with_offset(
+            [point.C for point in points], [point.L_opt for point in points]
+        )
+        warnings += [f"L_opt: {note}." for note in notes]
+    edge = [f"{point.C:.3g}" for point in points if point.at_edge]
+    if edge:
+        warnings.append(
+            f"The best run at C = {', '.join(edge)} has the smallest or the largest size there."
+        )
+    warnings += judge_laws(laws["N_opt"], laws["D_opt"], points)
+    return ApproachResult(status="ok", points=points, warnings=tuple(warnings), **laws)

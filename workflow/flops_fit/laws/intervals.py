@@ -1,0 +1,145 @@
+"""From bootstrap draws to the intervals of fit.json."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flops_fit.laws.accounting import FlopsPerUnit
+from flops_fit.laws.approaches import SURFACES
+from flops_fit.laws.bootstrap import Draws, surface_quantities
+from flops_fit.laws.power_law import PowerLaw
+from flops_fit.laws.results import ApproachResult, Prediction
+from flops_fit.laws.table import RunTable
+
+Array = NDArray[np.float64]
+
+MAX_LOST = 0.1
+"""Share of resamples without a law from which the others flatter the approach: no intervals."""
+
+OVERDISPERSION = 2.5
+"""Calibrated on studies of 45 runs simulated by benchmarks/coverage.py."""
+
+PERCENTILES = "percentiles of refits to resampled {resampled}, stretched by {stretch:.3f}"
+
+
+def stretch_of(name: str, resampled: str, runs: RunTable, *, stratify: bool) -> float:
+    """Return the factor by which percentiles are moved away from the estimate.
+
+    Resampled runs scatter too little: a stratum of n runs holds (n - 1)/n of the variance of n new
+    ones, which the factor restores. The Huber loss of approach 3, with a delta far below the
+    noise, is close to least absolute deviations, whose resamples scatter too much, the more the
+    fewer the runs; the factor 1/sqrt(1 + 2.5/sqrt(n)) was chosen by simulations of 45 runs
+    (benchmarks/coverage.py) and is untested far from there. Leverage-scaled residuals need nothing.
+    """
+    n = len(runs)
+    if name == "3":
+        return 1 / math.sqrt(1 + OVERDISPERSION / math.sqrt(n))
+    if "residuals" in resampled:
+        return 1.0
+    n_strata = np.unique(runs.budget).size if stratify else 1
+    return math.sqrt(n / max(n - n_strata, n / 2))
+
+
+def estimates_of(
+    result: ApproachResult,
+    predictions: tuple[Prediction, ...],
+    flops: FlopsPerUnit,
+) -> Draws:
+    """Return what the draws of `bootstrap_draws` scatter around: the same keys, one row."""
+    C = np.array([p.C for p in predictions])
+    if result.surface is not None:
+        budgets = np.log([point.C for point in result.points])
+        found = surface_quantities(result.surface.to_row()[np.newaxis], budgets, np.log(C), flops)
+        return {key: value[0] for key, value in found.items()}
+    quantities: Draws = {}
+    for name, law in (("N_opt", result.N_opt), ("D_opt", result.D_opt), ("L_opt", result.L_opt)):
+        quantities |= _law_estimates(name, law)
+    N, D = (np.array([getattr(p, name) for p in predictions]) for name in ("N_opt", "D_opt"))
+    L = np.array([np.nan if p.L_opt is None else p.L_opt for p in predictions])
+    return quantities | {
+        "log N_opt": np.log(N),
+        "log D_opt": np.log(D),
+        "log D_per_N": np.log(D / N),
+        "L_opt": L,
+    }
+
+
+def _law_estimates(name: str, law: PowerLaw | None) -> Draws:
+    if law is None:
+        return {f"{name} {key}": np.nan for key in ("log coefficient", "exponent", "offset")}
+    return {
+        f"{name} log coefficient": np.log(law.coefficient),
+        f"{name} exponent": law.exponent,
+        f"{name} offset": law.offset,
+    }
+
+
+def intervals_of(
+    estimates: Draws, draws: Draws, *, level: float, stretch: float = 1.0
+) -> tuple[dict[str, Any], float]:
+    """Return the interval of every quantity, and the share of resamples that gave no law.
+
+    Percentiles of the draws, moved away from the estimate by the factor `stretch`.
+
+    Parameters
+    ----------
+    level : float
+        Nominal coverage, between 0 and 1.
+
+    Returns
+    -------
+    intervals : dict
+        Quantity -> [lo, hi] or, for predictions, a list of them; None where the draws have none.
+        Quantities in logs are returned without.
+    lost : float
+    """
+    tails = ((1 - level) / 2, (1 + level) / 2)
+    lost = float(np.isnan(draws["N_opt exponent"]).mean())
+    found: dict[str, Any] = {}
+    for key, values in draws.items():
+        name = key.replace("log ", "")
+        missing = np.isnan(values).mean(axis=0)
+        if np.any(missing > MAX_LOST) or np.any(np.isnan(estimates[key])):
+            found[name] = None
+            continue
+        bounds = np.nanquantile(values, tails, axis=0)
+        centre = np.clip(estimates[key], *bounds)
+        bounds = centre + stretch * (bounds - centre)
+        if "log " in key:
+            with np.errstate(over="ignore"):
+                bounds = np.exp(bounds)
+        elif name in ("E", "alpha", "beta", "L_opt", "L_opt offset"):
+            bounds = np.maximum(bounds, 0.0)
+        elif name in ("a", "b"):
+            bounds = np.clip(bounds, 0.0, 1.0)
+        pairs = bounds.T.tolist()
+        found[name] = pairs if np.all(np.isfinite(bounds)) else None
+    return found, lost
+
+
+def add_intervals(entry: dict[str, Any], intervals: dict[str, Any], name: str) -> None:
+    """Write the intervals into an entry of fit.json."""
+    for law in ("N_opt", "D_opt", "L_opt"):
+        if entry[law] is not None:
+            entry[law]["ci"] = {
+                key: intervals.get(f"{law} {key}") for key in ("coefficient", "exponent")
+            }
+    if name in SURFACES:
+        entry["surface"]["ci"] = {key: intervals[key] for key in entry["surface"]["ci"]}
+    for quantity in ("N_opt", "D_opt", "L_opt", "D_per_N"):
+        found = intervals[quantity]
+        for i, row in enumerate(entry["predictions"]):
+            row[f"{quantity}_ci"] = None if found is None else found[i]
+
+
+def standard_errors(draws: Draws) -> dict[str, float]:
+    """Return the standard deviation of each parameter of a surface over the draws."""
+    logs = {"A": "log A", "B": "log B"}
+    names = ("E", "A", "B", "alpha", "beta", "a", "b")
+    values = {name: draws[logs.get(name, name)] for name in names}
+    values |= {name: np.exp(values[name]) for name in logs}
+    return {name: float(np.nanstd(value)) for name, value in values.items()}

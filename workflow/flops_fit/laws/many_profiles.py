@@ -1,0 +1,112 @@
+"""Vertices of many resampled IsoFLOP profiles at once; the fit is that of `isoflop.fit_profile`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flops_fit.laws.isoflop import MAX_REACH
+from flops_fit.laws.results import Profile
+
+Array = NDArray[np.float64]
+
+MIN_SIZES_FOR_ROWS = 8
+"""Distinct sizes of a budget from which its runs may be resampled: of fewer, a resample often
+keeps too few to draw a parabola through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """A profile with log N scaled to [-1, 1]."""
+
+    u: Array
+    L: Array
+    centre: float
+    half_range: float
+
+    @classmethod
+    def of(cls, profile: Profile) -> Scaled:
+        """Scale a fitted profile."""
+        low, high = profile.log_N_range
+        half_range = (high - low) / 2
+        u = (np.log(profile.N) - profile.log_N_center) / half_range
+        return cls(u, profile.L, profile.log_N_center, half_range)
+
+
+def profile_vertices(u: Array, L: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Return where the weighted parabolas of all rows are lowest, how low, and whether they are.
+
+    Parameters
+    ----------
+    u, L : ndarray, shape (n_rows, n)
+        Scaled log N, and loss.
+
+    Returns
+    -------
+    vertex, lowest : ndarray, shape (n_rows,)
+    usable : ndarray of bool, shape (n_rows,)
+        Whether the parabola opens upwards and its vertex is within reach.
+    """
+    excess = L - L.min(-1, keepdims=True)
+    scale = np.median(excess, axis=-1, keepdims=True)
+    weights = 1 / (1 + (excess / np.where(scale > 0, scale, 1.0)) ** 2)
+    weights = np.where(scale > 0, weights, 1.0)
+    mean = L.mean(-1, keepdims=True)
+    powers = [(weights * u**k).sum(-1) for k in range(5)]
+    right = np.stack([(weights * u**k * (L - mean)).sum(-1) for k in range(3)], axis=-1)
+    matrix = np.stack([np.stack(powers[k : k + 3], axis=-1) for k in range(3)], axis=-2)
+    distinct = (np.diff(np.sort(u, axis=-1), axis=-1) > 1e-12).sum(-1) + 1
+    matrix[distinct < 3] = np.eye(3)
+    c0, c1, c2 = np.moveaxis(np.linalg.solve(matrix, right[..., np.newaxis])[..., 0], -1, 0)
+    opens = (distinct >= 3) & (c2 > 1e-12 * np.abs(L).max(-1))
+    safe = np.where(opens, c2, 1.0)
+    vertex = -c1 / (2 * safe)
+    lowest = c0 + mean[:, 0] - c1**2 / (4 * safe)
+    return vertex, lowest, opens & (np.abs(vertex) <= 1 + 2 * MAX_REACH) & (lowest > 0)
+
+
+def resampled_optima(
+    profiles: Sequence[Profile], n_rows: int, rng: np.random.Generator, *, by_rows: bool
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Return log N_opt and L_opt of resampled profiles, each (n_rows, n_profiles), and their mask.
+
+    Runs within a budget are drawn with replacement (`by_rows`), or residuals are: over all
+    profiles, each divided by sqrt(1 - leverage) and on the scale of its weight.
+    """
+    scaled = [Scaled.of(profile) for profile in profiles]
+    pool = None if by_rows else np.concatenate([_residuals(p) for p in profiles])
+    columns = []
+    for profile, one in zip(profiles, scaled, strict=True):
+        n = one.u.size
+        if pool is None:
+            drawn = rng.integers(0, n, size=(n_rows, n))
+            u, L = one.u[drawn], one.L[drawn]
+        else:
+            noise = pool[rng.integers(0, pool.size, size=(n_rows, n))]
+            u = np.broadcast_to(one.u, (n_rows, n))
+            L = _fitted(profile) + noise / np.sqrt(profile.weights)
+        vertex, lowest, usable = profile_vertices(u, L)
+        # What is not used must stay within the range of floats
+        vertex = np.where(usable, vertex, 0.0)
+        columns.append((one.centre + vertex * one.half_range, lowest, usable))
+    log_N, lowest, usable = (np.stack(parts, axis=-1) for parts in zip(*columns, strict=True))
+    return log_N, lowest, usable
+
+
+def _fitted(profile: Profile) -> Array:
+    v = np.log(profile.N) - profile.log_N_center
+    c0, c1, c2 = profile.coefficients
+    return c0 + c1 * v + c2 * v**2
+
+
+def _residuals(profile: Profile) -> Array:
+    """Return a profile's weighted residuals, inflated to the variance of the noise."""
+    root = np.sqrt(profile.weights)
+    u = Scaled.of(profile).u
+    left, _ = np.linalg.qr(root[:, np.newaxis] * np.vander(u, 3))
+    leverage = np.minimum((left**2).sum(-1), 0.99)
+    residual = root * (profile.L - _fitted(profile)) / np.sqrt(1 - leverage)
+    return residual - residual.mean()

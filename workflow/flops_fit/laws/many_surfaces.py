@@ -1,0 +1,70 @@
+"""Surfaces of many resamples at once, started from the solution and from its rivals."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flops_fit.laws.newton import SurfaceData, minimise_rows
+from flops_fit.laws.objectives import HuberLog, Objective, SquaredLoss
+from flops_fit.laws.projection import projected_grid, valleys
+from flops_fit.laws.surface import Surface
+from flops_fit.laws.table import RunTable
+
+Array = NDArray[np.float64]
+
+WARM_ITERATIONS = 300
+ROUNDER = 10.0
+"""A Huber loss of ten times the delta has fewer local minima, near the same place."""
+
+N_RIVALS = 1
+"""Further valleys of the data's own objective from which every resample is fitted as well."""
+
+
+def resampled_surfaces(
+    surface: Surface,
+    runs: RunTable,
+    counts: Array,
+    objective: Objective,
+    *,
+    tied: bool = False,
+) -> Array:
+    """Return the surface of each resample, rows of log A, log B, log E, alpha, beta.
+
+    Every resample is fitted from the solution, and from where the squares of the same resample are
+    lowest (a smooth objective that no local minimum of a Huber loss can hold) or from the
+    solution's rivals; the lowest objective wins.
+
+    Parameters
+    ----------
+    surface : Surface
+        The solution for all runs.
+    counts : ndarray, shape (n_rows, n_runs)
+        How often each resample holds each run.
+    """
+    data = SurfaceData.of(runs.N, runs.D, runs.L, counts)
+    solution = np.maximum(
+        data.centred(surface.to_row()[np.newaxis]), [data.lowest_log] * 3 + [-np.inf] * 2
+    )
+    starts = [np.repeat(solution, len(counts), axis=0)]
+    if isinstance(objective, HuberLog):
+        squares = minimise_rows(starts[0], data, SquaredLoss(), tied=tied, max_iterations=25)[0]
+        rounder = HuberLog(ROUNDER * objective.delta)
+        starts += [
+            squares,
+            minimise_rows(squares, data, rounder, tied=tied, max_iterations=40)[0],
+        ]
+    else:
+        whole = SurfaceData.of(runs.N, runs.D, runs.L)
+        grid = valleys(*projected_grid(whole, whole.weights, tied=tied), 1 + N_RIVALS)
+        starts += [np.repeat(row[np.newaxis], len(counts), axis=0) for row in grid[1:]]
+    best, lowest = minimise_rows(
+        starts[0], data, objective, tied=tied, max_iterations=WARM_ITERATIONS
+    )
+    for start in starts[1:]:
+        found, values = minimise_rows(
+            start, data, objective, tied=tied, max_iterations=WARM_ITERATIONS
+        )
+        better = values < lowest
+        best[better], lowest[better] = found[better], values[better]
+    return data.uncentred(best)

@@ -1,0 +1,124 @@
+"""Variable projection: the best E, A, B >= 0 for every (alpha, beta) of a grid.
+
+For given exponents the surface is linear in E, A and B, so that a search has two dimensions
+instead of five and sees every valley of the objective (arXiv 2603.22339).
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flops_fit.laws.newton import SurfaceData
+
+Array = NDArray[np.float64]
+
+GRID = np.exp(np.linspace(np.log(0.02), np.log(4.0), 28))
+"""Exponents that the search tries: steps of 22%, finer than any valley of the objective."""
+
+
+def projected_grid(data: SurfaceData, weights: Array, *, tied: bool = False) -> tuple[Array, Array]:
+    """Solve the non-negative least-squares problem of every point of the grid.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (n_runs,)
+        Precision of each run in the squares of L - Lhat.
+
+    Returns
+    -------
+    theta : ndarray, shape (n_alpha, n_beta, 5)
+        Centred rows for `minimise_rows`.
+    values : ndarray, shape (n_alpha, n_beta)
+        Sums of weighted squares.
+    """
+    L = data.L
+    P = np.exp(-GRID[:, np.newaxis] * data.x)
+    Q = np.exp(-GRID[:, np.newaxis] * data.y)
+    # Columns of length 1, so that the 3 x 3 systems compare like with like
+    w = weights
+    norm_P, norm_Q = np.sqrt((P * P) @ w), np.sqrt((Q * Q) @ w)
+    P, Q = P / norm_P[:, np.newaxis], Q / norm_Q[:, np.newaxis]
+    norm_1 = np.sqrt(w.sum())
+    n = GRID.size
+    gram = np.empty((n, n, 3, 3))
+    gram[..., 0, 0] = gram[..., 1, 1] = gram[..., 2, 2] = 1.0
+    gram[..., 0, 1] = gram[..., 1, 0] = (P * w) @ Q.T
+    gram[..., 0, 2] = gram[..., 2, 0] = (P @ w / norm_1)[:, np.newaxis]
+    gram[..., 1, 2] = gram[..., 2, 1] = (Q @ w / norm_1)[np.newaxis, :]
+    right = np.empty((n, n, 3))
+    right[..., 0] = (P @ (w * L))[:, np.newaxis]
+    right[..., 1] = (Q @ (w * L))[np.newaxis, :]
+    right[..., 2] = w @ L / norm_1
+    solution, explained = _nnls3(gram, right)
+    values = np.maximum(w @ (L * L) - explained, 0.0)
+    with np.errstate(divide="ignore"):
+        theta = np.stack(
+            [
+                np.log(solution[..., 0] / norm_P[:, np.newaxis]),
+                np.log(solution[..., 1] / norm_Q[np.newaxis, :]),
+                np.log(solution[..., 2] / norm_1),
+                np.broadcast_to(GRID[:, np.newaxis], (n, n)),
+                np.broadcast_to(GRID[np.newaxis, :], (n, n)),
+            ],
+            axis=-1,
+        )
+    if tied:
+        values = np.where(np.eye(n, dtype=bool), values, np.inf)
+    # A term that the projection sets to 0 may start small: on its bound its exponent has no slope
+    floor = np.log(np.median(L)) + np.log(1e-3)
+    theta[..., :3] = np.maximum(theta[..., :3], floor)
+    return theta, values
+
+
+def _nnls3(gram: Array, right: Array) -> tuple[Array, Array]:
+    """Solve non-negative least squares in three unknowns by trying every set of positive ones.
+
+    Returns
+    -------
+    solution : ndarray, shape (..., 3)
+    explained : ndarray, shape (...)
+        The decrease of the sum of squares from that of a zero solution.
+    """
+    best = np.zeros_like(right)
+    explained = np.zeros(right.shape[:-1])
+    for size in (1, 2, 3):
+        for free in itertools.combinations(range(3), size):
+            chosen = list(free)
+            G = gram[..., chosen, :][..., :, chosen]
+            r = right[..., chosen]
+            # 1e-12 of a ridge: columns may coincide, and a polish follows
+            x = np.linalg.solve(G + 1e-12 * np.eye(size), r[..., np.newaxis])[..., 0]
+            gain = (x * r).sum(-1)
+            wins = (x > 0).all(-1) & (gain > explained)
+            explained = np.where(wins, gain, explained)
+            full = np.zeros_like(right)
+            full[..., chosen] = x
+            best = np.where(wins[..., np.newaxis], full, best)
+    return best, explained
+
+
+def valleys(theta: Array, values: Array, most: int) -> Array:
+    """Return the lowest point of every valley of the grid first, then the lowest of the rest.
+
+    Parameters
+    ----------
+    theta, values : ndarray, shapes (n, n, 5) and (n, n)
+        From `projected_grid`.
+    most : int
+        How many rows to return.
+    """
+    padded = np.pad(values, 1, constant_values=np.inf)
+    n = len(values)
+    lowest = np.isfinite(values)
+    for i, j in itertools.product((0, 1, 2), repeat=2):
+        lowest &= values <= padded[i : i + n, j : j + n]
+    # Every third point of the grid, so that starts are spread over a long valley
+    spread = np.zeros_like(lowest)
+    spread[::3, ::3] = True
+    on_diagonal = np.isfinite(values).sum() <= n
+    order = np.lexsort((values.ravel(), ~(spread | on_diagonal).ravel(), ~lowest.ravel()))
+    order = order[np.isfinite(values.ravel()[order])]
+    return theta.reshape(-1, 5)[order[:most]]

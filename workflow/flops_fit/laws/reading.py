@@ -1,0 +1,217 @@
+"""The laws of a fit.json, ready to predict at any compute, with intervals from its draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from flops_fit.errors import UserError
+from flops_fit.laws.accounting import FlopsPerUnit
+from flops_fit.laws.approaches import SURFACES
+from flops_fit.laws.bootstrap import Draws, surface_quantities
+from flops_fit.laws.intervals import intervals_of
+from flops_fit.laws.results import ApproachResult
+
+Array = NDArray[np.float64]
+
+SURFACE_COLUMNS = ("log A", "log B", "log E", "alpha", "beta")
+LAW_COLUMNS = (
+    "N_opt log coefficient",
+    "N_opt exponent",
+    "L_opt log coefficient",
+    "L_opt exponent",
+    "L_opt offset",
+)
+LOWEST_LOG = -700.0
+REACH = 1e30
+"""Compute between 1 and this is searched for the one at which a size is the best."""
+
+
+def stored_laws(
+    name: str | None,
+    results: Mapping[str, ApproachResult],
+    entries: Mapping[str, Mapping[str, Any]],
+    budgets: Sequence[float],
+    ci: float,
+) -> dict[str, Any] | None:
+    """Return `prediction` of fit.json: what `FittedLaws.from_json` reads, None without laws.
+
+    The draws of each parameter are one text of numbers, so that a thousand stay one line.
+    """
+    if name is None:
+        return None
+    result, entry = results[name], entries[name]
+    columns = SURFACE_COLUMNS if name in SURFACES else LAW_COLUMNS
+    if result.surface is not None:
+        # E = 0 has no logarithm that JSON can hold
+        estimate = np.maximum(result.surface.to_row(), LOWEST_LOG).tolist()
+    else:
+        N, L = result.N_opt, result.L_opt
+        estimate = [np.log(N.coefficient), N.exponent]
+        estimate += [None] * 3 if L is None else [np.log(L.coefficient), L.exponent, L.offset]
+    draws = entry.get("draws")
+    return {
+        "estimate": dict(zip(columns, estimate, strict=True)),
+        "draws": {key: _text(draws, key) for key in columns},
+        "budgets": [min(budgets), max(budgets)],
+        "ci": ci,
+        "stretch": entry.get("stretch", 1.0),
+    }
+
+
+def _text(draws: Draws | None, key: str) -> str:
+    if draws is None:
+        return ""
+    values = draws["E"] if key == "log E" else draws[key]
+    if key == "log E":
+        values = np.log(np.maximum(values, np.exp(LOWEST_LOG)))
+    return " ".join(f"{value:.9g}" for value in values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimum:
+    """What the laws say at one C, with intervals (lo, hi) where there are draws."""
+
+    C: float
+    N: float
+    D: float
+    L: float | None
+    intervals: Mapping[str, tuple[float, float] | None]
+    """By name: N_opt, D_opt, D_per_N, L_opt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedLaws:
+    """The recommended approach of a fit."""
+
+    study: str
+    approach: str
+    rows: Array
+    """The estimate: one row of `SURFACE_COLUMNS` or `LAW_COLUMNS`."""
+    draws: Array
+    """Resamples, shape (n_draws, 5); without rows where no intervals were computed."""
+    flops: FlopsPerUnit
+    budgets: tuple[float, float]
+    """Smallest and largest measured budget, FLOPs."""
+    level: float
+    stretch: float
+
+    @classmethod
+    def from_json(cls, fit: Mapping[str, Any], source: str) -> FittedLaws:
+        """Read the content of fit.json; `source` is named in errors.
+
+        Raises
+        ------
+        UserError
+            If it recommends no approach, or is not a fit.json of this version.
+        """
+        try:
+            name = fit["recommended"]["approach"]
+            if name is None:
+                raise UserError(f"{source}: recommends no approach: {fit['recommended']['why']}")
+            stored, k = fit["prediction"], fit["k"]
+            N, flops = np.array(k["N"], float), np.array(k["flops_per_unit"], float)
+            columns = SURFACE_COLUMNS if name in SURFACES else LAW_COLUMNS
+            draws = [np.array(stored["draws"][key].split(), float) for key in columns]
+            return cls(
+                study=str(fit["study"]),
+                approach=name,
+                rows=np.array([[stored["estimate"][key] for key in columns]], float),
+                draws=np.stack(draws, axis=-1),
+                flops=FlopsPerUnit(log_N=np.log(N), log_flops=np.log(flops), k=float(k["value"])),
+                budgets=(float(stored["budgets"][0]), float(stored["budgets"][1])),
+                level=float(stored["ci"]),
+                stretch=float(stored["stretch"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(
+                f"{source}: is not a fit.json that predictions can be made from ({error!r}); fit "
+                "the study again"
+            ) from None
+
+    def quantities(self, rows: Array, C: Array) -> Draws:
+        """Return log N_opt, log D_opt, log D_per_N and L_opt, each (n_rows, n_C)."""
+        log_C = np.log(C)
+        if self.approach in SURFACES:
+            return surface_quantities(rows, log_C[:1], log_C, self.flops)
+        log_N = rows[:, :1] + rows[:, 1:2] * log_C
+        log_D = np.log(self.flops.D_at(C, np.exp(log_N)))
+        L = rows[:, 4:5] + np.exp(rows[:, 2:3] + rows[:, 3:4] * log_C)
+        return {
+            "log N_opt": log_N,
+            "log D_opt": log_D,
+            "log D_per_N": log_D - log_N,
+            "L_opt": L,
+            "N_opt exponent": rows[:, 1],
+        }
+
+    def optimum(self, C: float) -> Optimum:
+        """Return the optimum at `C` FLOPs.
+
+        Raises
+        ------
+        UserError
+            If C is not a positive number, or the laws leave the range of numbers there.
+        """
+        if not (np.isfinite(C) and C > 0):
+            raise UserError(f"The compute is {C}, but must be a positive number of FLOPs.")
+        at = np.array([C])
+        estimate = self.quantities(self.rows, at)
+        N, D = (float(np.exp(estimate[f"log {key}"][0, 0])) for key in ("N_opt", "D_opt"))
+        if not (np.isfinite(N) and np.isfinite(D) and N > 0 and D > 0):
+            raise UserError(f"The laws leave the range of numbers at C = {C:g}; ask for less.")
+        intervals: dict[str, tuple[float, float] | None] = dict.fromkeys(
+            ("N_opt", "D_opt", "D_per_N", "L_opt")
+        )
+        if len(self.draws):
+            draws = self.quantities(self.draws, at)
+            keys = ("log N_opt", "log D_opt", "log D_per_N", "L_opt", "N_opt exponent")
+            found, _ = intervals_of(
+                {key: estimate[key][0] for key in keys},
+                {key: draws[key] for key in keys},
+                level=self.level,
+                stretch=self.stretch,
+            )
+            for key in intervals:
+                pair = found[key]
+                intervals[key] = None if pair is None else (pair[0][0], pair[0][1])
+        L = float(estimate["L_opt"][0, 0])
+        return Optimum(C=C, N=N, D=D, L=L if np.isfinite(L) else None, intervals=intervals)
+
+    def compute_for(self, quantity: str, value: float) -> float:
+        """Return the C at which `value` is the best "N_opt" or "D_opt".
+
+        Raises
+        ------
+        UserError
+            If there is none: the value is not positive, or the law does not rise to it.
+        """
+        if not (np.isfinite(value) and value > 0):
+            raise UserError(f"{quantity[0]} is {value}, but must be a positive number.")
+
+        def distance(log_C: float) -> float:
+            found = self.quantities(self.rows, np.exp([log_C]))[f"log {quantity}"][0, 0]
+            return float(found - np.log(value))
+
+        ends = (0.0, float(np.log(REACH)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            if not distance(ends[0]) < 0 < distance(ends[1]):
+                raise UserError(
+                    f"No compute between 1 and {REACH:g} FLOPs has {value:g} as its best "
+                    f"{quantity[0]} under the laws of {self.study}."
+                )
+            return float(np.exp(brentq(distance, *ends, xtol=1e-12)))
+
+    def losses(self, C: Array) -> tuple[Array, Array]:
+        """Return L_opt of the estimate (n_C,), and of every draw (n_draws, n_C)."""
+        estimate = self.quantities(self.rows, C)["L_opt"][0]
+        if not len(self.draws):
+            return estimate, np.empty((0, C.size))
+        return estimate, self.quantities(self.draws, C)["L_opt"]

@@ -1,0 +1,82 @@
+"""Seeded bootstrap resamples of a study, in chunks that cores share.
+
+Chunk i draws from a generator of its own, seeded by (seed, i): the numbers are the same on one
+core and on sixty-four.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Result = TypeVar("Result")
+Progress = Callable[[int, int], None]
+"""Called with the number of finished chunks and of all chunks."""
+
+CHUNK = 100
+"""Resamples that are worked on as one array: enough to outweigh the interpreter, few enough for
+the cache."""
+
+MAX_ELEMENTS = 1_000_000
+"""Most runs times resamples of a chunk: a dozen arrays of this size are alive at once."""
+
+
+def draw_counts(
+    strata: Array, n_rows: int, rng: np.random.Generator, *, stratify: bool = True
+) -> Array:
+    """Return how often each resample holds each run, shape (n_rows, n_runs).
+
+    Parameters
+    ----------
+    strata : ndarray, shape (n_runs,)
+        Budgets; each keeps its number of runs.
+    stratify : bool
+        False draws from all runs alike.
+    """
+    labels = np.unique(strata, return_inverse=True)[1] if stratify else np.zeros(strata.size, int)
+    counts = np.zeros((n_rows, strata.size))
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        counts[:, own] = rng.multinomial(own.size, np.full(own.size, 1 / own.size), size=n_rows)
+    return counts
+
+
+def run_chunks(
+    task: Callable[[int, np.random.Generator], Result],
+    n_resamples: int,
+    *,
+    n_runs: int,
+    seed: int,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Sequence[Result]:
+    """Run `task(n_rows, generator)` for all chunks and return the results in order.
+
+    Threads, not processes: the work is array arithmetic, which holds no lock, and a script that
+    calls a fit needs no `if __name__ == "__main__"`.
+
+    Parameters
+    ----------
+    n_runs : int
+        Runs of a resample; many make the chunks smaller.
+    workers : int, optional
+        Threads; by default the cores that this process may use.
+    """
+    chunk = max(1, min(CHUNK, MAX_ELEMENTS // max(n_runs, 1)))
+    sizes = [min(chunk, n_resamples - start) for start in range(0, n_resamples, chunk)]
+    generators = [np.random.default_rng([seed, i]) for i in range(len(sizes))]
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    results = []
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        for result in pool.map(task, sizes, generators):
+            results.append(result)
+            if progress is not None:
+                progress(len(results), len(sizes))
+    return results

@@ -1,0 +1,12 @@
+rule collect:
+    input:
+        table=str(STUDY.runs_table.path),
+        study=STUDY_FILE,
+    output:
+        runs=f"{STUDY_FOLDER}/runs.csv",
+    log:
+        f"{STUDY_FOLDER}/logs/collect.log",
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../scripts/import_runs.py"
