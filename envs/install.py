@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -40,14 +41,31 @@ def venv_python(venv: Path) -> Path:
     """Return the interpreter of a virtual environment, made where there is none."""
     python = venv / "bin" / "python"
     if not python.exists():
+        if sys.version_info[:2] < (3, 11):  # noqa: UP036 - this runs before anything is checked
+            sys.exit(
+                f"error: {sys.executable} is Python {sys.version.split()[0]}, expected 3.11 or "
+                "newer; name one, for example: make demo PYTHON=python3.11"
+            )
         print(f"creating {venv}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        made = subprocess.run([sys.executable, "-m", "venv", str(venv)], check=False)
+        if made.returncode:
+            shutil.rmtree(venv, ignore_errors=True)
+            sys.exit(
+                f"error: {sys.executable} -m venv failed; on Debian and Ubuntu the package "
+                "python3-venv is what it needs"
+            )
+    has_pip = subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False)
+    if has_pip.returncode:
+        sys.exit(f"error: {venv} has no pip; remove it (rm -r {venv}) and run make again")
     version = subprocess.run(
         [python, "-c", "import sys; print(*sys.version_info[:2])"],
         capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
     if tuple(map(int, version)) < (3, 11):
-        sys.exit(f"error: {venv} has Python {'.'.join(version)}, expected 3.11 or newer")
+        sys.exit(
+            f"error: {venv} has Python {'.'.join(version)}, expected 3.11 or newer; "
+            f"remove it (rm -r {venv}) and name another Python: make demo PYTHON=python3.11"
+        )
     return python
 
 

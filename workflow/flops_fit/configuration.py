@@ -248,6 +248,8 @@ def _sentences(error: jsonschema.ValidationError, schema: Mapping[str, Any]) -> 
 
 
 def _unknown_key(path: str, name: str, known: list[str], schema: Mapping[str, Any]) -> str:
+    if spelling := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
+        return f"{path}: unknown key; did you mean {spelling[0]!r}?"
     elsewhere = [full for full, _ in walk_keys(schema) if full.rsplit(".", 1)[-1] == name]
     if elsewhere:
         return f"{path}: unknown key here; did you mean {elsewhere[0]!r}?"

@@ -131,6 +131,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         environment[USE_FILES] = os.pathsep.join(map(str, use_files(gpus)))
     else:
         print(f"{options.id}: no GPU is visible, it trains on the CPU")
+    # Others may have finished it while this one waited for a GPU.
+    if link_stored_record(study_folder, options.id):
+        print(f"{options.id}: finished meanwhile, its stored record is used")
+        return
     script_arguments = [
         f"--study-folder={study_folder}",
         f"--id={options.id}",

@@ -237,6 +237,7 @@ def experiment_spec(
     budget's own spelling and other experiments are deliberately left out.
     """
     train = study.train
+    scaled = train.lr_power != 0 and train.lr_apply != "none"
     return {
         "recipe": RECIPE_VERSION,
         "model": {**study.model.target.identity(), "size_param": study.model.size_param},
@@ -251,18 +252,18 @@ def experiment_spec(
         "batch": batch,
         "lr": lr,
         "lr_scaling": {
-            "power": train.lr_power,
-            "reference_size": train.lr_reference_size,
-            "apply": train.lr_apply,
+            "power": train.lr_power if scaled else 0.0,
+            "reference_size": train.lr_reference_size if scaled else 1.0,
+            "apply": train.lr_apply if scaled else "none",
         },
         "optimizer": {"target": train.optimizer, "version": train.optimizer_version},
         "weight_decay": train.weight_decay,
         "warmup_fraction": train.warmup_fraction,
         "grad_clip": train.grad_clip,
         "schedule": train.schedule,
-        "final_lr_fraction": train.final_lr_fraction,
+        "final_lr_fraction": 1.0 if train.schedule == "constant" else train.final_lr_fraction,
         "precision": train.precision,
-        "eval_units": train.eval_units,
+        "eval_units": min(train.eval_units, data.units_validation),
         "seed": seed,
     }
 

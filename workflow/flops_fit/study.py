@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from flops_fit.configuration import check_configuration
 from flops_fit.errors import UserError
 
@@ -195,9 +197,7 @@ class Study:
                 precision=train["precision"],
                 processes=_processes(train["processes"], source),
                 compile=train["compile"],
-                accelerate_config=_existing_file(
-                    train["accelerate_config"], source, "train.accelerate_config"
-                ),
+                accelerate_config=_accelerate_config(train["accelerate_config"], source),
                 eval_units=train["eval_units"],
             ),
         )
@@ -224,8 +224,16 @@ class Study:
 
     @property
     def data_fingerprint(self) -> str:
-        """Name of the prepared dataset's folder under ``results/data/``."""
-        return fingerprint(self.dataset.identity())
+        """Name of the prepared dataset's folder under ``results/data/``.
+
+        Where the dataset's module lies beside the configuration, the folder counts as well: two
+        studies may each have a ``data.py``.
+        """
+        identity = self.dataset.identity()
+        package = self.dataset.path.partition(":")[0].partition(".")[0]
+        if (self.folder / package).is_dir() or (self.folder / f"{package}.py").is_file():
+            identity["folder"] = str(self.folder)
+        return fingerprint(identity)
 
 
 def unit_of(path: str | Path) -> str:
@@ -390,6 +398,24 @@ def _existing_file(name: str | None, source: str, key: str) -> str | None:
     if not path.is_file():
         raise UserError(f"{source}: {key}: found no file {path}, expected an existing one")
     return str(path)
+
+
+def _accelerate_config(name: str | None, source: str) -> str | None:
+    """Data parallelism is what the trainer is built for; other kinds would go wrong in silence."""
+    path = _existing_file(name, source, "train.accelerate_config")
+    if path is None:
+        return None
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        kind = content.get("distributed_type", "NO")
+    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+        raise UserError(f"{path}: is no configuration file of accelerate (YAML)") from None
+    if kind not in ("NO", "MULTI_GPU", False):
+        raise UserError(
+            f"{path}: distributed_type: found {kind!r}, expected MULTI_GPU or NO: experiments are "
+            "trained data parallel only"
+        )
+    return path
 
 
 def _whole(number: float) -> float:

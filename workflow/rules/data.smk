@@ -1,11 +1,13 @@
 rule prepare:
-    input:
-        study=ancient(STUDY_FILE),
     output:
         meta=f"{DATA_FOLDER}/meta.json",
     log:
         f"{DATA_FOLDER}/prepare.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        # No input: studies share a dataset's folder, and one must not prepare it anew for the other.
+        # A resource is no rerun trigger; all that counts of the study is in the folder's name.
+        study=STUDY_FILE,
     script:
         "../scripts/prepare.py"

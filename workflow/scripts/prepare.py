@@ -8,4 +8,4 @@ from flops_fit.study import Study
 with reported(snakemake.log[0]):
     from flops_fit.prepare import prepare
 
-    prepare(Study.load(snakemake.input.study), Path(snakemake.output.meta))
+    prepare(Study.load(snakemake.resources.study), Path(snakemake.output.meta))

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from flops_fit.errors import UserError
 from flops_fit.launch import read_job
 from flops_fit.leases import hold_use
-from flops_fit.runs import held_experiment, store_record
+from flops_fit.runs import held_experiment, link_stored_record, store_record
 from flops_fit.train.loop import train_experiment
 from flops_fit.train.progress import LOG, open_log
 
@@ -34,6 +34,9 @@ def main() -> None:
             train_experiment(options.id, job, gpus=options.gpus)
         else:
             with held_experiment(options.study_folder, options.id, wait=False):
+                alone = os.environ.get("WORLD_SIZE", "1") == "1"
+                if alone and link_stored_record(options.study_folder, options.id):
+                    return
                 record = train_experiment(options.id, job, gpus=options.gpus)
                 store_record(record, options.study_folder)
                 LOG.info("%s: %s, loss %s", options.id, record["status"], record["loss"])

@@ -312,7 +312,7 @@ SPEC = {
     "D": 2500,
     "batch": 10,
     "lr": 0.01,
-    "lr_scaling": {"power": 0.0, "reference_size": 1.0, "apply": "matrices"},
+    "lr_scaling": {"power": 0.0, "reference_size": 1.0, "apply": "none"},
     "optimizer": {"target": "adamw", "version": 1},
     "weight_decay": 0.1,
     "warmup_fraction": 0.1,
@@ -320,7 +320,7 @@ SPEC = {
     "schedule": "cosine",
     "final_lr_fraction": 0.1,
     "precision": "no",
-    "eval_units": 200_000,
+    "eval_units": 1000,  # the validation split holds no more
     "seed": 0,
 }
 
@@ -351,8 +351,8 @@ def test_an_id_is_the_hash_of_all_that_changes_the_outcome():
         {"train.batch": 20},
         {"train.lr": 0.02},
         {"train.lr_scaling.power": -1},
-        {"train.lr_scaling.reference_size": 32},
-        {"train.lr_scaling.apply": "all"},
+        {"train.lr_scaling": {"power": -1, "reference_size": 32}},
+        {"train.lr_scaling": {"power": -1, "apply": "all"}},
         {"train.optimizer": "mine:optimizer"},
         {"train.optimizer": {"target": "mine:optimizer", "version": 2}},
         {"train.weight_decay": 0.2},
@@ -419,7 +419,26 @@ def test_whatever_changes_nothing_keeps_every_id(changes):
 
 
 def test_what_prepare_counted_keeps_every_id():
-    assert ids(unit="image", units_train=7, units_validation=7) == ids()
+    assert ids(unit="image", units_train=7) == ids()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train.eval_units": 1_000},
+        {"train.eval_units": 1_000_000},
+        {"train.lr_scaling": {"power": 0, "reference_size": 7, "apply": "all"}},
+        {"train.lr_scaling": {"power": -1, "reference_size": 7, "apply": "none"}},
+    ],
+)  # fmt: skip
+def test_what_cannot_change_the_outcome_keeps_every_id(changes):
+    """The validation split holds 1000 units; a scaling with power 0, or of nothing, is none."""
+    assert ids(changes) == ids()
+
+
+def test_a_constant_schedule_has_no_final_learning_rate():
+    constant = {"train.schedule": "constant"}
+    assert ids({**constant, "train.final_lr_fraction": 0.3}) == ids(constant) != ids()
 
 
 @pytest.mark.parametrize(

@@ -200,10 +200,13 @@ def test_processes_follow_the_number_of_parameters(processes, expected):
 
 
 def test_an_accelerate_configuration_is_sought_beside_the_studys(tmp_path):
+    (tmp_path / "own.yaml").write_text("distributed_type: MULTI_GPU\n")
     (tmp_path / "fsdp.yaml").write_text("distributed_type: FSDP\n")
     file = str(tmp_path / "my.yaml")
-    found = small_study({"train.accelerate_config": "fsdp.yaml"}, file).train.accelerate_config
-    assert found == str(tmp_path / "fsdp.yaml")
+    found = small_study({"train.accelerate_config": "own.yaml"}, file).train.accelerate_config
+    assert found == str(tmp_path / "own.yaml")
+    with pytest.raises(UserError, match="distributed_type: found 'FSDP', expected MULTI_GPU or NO"):
+        small_study({"train.accelerate_config": "fsdp.yaml"}, file)
     with pytest.raises(UserError) as caught:
         small_study({"train.accelerate_config": "other.yaml"}, file)
     assert str(caught.value) == (

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from core_study import small_study
+from flops_fit import targets
 from flops_fit.errors import UserError
 from flops_fit.study import Target
 from flops_fit.targets import (
@@ -161,10 +162,11 @@ def test_a_module_that_fails_at_import_says_how(tmp_path, user_module, text, cau
 def test_a_missing_attribute_names_those_that_exist(tmp_path, user_module):
     name = user_module("_hidden = 1\ndef first(): ...\nclass Second: ...\n")
     assert sentence(import_target, f"{name}:Modle", tmp_path, "model.target") == (
-        f"model.target: {name!r} has no 'Modle'; expected one of its public names: first, Second"
+        f"model.target: {name!r} ({tmp_path / name}.py) has no 'Modle'; "
+        "expected one of its public names: first, Second"
     )
     assert sentence(import_target, f"{name}:Second.part", tmp_path, "loss").startswith(
-        f"loss: {name!r} has no 'part'"
+        f"loss: {name!r} ({tmp_path / name}.py) has no 'part'"
     )
     empty = user_module("")
     assert sentence(import_target, f"{empty}:Model", tmp_path, "loss").endswith("it has none")
@@ -709,3 +711,24 @@ def test_an_error_is_named_in_one_line():
     assert named_error(ValueError("a\n  b\tc")) == "ValueError: a b c"
     assert named_error(KeyError()) == "KeyError"
     assert len(named_error(ValueError("x" * 1000))) < 320
+
+
+def test_source_fingerprints_follow_imports_from_the_modules_own_folder(tmp_path, user_module):
+    def of(layers: str) -> str:
+        (tmp_path / "layers_of_mine.py").write_text(layers)
+        name = user_module("import layers_of_mine\n\nclass Model: ...\n")
+        return source_fingerprint(f"{name}:Model", tmp_path, "model")
+
+    first = of("RATE = 1\n")
+    assert of("RATE = 1  # the same\n") == first
+    assert of("RATE = 2\n") != first
+
+
+@pytest.mark.parametrize("name", ["train", "plan", "fit"])
+def test_a_users_module_may_be_called_like_one_of_our_scripts(tmp_path, monkeypatch, name):
+    scripts = Path(targets.__file__).resolve().parent.parent / "scripts"
+    monkeypatch.setattr(sys, "path", [str(scripts), *sys.path])
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    (tmp_path / f"{name}.py").write_text("def Mine(): ...\n")
+    assert import_target(f"{name}:Mine", tmp_path, "model.target").__name__ == "Mine"
+    monkeypatch.delitem(sys.modules, name)

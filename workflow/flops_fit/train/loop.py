@@ -6,6 +6,7 @@ import contextlib
 import math
 import resource
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object, set_seed
+from accelerate.utils import broadcast, gather_object, set_seed
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from flops_fit.errors import UserError
 from flops_fit.flops import count_parameters
@@ -179,6 +181,12 @@ def start_accelerator(precision: str, processes: int, gpus: int) -> Accelerator:
             f"{torch.__version__} can use {torch.cuda.device_count()}; install a CUDA build of "
             "torch that suits the driver, or set CUDA_VISIBLE_DEVICES= (empty) to train on the CPU"
         )
+    if not gpus and torch.cuda.is_available():
+        raise UserError(
+            f"torch can use {torch.cuda.device_count()} GPUs, but nvidia-smi lists none, so that "
+            "experiments cannot be kept apart on them; make nvidia-smi available, or set "
+            "CUDA_VISIBLE_DEVICES= (empty) to train on the CPU"
+        )
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision="no" if precision == "float64" else precision,
@@ -225,9 +233,16 @@ class Trainer:
         self.count = count_parameters(bare)
         self._check_as_planned()
         optimizer = build_optimizer(bare, spec, code.folder)
-        self.model, self.optimizer = accelerator.prepare(bare, optimizer)
-        if job["compile"]:
-            self.model = torch.compile(self.model)
+        self.prepared, self.optimizer = accelerator.prepare(bare, optimizer)
+        # Trial passes and evaluation use the bare model: a wrapper would synchronise in each.
+        self.bare = accelerator.unwrap_model(self.prepared)
+        self.model = torch.compile(self.prepared) if job["compile"] else self.prepared
+        if any(isinstance(module, _BatchNorm) for module in bare.modules()):
+            LOG.warning(
+                "%s: it has batch normalisation, whose statistics are those of a micro-batch: its "
+                "loss depends on the number of processes and on their memory",
+                self.title,
+            )
         set_seed(spec["seed"], device_specific=True)  # dropout differs between processes
         self.peak_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self.batches = Batches(accelerator, dtype)
@@ -275,8 +290,10 @@ class Trainer:
 
     def evaluate(self) -> Evaluation:
         """Return the validation loss of the model as it is now."""
+        for buffer in self.bare.buffers():  # each process kept its own since the last step
+            buffer.copy_(broadcast(buffer.clone()))
         return evaluate(
-            self.accelerator.unwrap_model(self.model),
+            self.bare,
             self.loss,
             self.validation_data,
             self.spec["eval_units"],
@@ -291,7 +308,7 @@ class Trainer:
             0, 1, self.samples_per_step, len(self.train_data), self.spec["seed"]
         )
         indices = order[0, self.share][:samples].tolist()
-        model = self.accelerator.unwrap_model(self.model)
+        model = self.bare
         with undisturbed(model, self.optimizer):
             inputs, targets = self.batches.one(self.train_data, indices)
             with self.accelerator.autocast():
@@ -315,7 +332,7 @@ class Trainer:
         for k in range(self.accumulation):
             inputs, targets = next(micro_batches)
             last = k == self.accumulation - 1
-            with contextlib.nullcontext() if last else accelerator.no_sync(self.model):
+            with contextlib.nullcontext() if last else accelerator.no_sync(self.prepared):
                 with accelerator.autocast():
                     value = self.loss(self.model(inputs), targets)
                 total, count = loss_sum_and_count(value, self._micro_units(k))
@@ -389,5 +406,6 @@ def peak_memory(accelerator: Accelerator) -> int:
     if accelerator.device.type == "cuda":
         local = torch.cuda.max_memory_allocated(accelerator.device)
     else:
-        local = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        local = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        local *= 1 if sys.platform == "darwin" else 1024
     return max(gather_object([local]))

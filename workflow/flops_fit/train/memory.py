@@ -52,8 +52,7 @@ def agree_on_micro_batch(
     if smallest == 0:
         raise UserError(
             "out of memory with a single sample per process; expected the model, its gradients and "
-            "its optimizer state to fit beside one sample (smaller sizes, bf16, or an "
-            "accelerate_config with FSDP)"
+            "its optimizer state to fit beside one sample (smaller sizes, or bf16)"
         )
     passes = -(-largest_share // smallest)
     return -(-largest_share // passes)  # as even as the number of passes allows
