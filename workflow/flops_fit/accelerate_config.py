@@ -56,6 +56,6 @@ def _check_fsdp(config: Any, path: str | Path) -> None:
     version = config.get("fsdp_version", 1) if isinstance(config, Mapping) else None
     if version not in (2, "2"):
         raise UserError(
-            f"{path}: fsdp_config.fsdp_version: found {version!r}, expected 2: flops-fit shards with "
-            "PyTorch's fully_shard"
+            f"{path}: fsdp_config.fsdp_version: found {version!r}, expected 2: flops-fit shards "
+            "with PyTorch's fully_shard"
         )

@@ -48,8 +48,8 @@ def check_sharded(model: torch.nn.Module, asked: bool) -> bool:
     if sharded != asked:
         words = {True: "sharded", False: "whole"}
         raise UserError(
-            f"train.accelerate_config: {words[asked]} parameters were asked for, but accelerate made "
-            f"a {type(model).__name__} with {words[sharded]} ones"
+            f"train.accelerate_config: {words[asked]} parameters were asked for, but accelerate "
+            f"made a {type(model).__name__} with {words[sharded]} ones"
         )
     return sharded
 
