@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -288,7 +289,7 @@ def claim_study(study: Study, results: str | Path = "results") -> Path:
         _check_owner(path, old, study)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(path.name + ".tmp")
+        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # others may write theirs
         aside.write_text(text, encoding="utf-8")
         aside.replace(path)
     except OSError as error:
