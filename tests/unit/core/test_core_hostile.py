@@ -18,7 +18,7 @@ HOSTILE_TEXT = [
     "$(touch pwned)", "${HOME}", "{wildcard}", "{id}", "{{x}}", "a;b", "a&b", "a|b", "a\nb", "a\0b",
     "-rf", "--config", "data", "DATA", "ünï", "𝔘", "\u202e",
     "a" * 5000, "nan", "inf", "-inf", "1e999",
-    "1e5", "0x10", "1_000", "٣", "yes", "null", "!!python/object:os.system", "&a", "*a", 
+    "1e5", "0x10", "1_000", "٣", "yes", "null", "!!python/object:os.system", "&a", "*a",
 ]  # fmt: skip
 
 
