@@ -71,6 +71,8 @@ class TrainSettings:
     processes: tuple[tuple[float, int], ...]  # (from so many parameters on, processes)
     compile: bool
     accelerate_config: str | None
+    checkpoint_minutes: float | None
+    keep_checkpoint: bool
     eval_units: int
 
 
@@ -198,6 +200,8 @@ class Study:
                 processes=_processes(train["processes"], source),
                 compile=train["compile"],
                 accelerate_config=_accelerate_config(train["accelerate_config"], source),
+                checkpoint_minutes=train["checkpoint_minutes"],
+                keep_checkpoint=train["keep_checkpoint"],
                 eval_units=train["eval_units"],
             ),
         )

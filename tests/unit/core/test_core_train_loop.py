@@ -404,8 +404,8 @@ def only_training_counts(monkeypatch):
     """Forget the calls of the loss that come before the first step: trials of what fits."""
     original = loop.Trainer.__init__
 
-    def counted(self, run_id, job, accelerator):
-        original(self, run_id, job, accelerator)
+    def counted(self, run_id, job, *arguments):
+        original(self, run_id, job, *arguments)
         importlib.import_module(job["spec"]["loss"]["target"].partition(":")[0]).calls.clear()
 
     monkeypatch.setattr(loop.Trainer, "__init__", counted)

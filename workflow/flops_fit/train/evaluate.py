@@ -57,7 +57,8 @@ def evaluate(
     batch_samples: int,
     accelerator: Accelerator,
     batches: Batches,
-) -> Evaluation:
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Evaluation | None:
     """Evaluate the fixed validation set, each unit exactly once, over all processes.
 
     A chunk is computed by one process as a whole and the sums of the chunks are added in their own
@@ -71,12 +72,20 @@ def evaluate(
         Units to evaluate; all of the split where it holds fewer.
     batch_samples
         Samples of one forward pass.
+    interrupted
+        Whether this process was asked to leave.
+
+    Returns
+    -------
+    Evaluation or None
+        None on every process where one of them was asked to leave before all was evaluated.
     """
     units = units_per_sample(dataset)
     chunks = evaluation_chunks(len(dataset), eval_units // units)
     mine = range(accelerator.process_index, len(chunks), accelerator.num_processes)
-    # (2, chunks): loss sums and unit counts; zeros where another process fills in
-    totals = torch.zeros(2, len(chunks), dtype=torch.float64, device=accelerator.device)
+    # (2, chunks + 1): loss sums and unit counts, zeros where another process fills in; the last
+    # column counts the processes that gave up
+    totals = torch.zeros(2, len(chunks) + 1, dtype=torch.float64, device=accelerator.device)
     index_lists, owners = [], []
     for k in mine:
         for start in range(0, len(chunks[k]), batch_samples):
@@ -92,8 +101,12 @@ def evaluate(
         total, count = loss_sum_and_count(value, len(indices) * units)
         totals[0, k] += total.double()
         totals[1, k] += count
+        if interrupted():
+            totals[0, -1] += 1
+            break
     model.train(training)
-    return summarise(accelerator.reduce(totals, reduction="sum").cpu())
+    totals = accelerator.reduce(totals, reduction="sum").cpu()
+    return None if totals[0, -1] else summarise(totals[:, :-1])
 
 
 def summarise(totals: torch.Tensor) -> Evaluation:

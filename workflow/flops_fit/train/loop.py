@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from flops_fit.errors import UserError
 from flops_fit.flops import count_parameters
 from flops_fit.plan import DatasetMeta
+from flops_fit.runs import weights_file
 from flops_fit.targets import (
     BuildError,
     UserCode,
@@ -33,12 +34,15 @@ from flops_fit.targets import (
 )
 from flops_fit.train.batches import Batches
 from flops_fit.train.data_order import process_slice, samples_of_steps
+from flops_fit.train.divergence import Divergence
 from flops_fit.train.evaluate import Evaluation, evaluate
+from flops_fit.train.interruption import Warned
 from flops_fit.train.memory import agree_on_micro_batch, undisturbed
 from flops_fit.train.optimizer import build_optimizer
 from flops_fit.train.peak_flops import mfu
 from flops_fit.train.progress import LOG, Progress
 from flops_fit.train.provenance import collect_provenance, now
+from flops_fit.train.saving import Saver, Stopwatch, keep_weights
 from flops_fit.train.schedule import lr_factor
 
 CURVE_ROWS = 200
@@ -85,7 +89,14 @@ def curve_steps(steps: int) -> list[int]:
     return [int(step) for step in spaced]
 
 
-def train_experiment(run_id: str, job: Mapping[str, Any], *, gpus: int) -> dict[str, Any]:
+def train_experiment(
+    run_id: str,
+    job: Mapping[str, Any],
+    *,
+    gpus: int,
+    study_folder: Path | None = None,
+    warned: Warned | None = None,
+) -> dict[str, Any]:
     """Train one experiment with all processes of this launch and return its record.
 
     Parameters
@@ -96,9 +107,15 @@ def train_experiment(run_id: str, job: Mapping[str, Any], *, gpus: int) -> dict[
         Its entry of ``specs.json``.
     gpus
         GPUs that all processes of this node have together; 0 trains on the CPU.
+    study_folder
+        Where checkpoints and weights are kept; None keeps none.
+    warned
+        Knows whether this process was asked to save and leave.
 
     Raises
     ------
+    Interrupted
+        On every process, if one was asked to leave before the end.
     UserError
         If the processes that started are not those asked for, or the model or the dataset is not
         the one that was planned.
@@ -106,13 +123,19 @@ def train_experiment(run_id: str, job: Mapping[str, Any], *, gpus: int) -> dict[
     started, start = time.monotonic(), now()
     spec = job["spec"]
     accelerator = start_accelerator(spec["precision"], job["processes"], gpus)
-    trainer = Trainer(run_id, job, accelerator)
+    saver = Saver(
+        run_id, job, accelerator, study_folder, Warned() if warned is None else warned, start
+    )
+    trainer = Trainer(run_id, job, accelerator, saver)
     LOG.info(
         "%s: %s on %s, %d steps of %d %ss",
         run_id, trainer.title, accelerator.device, trainer.steps, spec["batch"], job["unit"],
     )  # fmt: skip
+    saver.resume(trainer)
     startup_seconds = time.monotonic() - started
-    train_seconds = trainer.train()
+    trainer.train()
+    saver.after_training(trainer)
+    train_seconds = trainer.stopwatch.training
     begun = time.monotonic()
     evaluation = None if trainer.diverged else trainer.evaluate()
     if evaluation is not None and not math.isfinite(evaluation.loss):
@@ -122,6 +145,8 @@ def train_experiment(run_id: str, job: Mapping[str, Any], *, gpus: int) -> dict[
     C = job["flops_per_unit"] * D
     hosts = sorted(set(gather_object([socket.gethostname()])))
     peak_memory_bytes = peak_memory(accelerator)
+    if job["keep_checkpoint"] and study_folder is not None and evaluation is not None:
+        keep_weights(trainer.bare, weights_file(study_folder, run_id), accelerator)
     # Without an orderly end, processes that are joined by gloo die at exit now and then.
     accelerator.wait_for_everyone()
     accelerator.end_training()
@@ -142,13 +167,12 @@ def train_experiment(run_id: str, job: Mapping[str, Any], *, gpus: int) -> dict[
         "throughput": {
             "units_per_second": D / train_seconds,
             "flops_per_second": C / train_seconds,
-            "mfu": mfu(
-                C / train_seconds,
-                device_name(accelerator.device),
-                spec["precision"],
-                accelerator.num_processes,
-            ),
+            # Of attempts on different hardware no share of a peak can be told.
+            "mfu": mfu(C / train_seconds, trainer.place[0], spec["precision"], trainer.place[1])
+            if len(saver.hardware) == 1
+            else None,
             "train_seconds": train_seconds,
+            "checkpoint_seconds": trainer.stopwatch.saving,
             "startup_seconds": startup_seconds,
             "eval_seconds": eval_seconds,
             "peak_memory_bytes": peak_memory_bytes,
@@ -160,9 +184,9 @@ def train_experiment(run_id: str, job: Mapping[str, Any], *, gpus: int) -> dict[
             "gradient_accumulation": trainer.accumulation,
             "micro_batch": trainer.micro_batch,
             "hosts": hosts,
-            "resumed": False,
+            "resumed": saver.resumed,
         },
-        "provenance": collect_provenance(spec, job["search_folder"], start),
+        "provenance": collect_provenance(spec, job["search_folder"], saver.start),
     }
 
 
@@ -211,9 +235,17 @@ class Trainer:
         The experiment and its entry of ``specs.json``.
     accelerator
         Places model and batches, and runs the backward pass.
+    saver
+        Saves and leaves between steps; None does neither.
     """
 
-    def __init__(self, run_id: str, job: Mapping[str, Any], accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        job: Mapping[str, Any],
+        accelerator: Accelerator,
+        saver: Saver | None = None,
+    ) -> None:
         spec = job["spec"]
         self.spec, self.job, self.accelerator = spec, job, accelerator
         self.title = f"{spec['model']['size_param']}={spec['size']} C={job['budget']:.3g}"
@@ -253,22 +285,40 @@ class Trainer:
             self.samples_per_step, accelerator.process_index, accelerator.num_processes
         )
         self.share = share
-        self.micro_batch = agree_on_micro_batch(
-            share.stop - share.start, self._try_samples, accelerator
+        self.set_micro_batch(
+            agree_on_micro_batch(share.stop - share.start, self._try_samples, accelerator)
         )
-        self.accumulation = math.ceil((share.stop - share.start) / self.micro_batch)
         self.curve = Curve(device=accelerator.device)
         self.done = 0
         self.diverged = False
+        self.divergence = Divergence(
+            steps=self.steps, warmup=round(spec["warmup_fraction"] * self.steps)
+        )
+        self.saver = saver
+        self.stopwatch = Stopwatch()
+        self.place = [device_name(accelerator.device), accelerator.num_processes]
 
-    def train(self) -> float:
-        """Run the optimizer steps that are left and return the seconds that took."""
+    def set_micro_batch(self, samples: int) -> None:
+        """Take so many samples at once, and as many passes per step as that needs."""
+        self.micro_batch = samples
+        self.accumulation = math.ceil((self.share.stop - self.share.start) / samples)
+
+    def train(self) -> None:
+        """Run the optimizer steps that are left.
+
+        Raises
+        ------
+        Interrupted
+            On every process, at the same step, if one was asked to leave.
+        """
         rows = set(curve_steps(self.steps))
-        begun = time.monotonic()
-        micro_batches = self.batches.load(self.train_data, self._index_lists())
+        self.stopwatch.start()
+        micro_batches = self.batches.load(
+            self.train_data, self._index_lists(), self.saver and self.saver.restore_random
+        )
         with Progress(
             self.title, self.steps, self.spec["batch"], self.job["unit"],
-            active=self.accelerator.is_main_process,
+            active=self.accelerator.is_main_process, done=self.done,
         ) as progress:  # fmt: skip
             self.model.train()
             for step in range(self.done, self.steps):
@@ -276,23 +326,34 @@ class Trainer:
                 self.done = step + 1
                 if self.done in rows or self.done % _STEPS_BETWEEN_CHECKS == 0:
                     mean = self.curve.mean(self.accelerator)
-                    self.diverged = mean is not None and not math.isfinite(mean)
+                    self.diverged = self.divergence.seen(self.done, mean)
                     if self.done in rows or self.diverged:
                         self.curve.close_row(self.done, self.done * self.spec["batch"], mean, lr)
                     if self.diverged:
-                        LOG.warning("%s: loss is %s at step %d", self.title, mean, self.done)
+                        LOG.warning(
+                            "%s: it ends after step %d of %d: %s",
+                            self.title, self.done, self.steps, self.divergence.reason,
+                        )  # fmt: skip
                         break
                 if progress.due():
                     progress.show(self.done, last_loss.item())
+                if self.saver is not None:
+                    self.saver.after_step(self)
         if self.accelerator.device.type == "cuda":
             torch.cuda.synchronize(self.accelerator.device)
-        return time.monotonic() - begun
+        self.stopwatch.stop()
 
     def evaluate(self) -> Evaluation:
-        """Return the validation loss of the model as it is now."""
+        """Return the validation loss of the model as it is now.
+
+        Raises
+        ------
+        Interrupted
+            On every process, if one was asked to leave.
+        """
         for buffer in self.bare.buffers():  # each process kept its own since the last step
             buffer.copy_(broadcast(buffer.clone()))
-        return evaluate(
+        evaluation = evaluate(
             self.bare,
             self.loss,
             self.validation_data,
@@ -300,7 +361,11 @@ class Trainer:
             self.micro_batch,
             self.accelerator,
             self.batches,
+            self.saver.warned.asked if self.saver is not None else lambda: False,
         )
+        if evaluation is None:
+            self.saver.leave(self)
+        return evaluation
 
     def _try_samples(self, samples: int) -> None:
         """Run a forward and backward pass over the first samples, without a trace."""
