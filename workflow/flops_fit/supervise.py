@@ -25,12 +25,13 @@ from flops_fit.train.interruption import INTERRUPTED, STATUS_FILE, WARNINGS
 _PATIENT = (signal.SIGUSR1, signal.SIGUSR2)
 # Somebody waits for the end: a training that has not left in time is killed.
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PATIENCE = 30.0  # seconds; as long as SLURM waits by default (KillWait)
+PATIENCE = "FLOPS_FIT_PATIENCE"  # environment variable: for so many seconds
+_DEFAULT_PATIENCE = 30.0  # as long as SLURM waits by default (KillWait)
 _SECONDS_BETWEEN_REMINDERS = 1.0
 
 # What the agent of several processes (torch.distributed.run) reads: it leaves signals to the
-# supervisor, and does not wait for processes that hang because another one has died.
-_AGENT = {"PET_SIGNALS_TO_HANDLE": "SIGQUIT", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "5"}
+# supervisor.
+_AGENT = {"PET_SIGNALS_TO_HANDLE": "SIGQUIT"}
 
 
 def supervise(command: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -51,7 +52,7 @@ def supervise(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """
     with tempfile.NamedTemporaryFile(prefix="flops-fit-status-") as status_file:
         environment = {**environment, **_AGENT, STATUS_FILE: status_file.name}
-        messenger = _Messenger()
+        messenger = _Messenger(float(environment.get(PATIENCE) or _DEFAULT_PATIENCE))
         with messenger.listening():
             messenger.process = subprocess.Popen(
                 command, env=environment, close_fds=False, preexec_fn=_ignore_signals
@@ -73,7 +74,8 @@ def _ignore_signals() -> None:
 class _Messenger:
     """Passes on what this process is asked, and again every second: nobody may listen yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float) -> None:
+        self.patience = patience
         self.process: subprocess.Popen | None = None
         self.asked_by: int | None = None
         self.deadline: float | None = None
@@ -95,7 +97,7 @@ class _Messenger:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if number in _ENDINGS and self.deadline is None:
-            self.asked_by, self.deadline = number, time.monotonic() + PATIENCE
+            self.asked_by, self.deadline = number, time.monotonic() + self.patience
         elif self.asked_by is None:
             self.asked_by = number
         self._remind(number, frame)
@@ -111,7 +113,7 @@ class _Messenger:
 
     def _kill(self) -> None:
         if not self.killed:
-            print(f"it has not left within {PATIENCE:g} s and is killed", file=sys.stderr)
+            print(f"it has not left within {self.patience:g} s and is killed", file=sys.stderr)
             self.killed = True
         self._send(signal.SIGKILL, recursive=True)
         self.process.kill()

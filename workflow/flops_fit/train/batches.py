@@ -12,7 +12,7 @@ from accelerate.utils import send_to_device
 from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from flops_fit.train.interruption import leave_signals_to_the_trainer
+from flops_fit.train.interruption import leave_signals_to_the_trainer, signals_held_back
 
 _MOST_WORKERS = 4
 
@@ -51,7 +51,8 @@ class Batches:
             pin_memory=on_gpu,
             worker_init_fn=leave_signals_to_the_trainer,
         )
-        batches = iter(loader)
+        with signals_held_back():
+            batches = iter(loader)
         if begin is not None:
             begin()
         for batch in batches:

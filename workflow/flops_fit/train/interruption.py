@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+
+import psutil
 
 # Of EX_TEMPFAIL in sysexits.h: nothing is wrong, a later attempt goes on from what was saved.
 INTERRUPTED = 75
@@ -34,7 +38,8 @@ class Warned:
         """Remember signals from now on, instead of dying of them.
 
         An interrupt of the terminal (SIGINT) counts unless it is ignored, as it is where a
-        launcher passes it on in its own way.
+        launcher passes it on in its own way. Where a process that this one works together with has
+        ended, nothing can be agreed on any more, and a termination is one.
         """
         for number in WARNINGS:
             signal.signal(number, self._remember)
@@ -42,9 +47,30 @@ class Warned:
             signal.signal(signal.SIGINT, self._remember)
         return self
 
+    def finish(self) -> None:
+        """Ignore signals from now on: the end is near, and asking for it changes nothing."""
+        for number in (*WARNINGS, signal.SIGINT):
+            if signal.getsignal(number) == self._remember:
+                signal.signal(number, signal.SIG_IGN)
+
     def _remember(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGTERM and not _all_at_work():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         if self.signal is None:
             self.signal = number
+
+
+def _all_at_work() -> bool:
+    """Whether all training processes that were started with this one are alive."""
+    started = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if started == 1:
+        return True
+    try:
+        siblings = psutil.Process(os.getppid()).children()
+        return sum(s.status() != psutil.STATUS_ZOMBIE for s in siblings) >= started
+    except psutil.Error:
+        return False
 
 
 def status_to_leave_with() -> int:
@@ -57,6 +83,16 @@ def status_to_leave_with() -> int:
     except OSError:
         return INTERRUPTED
     return 0
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Let no signal through in the block: processes that it starts are not ready for one yet."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WARNINGS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def leave_signals_to_the_trainer(worker: int) -> None:

@@ -147,6 +147,7 @@ def train_experiment(
     peak_memory_bytes = peak_memory(accelerator)
     if job["keep_checkpoint"] and study_folder is not None and evaluation is not None:
         keep_weights(trainer.bare, weights_file(study_folder, run_id), accelerator)
+    saver.warned.finish()
     # Without an orderly end, processes that are joined by gloo die at exit now and then.
     accelerator.wait_for_everyone()
     accelerator.end_training()

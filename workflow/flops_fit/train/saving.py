@@ -204,6 +204,7 @@ class Saver:
         Interrupted
             Always.
         """
+        self.warned.finish()
         saved = self.save(trainer)
         # Without an orderly end, processes that are joined by gloo die at exit now and then.
         self.accelerator.wait_for_everyone()
