@@ -30,6 +30,8 @@ from flops_fit.train.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from flops_fit.train.training_state import collect_weights
+from safetensors.torch import load_file, load_model
 from torch.utils.data import DataLoader
 
 
@@ -178,6 +180,24 @@ def test_clearing_leaves_weights_that_are_kept(tmp_path):
     clear_stored_records(tmp_path, ["0123456789ab", "never_begun"])
     assert {path.name for path in folder.iterdir()} == {"lock"}
     assert kept.exists()
+
+
+class Tied(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Embedding(100, 8)
+        self.head = torch.nn.Linear(8, 100, bias=False)
+        self.head.weight = self.table.weight
+
+
+def test_weights_of_a_tied_model_are_stored_once_and_put_into_one_alike(tmp_path):
+    trained, fresh = Tied(), Tied()
+    path = tmp_path / "weights" / "a.safetensors"
+    checkpoint.write_weights(path, collect_weights(trained, keep=True))
+    assert path.stat().st_size < 100 * 8 * 4 + 500
+    assert set(load_file(path)) == {"table.weight"}
+    assert load_model(fresh, path) == (set(), [])
+    assert torch.equal(fresh.head.weight, trained.table.weight)
 
 
 # Talks ----------------------------------------------------------------------------------------
