@@ -107,7 +107,12 @@ class Launchpad:
     def launch(self, run_id: str, **more: str) -> dict:
         """Train an experiment, which has to succeed, and return its record."""
         process = self.start(run_id, **more)
-        output, _ = process.communicate(timeout=300)
+        try:
+            output, _ = process.communicate(timeout=240)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            process.communicate(timeout=60)
+            raise
         assert process.returncode == 0, output
         return self.record(run_id)
 
