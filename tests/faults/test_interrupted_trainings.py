@@ -55,6 +55,18 @@ def paced_masked(outputs, targets):
     return masked_loss(outputs, targets)
 """
 
+FSDP = """
+compute_environment: LOCAL_MACHINE
+distributed_type: FSDP
+num_processes: 2
+num_machines: 1
+mixed_precision: 'no'
+use_cpu: false
+debug: false
+fsdp_config: {fsdp_version: 2, fsdp_auto_wrap_policy: SIZE_BASED_WRAP, fsdp_min_num_params: 20,
+              fsdp_reshard_after_forward: true, fsdp_cpu_ram_efficient_loading: false}
+"""
+
 # Python calls this before anything else: the trainer dies at its n-th renaming of a checkpoint.
 DEATH_AT_A_RENAMING = """
 import os
@@ -245,7 +257,7 @@ def test_two_processes_of_which_one_dies_or_is_asked_to_leave(paced):
 @pytest.mark.parametrize(
     ("precision", "chain", "tolerance"),
     [
-        pytest.param("float64", (2, 3), 1e-8, id="float64"),
+        pytest.param("float64", ("sharded over 2", 3), 1e-8, id="float64"),
         pytest.param("no", (2,), 2e-3, id="float32"),
     ],
 )
@@ -254,13 +266,16 @@ def test_another_number_of_processes_goes_on(paced, precision, chain, tolerance)
     paced.config["loss"] = "points:paced_masked"
     paced.config["train"] |= {"precision": precision, "checkpoint_minutes": None}
     whole = Experiment(paced, "whole", 1).finish()
-    for processes in chain:
-        cut = Experiment(paced, "cut", processes)
+    (paced.path / "fsdp.yaml").write_text(FSDP)
+    for link in chain:
+        sharded = link == "sharded over 2"
+        config = "fsdp.yaml" if sharded else None
+        cut = Experiment(paced, "cut", 2 if sharded else link, accelerate_config=config)
         cut.start()
         cut.wait_for_step(30)
         cut.process.send_signal(signal.SIGTERM)
         check_left(cut, "SIGTERM")
-    record = Experiment(paced, "cut", 1).finish()
+    record = Experiment(paced, "cut", 1, accelerate_config=None).finish()
     assert record["world"]["resumed"] is True
     assert record["throughput"]["mfu"] is None
     assert record["loss"] == pytest.approx(whole["loss"], rel=tolerance)

@@ -28,6 +28,22 @@ class Mortal(Classifier):
             os.kill(os.getpid(), signal.SIGKILL)
 '''
 
+SLOW = '''
+import time
+from pathlib import Path
+
+from teacher import Classifier
+
+
+class Slow(Classifier):
+    """A step takes its time, as long as a file says so."""
+
+    def forward(self, x):
+        if self.training and Path("results/slow").exists():
+            time.sleep(0.1)
+        return super().forward(x)
+'''
+
 
 def test_a_dead_process_fails_its_own_experiment_alone_and_a_rerun_repeats_that(checkout):
     checkout.config_file.with_name("mortal.py").write_text(MORTAL)
@@ -70,12 +86,16 @@ def test_an_interrupt_leaves_no_process_and_a_rerun_goes_on(checkout):
 
 
 def test_an_experiment_that_was_asked_to_leave_goes_on_in_the_retry(checkout):
+    checkout.config_file.with_name("slow.py").write_text(SLOW)
+
     def change(config):
-        config["plan"] |= {"budgets": [4e7], "tokens_per_param": [1, 1e6]}
+        config["model"]["target"] = "slow:Slow"
+        config["plan"]["budgets"] = [4e6]
         config["train"]["checkpoint_minutes"] = None
 
     checkout.configure(change)
     checkout.succeed("plan")
+    (checkout.path / "results" / "slow").write_text("")
     command = ["snakemake", "--cores", "1", "--retries", "1", "runs"]
     process = subprocess.Popen(
         [*command, "--configfile", "config/studies/tiny.yaml"], cwd=checkout.path,
@@ -86,6 +106,7 @@ def test_an_experiment_that_was_asked_to_leave_goes_on_in_the_retry(checkout):
     # accelerate launch names the script as well, and would ignore the signal
     launched = [pid for pid in trainers(checkout.path) if b"launch" not in words_of(pid)]
     os.kill(*launched, signal.SIGTERM)
+    (checkout.path / "results" / "slow").unlink()
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert "stopped by SIGTERM after step" in output  # the failed job's log

@@ -18,7 +18,7 @@ from flops_fit.plan import DatasetMeta, make_plan, plan_specs
 from flops_fit.prepare import prepare
 from flops_fit.runs import CHECKPOINT, PREVIOUS_CHECKPOINT, state_folder, weights_file
 from flops_fit.study import Study, fingerprint
-from flops_fit.train import loop, saving
+from flops_fit.train import curve, loop, saving
 from flops_fit.train.interruption import Interrupted, Warned
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -231,7 +231,7 @@ CASES = {
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_cut_after_every_step_it_ends_with_the_same_bits(planned, tmp_path, monkeypatch, case):
     """Rows of the curve lie several steps apart, so that sums are cut as well."""
-    monkeypatch.setattr(loop, "CURVE_ROWS", 5)
+    monkeypatch.setattr(curve, "CURVE_ROWS", 5)
     changes, names = CASES[case]
     run_id, job, _ = planned(changes, **names)
     whole = train(run_id, job, tmp_path / "whole")
@@ -311,6 +311,19 @@ def test_seconds_are_those_of_the_steps_that_count_over_all_attempts(planned, tm
     assert 500 <= throughput["checkpoint_seconds"] < 560
     assert throughput["units_per_second"] == record["D"] / throughput["train_seconds"]
     assert record["provenance"]["start"] == "2020-01-01T00:00:00Z"
+
+
+def test_a_loss_that_explodes_is_seen_wherever_the_run_was_cut(planned, tmp_path):
+    """Adam moves every weight by its rate: the outputs grow, and stay finite."""
+    run_id, job, _ = planned({"train.lr": 100.0, "train.schedule": "constant"})
+    whole = train(run_id, job, tmp_path / "whole")
+    assert (whole["status"], whole["loss"], whole["steps"]) == ("diverged", None, STEPS)
+    losses = [row[2] for row in whole["curve"]]
+    assert losses[-1] > losses[0] + 20
+    assert losses[8] > losses[0] + 20
+    with pytest.raises(Interrupted):
+        train(run_id, job, tmp_path, looks=8)
+    assert outcome(train(run_id, job, tmp_path)) == outcome(whole)
 
 
 # Checkpoints that cannot be used ------------------------------------------------------------------

@@ -9,11 +9,9 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object, set_seed
@@ -33,6 +31,7 @@ from flops_fit.targets import (
     units_per_sample,
 )
 from flops_fit.train.batches import Batches
+from flops_fit.train.curve import Curve, curve_steps
 from flops_fit.train.data_order import process_slice, samples_of_steps
 from flops_fit.train.divergence import Divergence
 from flops_fit.train.evaluate import Evaluation, evaluate
@@ -46,48 +45,8 @@ from flops_fit.train.saving import Saver, Stopwatch, keep_weights
 from flops_fit.train.schedule import lr_factor
 from flops_fit.train.sharding import agree_on_sharded_micro_batch, check_sharded, shards_asked
 
-CURVE_ROWS = 200
 _STEPS_BETWEEN_CHECKS = 100  # for a loss that is no longer finite
 _STEPS_ORDERED_AT_ONCE = 256  # computing the data order step by step is slow for tiny models
-
-
-@dataclass(slots=True, kw_only=True)
-class Curve:
-    """The training curve, and the running sums that its next row is made of."""
-
-    device: torch.device
-    rows: list[list[float | None]] = field(default_factory=list)
-    sums: torch.Tensor = field(init=False)  # (2,): loss sum in nats, units
-
-    def __post_init__(self) -> None:
-        self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-
-    def add(self, loss_sum: torch.Tensor, count: torch.Tensor | int) -> None:
-        """Add one micro-batch of this process."""
-        self.sums[0] += loss_sum.detach().double()
-        self.sums[1] += count
-
-    def mean(self, accelerator: Accelerator) -> float | None:
-        """Mean loss over all processes since the last row (a collective call).
-
-        None where nothing was predicted: a step may hold nothing but padding.
-        """
-        total, count = accelerator.reduce(self.sums, reduction="sum").tolist()
-        if count == 0 and total == 0:
-            return None
-        return total / count if count else math.nan
-
-    def close_row(self, step: int, D: int, mean: float | None, lr: float) -> None:
-        """Write a row and start the next one; a mean that is no number is null."""
-        is_number = mean is not None and math.isfinite(mean)
-        self.rows.append([step, D, mean if is_number else None, lr])
-        self.sums = torch.zeros_like(self.sums)
-
-
-def curve_steps(steps: int) -> list[int]:
-    """Return at most 200 step counts from 1 to ``steps``, evenly spaced in the logarithm."""
-    spaced = np.unique(np.round(np.geomspace(1, steps, min(CURVE_ROWS, steps))).astype(int))
-    return [int(step) for step in spaced]
 
 
 def train_experiment(

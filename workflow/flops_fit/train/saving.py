@@ -305,8 +305,8 @@ class Saver:
                 continue
             except UnusableCheckpointError as error:
                 LOG.warning("%s: %s: is not used: %s", trainer.title, path, error)
-            except (OSError, KeyError, IndexError, TypeError, ValueError) as error:
-                LOG.warning("%s: %s: cannot be read: %r", trainer.title, path, error)
+            except Exception as error:  # whatever is in it: no file may stop an experiment
+                LOG.warning("%s: %s: is not used: %r", trainer.title, path, error)
             else:
                 return structure, tensors, path
         return None, {}, None
