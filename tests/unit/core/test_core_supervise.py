@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
+import psutil
 import pytest
 from flops_fit.supervise import supervise
 
@@ -67,13 +69,32 @@ def test_the_children_of_the_command_are_asked_not_the_command():
     assert run(code) == 11
 
 
-def test_a_command_that_does_not_leave_is_killed_with_its_children(capfd):
-    child = "import time; time.sleep(600)"
+def test_a_command_that_does_not_leave_is_killed_with_all_that_it_started(tmp_path, capfd):
+    pid = tmp_path / "pid"
+    loader = "import time; time.sleep(600)"
+    child = (
+        "import subprocess, sys\n"
+        f"process = subprocess.Popen([sys.executable, '-c', {loader!r}])\n"
+        f"open({str(pid)!r}, 'w').write(str(process.pid))\n"
+        "process.wait()\n"
+    )
     code = (
-        "import os, signal, subprocess, sys\n"
+        "import os, signal, subprocess, sys, time\n"
         f"process = subprocess.Popen([sys.executable, '-c', {child!r}])\n"
+        f"while not os.path.exists({str(pid)!r}): time.sleep(0.01)\n"
         f"os.kill({os.getpid()}, signal.SIGTERM)\n"
         "process.wait()\n"
     )
     assert run(code, FLOPS_FIT_PATIENCE="0.5") == 128 + signal.SIGTERM
     assert "it has not left within 0.5 s and is killed" in capfd.readouterr().err
+    started, end = int(pid.read_text()), time.monotonic() + 30
+    while lives(started):
+        assert time.monotonic() < end, "it was left behind"
+        time.sleep(0.01)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
