@@ -93,9 +93,8 @@ def train_experiment(
     )  # fmt: skip
     saver.resume(trainer)
     startup_seconds = time.monotonic() - started
-    trainer.train()
+    train_seconds = trainer.train()
     saver.after_training(trainer)
-    train_seconds = trainer.stopwatch.training
     begun = time.monotonic()
     evaluation = None if trainer.diverged else trainer.evaluate()
     if evaluation is not None and not math.isfinite(evaluation.loss):
@@ -266,8 +265,8 @@ class Trainer:
         self.micro_batch = samples
         self.accumulation = math.ceil((self.share.stop - self.share.start) / samples)
 
-    def train(self) -> None:
-        """Run the optimizer steps that are left.
+    def train(self) -> float:
+        """Run the optimizer steps that are left; return the seconds of all, whoever ran them.
 
         Raises
         ------
@@ -305,6 +304,7 @@ class Trainer:
         if self.accelerator.device.type == "cuda":
             torch.cuda.synchronize(self.accelerator.device)
         self.stopwatch.stop()
+        return self.stopwatch.training
 
     def evaluate(self) -> Evaluation:
         """Return the validation loss of the model as it is now.
