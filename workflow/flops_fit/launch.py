@@ -20,6 +20,7 @@ from typing import Any
 from flops_fit.errors import UserError
 from flops_fit.leases import USE_FILES, lease_gpus, lease_port, use_files, visible_gpus
 from flops_fit.runs import held_experiment, link_stored_record, write_whole
+from flops_fit.supervise import supervise
 
 # A user's own accelerate configuration must not decide how an experiment is trained.
 ACCELERATE_CONFIG = Path(__file__).resolve().parent / "accelerate.yaml"
@@ -109,8 +110,14 @@ def process_environment(threads: int, processes: int) -> dict[str, str]:
     return environment
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Link the stored record of a finished experiment, or become its ``accelerate launch``."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Link the stored record of a finished experiment, or run its ``accelerate launch``.
+
+    Returns
+    -------
+    int
+        Exit status; 75 where the training was asked to leave and has saved.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plan", type=Path, required=True, help="plan.csv of the study")
     parser.add_argument("--id", required=True, help="id of the experiment")
@@ -122,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with held_experiment(study_folder, options.id, wait=True):
         if link_stored_record(study_folder, options.id):
             print(f"{options.id}: finished earlier, its stored record is used")
-            return
+            return 0
     environment = process_environment(options.threads, job["processes"])
     gpus = visible_gpus(os.environ)
     if gpus:
@@ -134,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Others may have finished it while this one waited for a GPU.
     if link_stored_record(study_folder, options.id):
         print(f"{options.id}: finished meanwhile, its stored record is used")
-        return
+        return 0
     script_arguments = [
         f"--study-folder={study_folder}",
         f"--id={options.id}",
@@ -145,11 +152,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = accelerate_command(job, script_arguments, port=port)
     write_whole(options.log, shlex.join(command) + "\n")
     print(shlex.join(command), flush=True)
-    os.execve(command[0], command, environment)
+    return supervise(command, environment)
 
 
 if __name__ == "__main__":
     try:
-        main()
+        sys.exit(main())
     except UserError as error:
         sys.exit(f"error: {error}")
