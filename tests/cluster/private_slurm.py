@@ -37,6 +37,7 @@ PROGRAMS = {
     "slurmd": "slurmd",
     "sbatch": "slurm-client",
 }
+COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo", "sacct")
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 _PR_SET_CHILD_SUBREAPER = 36
 _DEADLINE = 60.0  # seconds until the nodes are idle
@@ -65,10 +66,15 @@ class Cluster:
     def configuration(self) -> Path:
         return self.folder / "slurm.conf"
 
+    @property
+    def commands(self) -> Path:
+        """Folder of SLURM's commands, bound to this cluster whatever the environment says."""
+        return self.folder / "bin"
+
     def ask(self, *command: str) -> str:
         """Run one of SLURM's commands and return what it prints."""
         done = subprocess.run(
-            command, env=os.environ | {"SLURM_CONF": str(self.configuration)}, text=True,
+            [self.commands / command[0], *command[1:]], text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=120,
         )  # fmt: skip
         if done.returncode:
@@ -147,6 +153,14 @@ def write_configuration(folder: Path) -> None:
         "".join(f"NodeName={n} Name=gpu File=/dev/{d}\n" for n in NODES for d in devices)
     )
     (folder / "state").mkdir()
+    # The executor's job steps run without any SLURM_* variable, SLURM_CONF included.
+    (folder / "bin").mkdir()
+    for name in COMMANDS:
+        path = folder / "bin" / name
+        path.write_text(
+            f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which(name)} "$@"\n'
+        )
+        path.chmod(0o755)
     key = folder / "munge.key"
     key.touch(mode=0o600)
     key.write_bytes(secrets.token_bytes(128))

@@ -8,6 +8,7 @@ checkpoint plan_experiments:
         summary=f"{STUDY_FOLDER}/plan.log",
     log:
         f"{STUDY_FOLDER}/logs/plan.log",
+    localrule: True
     conda:
         "../../envs/environment.yaml"
     script:

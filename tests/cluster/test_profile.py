@@ -1,0 +1,88 @@
+"""The study through profiles/slurm on a cluster without accounting."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from checkout import jobs_of
+from conftest import wait_until
+
+NOTHING = "Nothing to be done"
+
+
+def test_a_study_from_nothing_to_its_table(studied):
+    site, output = studied
+    records = site.checkout.records()
+    assert len(records) == 6
+    assert (site.checkout.study / "table.md").exists()
+    # Where sacct is installed but nothing is accounted, it never reports that a job has finished.
+    assert "accounting_storage/none" in site.cluster.ask("scontrol", "show", "config")
+    assert not site.cluster.jobs()
+    # The analysis ran where Snakemake runs.
+    assert jobs_of(output) == 6 == output.count("has been submitted with SLURM jobid")
+    assert "localrule fit_laws:" in output
+
+
+def test_every_experiment_is_one_job_that_starts_once_with_its_own_gpus(studied):
+    site, _ = studied
+    uses = site.uses()
+    for run_id, record in site.checkout.records().items():
+        processes = 4 if record["n_params"] > 100 else 2
+        assert record["world"]["num_processes"] == processes
+        mine = sorted((use for use in uses if use["id"] == run_id), key=lambda use: use["rank"])
+        assert [use["rank"] for use in mine] == list(range(processes))
+        assert len({use["job"] for use in mine}) == 1
+        # By the names of one node's GPUs, as many as there are processes.
+        gpus = {gpu for use in mine for gpu in use["gpus"]}
+        assert len(gpus) == processes
+        assert len({gpu.rpartition("-")[0] for gpu in gpus}) == 1
+    assert len({use["job"] for use in uses}) == 6
+    assert overlaps(uses) == []
+
+
+def test_switching_profiles_on_a_finished_study_trains_nothing(finished):
+    assert NOTHING in finished.checkout.succeed("-n")
+    assert NOTHING in finished.submit("-n")
+    # Also where a rule's text has changed, which is a reason for a rerun without the profiles' keys
+    rules = finished.checkout.path / "workflow" / "rules" / "train.smk"
+    rules.write_text(rules.read_text().replace("python -m flops_fit", "python -u -m flops_fit"))
+    assert NOTHING in finished.submit("-n")
+
+
+def test_a_cancelled_experiment_is_repeated_alone(finished):
+    cancelled, other = list(finished.checkout.records())[:2]
+    finished.forget(cancelled, other)
+    before = {p: p.stat().st_mtime_ns for p in (finished.checkout.study / "runs").glob("*.json")}
+    hold = finished.checkout.path / "hold"
+    hold.touch()
+    run = finished.start("--retries", "0")
+    wait_until(lambda: {use["id"] for use in finished.uses()} == {cancelled, other})
+    (job,) = {use["job"] for use in finished.uses() if use["id"] == cancelled}
+    finished.cluster.ask("scancel", job)
+    wait_until(lambda: job not in finished.cluster.jobs())
+    hold.unlink()
+    output, _ = run.communicate(timeout=300)
+    assert run.returncode != 0, output
+    assert re.search(f"SLURM-job '{job}' failed, SLURM status is: 'CANCELLED'", output)
+    assert (finished.checkout.study / "runs" / f"{other}.json").exists()
+    assert not (finished.checkout.study / "runs" / f"{cancelled}.json").exists()
+    output = finished.submit()
+    assert jobs_of(output) == 1
+    assert cancelled in finished.checkout.records()
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert after == before
+
+
+def overlaps(uses: list[dict]) -> list[tuple[str, str]]:
+    """Pairs of experiments that had one GPU at one time."""
+    now = time.time()
+    return [
+        (a["id"], b["id"])
+        for a in uses
+        for b in uses
+        if a["id"] < b["id"]
+        and set(a["gpus"]) & set(b["gpus"])
+        and a["begin"] < b.get("end", now)
+        and b["begin"] < a.get("end", now)
+    ]
