@@ -29,7 +29,7 @@ import torch
 
 torch.cuda.device_count = lambda: len(os.environ["CUDA_VISIBLE_DEVICES"].split(","))
 use = {
-    "job": os.environ["SLURM_JOB_ID"],
+    "job": os.environ.get("SLURM_JOB_ID"),
     "id": next(word[5:] for word in sys.argv if word.startswith("--id=")),
     "rank": int(os.environ.get("RANK", 0)),
     "gpus": os.environ["CUDA_VISIBLE_DEVICES"].split(","),

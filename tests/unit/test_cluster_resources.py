@@ -15,10 +15,10 @@ def site(**more) -> Site:
     return Site(gpus_per_node=8, flops_per_second=1e14, **more)
 
 
-def test_one_machine_has_processes_and_gpus_alone():
-    asked = request(row(4), Site())
-    assert (asked.threads, asked.gpu) == (4, 4)
-    rest = ("gpu_model", "nodes", "tasks", "mpi", "slurm_extra", "mem_mb", "runtime")
+def test_one_machine_is_asked_for_nothing_that_only_a_cluster_knows():
+    asked = request(row(16), Site())
+    assert (asked.threads, asked.gpu) == (16, 16)
+    rest = ("gpu_model", "nodes", "tasks", "mpi", "slurm_extra")
     assert {getattr(asked, name) for name in rest} == {None}
 
 

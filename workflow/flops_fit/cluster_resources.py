@@ -62,8 +62,8 @@ class Request:
     tasks: int | None
     mpi: str | None
     slurm_extra: str | None
-    mem_mb: int | None  # per node
-    runtime: int | None  # minutes
+    mem_mb: int  # per node
+    runtime: int  # minutes
 
 
 def request(row: Mapping[str, str], site: Site, attempt: int = 1) -> Request:
@@ -84,12 +84,9 @@ def request(row: Mapping[str, str], site: Site, attempt: int = 1) -> Request:
         If the processes neither fit on one node nor fill several.
     """
     processes = int(row["processes"])
-    if site.gpus_per_node is None:  # one machine, where the rest is nobody's concern
-        unset = {f.name: None for f in fields(Request) if f.name not in ("threads", "gpu")}
-        return Request(threads=processes * site.cpus_per_process, gpu=processes, **unset)
     nodes = nodes_for(processes, site.gpus_per_node)
     per_node = processes // nodes
-    options = ["--signal=TERM@" + str(_WARNING_SECONDS)]
+    options = [f"--signal=TERM@{_WARNING_SECONDS}"]
     if nodes > 1:
         # One launcher per node. A total of GPUs would be spread unevenly over the nodes.
         kind = f"{site.gpu_type}:" if site.gpu_type else ""
@@ -103,13 +100,15 @@ def request(row: Mapping[str, str], site: Site, attempt: int = 1) -> Request:
         tasks=nodes if several else None,
         # The plugin then starts the launcher itself on the first node, and not inside of srun.
         mpi="srun" if several else None,
-        slurm_extra=" ".join([*options, *filter(None, [site.sbatch_options])]),
+        slurm_extra=None
+        if site.gpus_per_node is None
+        else " ".join([*options, *filter(None, [site.sbatch_options])]),
         mem_mb=per_node * min(attempt, _LARGEST_MEMORY_FACTOR) * process_mb(int(row["n_params"])),
         runtime=minutes(float(row["C"]), processes, site, attempt),
     )
 
 
-def nodes_for(processes: int, gpus_per_node: int) -> int:
+def nodes_for(processes: int, gpus_per_node: int | None) -> int:
     """Return on how many nodes the processes run: one, or as many as they fill.
 
     Raises

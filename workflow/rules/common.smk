@@ -19,7 +19,14 @@ from flops_fit.study import Study, claim_study
 
 
 def load_study():
-    """Return the study of --configfile, or the demo; --config overlays either."""
+    """Return the study of --configfile, or the demo; --config overlays either.
+
+    In another workflow's module it is what that workflow passes as config:, and belongs to its
+    Snakefile: relative paths and the user's own code are searched from there.
+    """
+    main = Path(str(workflow.main_snakefile)).resolve()
+    if main != (WORKFLOW_FOLDER.parent / "Snakefile").resolve():
+        return Study.from_config(config, readable_path(main))
     files = workflow.overwrite_configfiles
     if files:
         return Study.from_config(config, readable_path(files[0]))

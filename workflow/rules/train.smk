@@ -17,7 +17,7 @@ rule train:
     threads: requested("threads")
     resources:
         gpu=requested("gpu"),
-        # The rest is for batch systems, and unset on one machine.
+        # The rest is for batch systems; one machine looks at nothing of it.
         gpu_model=requested("gpu_model"),
         nodes=requested("nodes"),
         tasks=requested("tasks"),
