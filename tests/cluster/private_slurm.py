@@ -17,6 +17,7 @@ import getpass
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -226,6 +227,7 @@ def guard(folder: Path) -> None:
     try:
         write_configuration(folder)
         start_daemons(folder)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a slurmstepd ended
         print("ready", flush=True)
         sys.stdin.read()
     except TimeoutError as error:

@@ -39,7 +39,7 @@ def importer(checkout, tmp_path):
         snakefile = checkout.path / "Snakefile"
         (folder / "Snakefile").write_text(IMPORTER.format(snakefile=snakefile, renamed=renamed))
         done = subprocess.run(
-            ["snakemake", "--cores", "2", "--configfile", "config.json", *arguments],
+            ["snakemake", "--cores", "2", *arguments, "--configfile", "config.json"],
             cwd=folder, env=environment(), text=True, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
         )  # fmt: skip
