@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 
 from checkout import environment
-from conftest import Site, wait_until
+from conftest import Site, change, wait_until
 from test_profile import overlaps
 
-# In place of the trainer: it says which GPU it was given, holds it like the trainer, waits so that
-# experiments overlap, and stores a record. Without torch 50 of them are affordable.
+# In place of accelerate and the trainer: it says which GPU it was given, holds it like the trainer,
+# waits so that experiments overlap, and stores a record. Without torch 50 of them are affordable.
+LAUNCH = "os.execve(command[0], command, environment)"
+QUICK_LAUNCH = "os.execve(sys.executable, [sys.executable, *command[-5:]], environment)"
 QUICK_TRAINER = """
 import json, os, sys, time
 from pathlib import Path
@@ -27,7 +29,7 @@ folder, run_id = Path(options["study-folder"]), options["id"]
 job = read_job(folder / "specs.json", run_id)
 gpus = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
 assert len(gpus) == int(options["gpus"]) == job["processes"]
-time.sleep(0.2)
+time.sleep(0.5)
 spec = job["spec"]
 store_record(
     {
@@ -44,47 +46,46 @@ use = {"job": os.environ["SLURM_JOB_ID"], "id": run_id, "gpus": gpus, "begin": b
 """
 
 
-def with_quick_trainer(site: Site, seeds: int) -> None:
-    (site.checkout.path / "workflow" / "scripts" / "train.py").write_text(QUICK_TRAINER)
-    site.checkout.configure(
-        lambda c: (
-            c["model"].update(sizes=[2, 4, 5, 8, 16]),
-            c["plan"].update(budgets=[4e6], seeds=list(range(seeds))),
-        )
-    )
+def with_quick_trainer(site: Site, change_study) -> None:
+    scripts = site.checkout.path / "workflow" / "scripts"
+    (scripts / "train.py").write_text(QUICK_TRAINER)
+    change(site.checkout.path / "workflow" / "flops_fit" / "launch.py", (LAUNCH, QUICK_LAUNCH))
+    site.checkout.configure(change_study)
 
 
 def test_fifty_grouped_experiments_are_two_submissions_and_no_gpu_is_shared(site):
-    with_quick_trainer(site, seeds=10)
+    def fifty(config):
+        config["model"]["sizes"] = [2, 4, 5, 8, 16]
+        config["plan"] |= {"budgets": [4e6], "seeds": list(range(10))}
+
+    with_quick_trainer(site, fifty)
     output = site.submit(
         "runs", "--groups", "train=sweep", "--group-components", "sweep=25",
-        "--resources", "gpu=4", "--set-resource-scopes", "gpu=local",
+        "--resources", "gpu=1", "--set-resource-scopes", "gpu=local",
     )  # fmt: skip
     assert len(site.checkout.records()) == 50
     assert output.count("has been submitted with SLURM jobid") == 2
     uses = site.uses()
-    assert len({use["job"] for use in uses}) == 2
-    assert {len(use["gpus"]) for use in uses} == {1}
+    jobs = {use["job"] for use in uses}
+    assert len(jobs) == 2
+    # A group has one GPU, which its members use one after the other; another group has another.
+    for job in jobs:
+        assert len({gpu for use in uses if use["job"] == job for gpu in use["gpus"]}) == 1
     assert overlaps(uses) == []
-    # A group has the four GPUs that one member's resource was summed up to, and uses them all.
-    for job in {use["job"] for use in uses}:
-        assert len({gpu for use in uses if use["job"] == job for gpu in use["gpus"]}) == 4
 
 
 def test_snakemake_inside_of_one_job_leases_its_gpus_to_the_experiments(site):
     """`sbatch --gpus=3` on a node of four; eight experiments of one process and two of two."""
-    with_quick_trainer(site, seeds=2)
-    site.checkout.configure(
-        lambda c: (
-            c["model"].update(sizes=[2, 4, 5, 8, 16]),
-            c["plan"].update(budgets=[4e6], seeds=[0, 1]),
-            c["train"].update(
-                processes=[
-                    {"from_params": 0, "processes": 1}, {"from_params": 200, "processes": 2}
-                ]
-            ),
-        )
-    )  # fmt: skip
+
+    def ten(config):
+        config["model"]["sizes"] = [2, 4, 5, 8, 16]
+        config["plan"] |= {"budgets": [4e6], "seeds": [0, 1]}
+        config["train"]["processes"] = [
+            {"from_params": 0, "processes": 1},
+            {"from_params": 200, "processes": 2},
+        ]
+
+    with_quick_trainer(site, ten)
     log = site.checkout.path / "job.log"
     variables = environment() | site.checkout.variables
     exports = ",".join(f"{name}={variables[name]}" for name in site.checkout.variables)
