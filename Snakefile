@@ -5,7 +5,8 @@
 #   snakemake --cores 8 --resources gpu=4                      the demo study
 #   snakemake --cores 8 --configfile config/studies/mine.yaml  your own
 #
-# Targets: plan, runs, fit, report (the default). Configuration: config/README.md.
+# Targets: plan, runs, fit, report (the default), partial (fits what is finished so far).
+# Configuration: config/README.md.
 # A study with a runs_table brings its own runs and starts at collect: fit, report.
 from snakemake.utils import min_version
 
@@ -25,6 +26,12 @@ else:
     include: "workflow/rules/plan.smk"
     include: "workflow/rules/train.smk"
     include: "workflow/rules/collect.smk"
+
+    onsuccess:
+        print_closing_lines()
+
+    onerror:
+        print_closing_lines()
 
 
 include: "workflow/rules/fit.smk"

@@ -18,38 +18,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-import yaml
 from flops_fit.leases import visible_gpus
-from flops_fit.measure import measure_sizes
-from flops_fit.plan import DatasetMeta, experiment_spec
-from flops_fit.prepare import prepare
-from flops_fit.study import Study, fingerprint
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def write_job(folder: Path, size: int, steps: int, batch: int, precision: str) -> str:
-    """Plan one experiment of the demo's family in ``folder`` and return its id."""
-    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
-    config["model"]["sizes"] = sorted({size, 2 * size, 4 * size})
-    config["train"] |= {"batch": batch, "precision": precision}
-    study = Study.from_config(config, ROOT / "config" / "config.yaml")
-    data = folder / "data"
-    prepare(study, data / "meta.json")
-    meta = DatasetMeta.load(data / "meta.json")
-    measure = measure_sizes(study, data)[size]
-    spec = experiment_spec(study, meta, size=size, D=steps * batch, batch=batch, lr=0.016, seed=0)
-    job = {
-        "spec": spec, "study": "benchmark", "unit": meta.unit,
-        "budget": measure.flops_per_unit * steps * batch, "n_params": measure.n_params,
-        "n_params_non_embedding": measure.n_params_non_embedding,
-        "flops_per_unit": measure.flops_per_unit, "steps": steps, "processes": 1,
-        "compile": False, "accelerate_config": None, "data_folder": str(data),
-        "search_folder": str(ROOT / "config"),
-    }  # fmt: skip
-    run_id = fingerprint(spec)
-    (folder / "specs.json").write_text(json.dumps({run_id: job}), encoding="utf-8")
-    return run_id
+from flops_fit.study import fingerprint
+from one_experiment import ROOT, experiment_job
 
 
 def launch(folder: Path, run_id: str, processes: int, threads: int) -> dict:
@@ -83,7 +54,11 @@ def main() -> None:
     records: dict[tuple[int, int], dict] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run_id = write_job(folder, options.size, options.steps, options.batch, options.precision)
+        job = experiment_job(
+            folder, options.size, options.steps, options.batch, precision=options.precision
+        )
+        run_id = fingerprint(job["spec"])
+        (folder / "specs.json").write_text(json.dumps({run_id: job}), encoding="utf-8")
         for _ in range(options.repeats):
             for layout in layouts:
                 records[layout] = launch(folder, run_id, *layout)

@@ -107,7 +107,13 @@ class Launchpad:
     def launch(self, run_id: str, **more: str) -> dict:
         """Train an experiment, which has to succeed, and return its record."""
         process = self.start(run_id, **more)
-        output, _ = process.communicate(timeout=300)
+        try:
+            output, _ = process.communicate(timeout=240)
+        except subprocess.TimeoutExpired:
+            # Torch's elastic agent ends its processes, which wait in groups of their own.
+            process.terminate()
+            process.communicate(timeout=60)
+            raise
         assert process.returncode == 0, output
         return self.record(run_id)
 

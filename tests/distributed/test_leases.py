@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,7 +13,11 @@ from checkout import ROOT
 from flops_fit.errors import UserError
 from flops_fit.leases import lease_gpus, lease_port, visible_gpus
 
+pytestmark = pytest.mark.timeout(120)  # a lock that nobody frees would be waited for without end
+
 UUIDS = [f"GPU-{i:08d}" for i in range(4)]
+
+HOLDERS = "FLOPS_FIT_TEST_HOLDERS"  # a file with the process groups to end after a test
 
 # Leases like the launcher, then becomes a process that starts a training process as accelerate
 # does: as a child that inherits no files.
@@ -42,11 +47,16 @@ def node(tmp_path):
     smi.write_text("#!/bin/sh\n" + "".join(f"echo {uuid}\n" for uuid in UUIDS))
     smi.chmod(0o755)
     (tmp_path / "locks").mkdir()
+    (tmp_path / "holders").touch()
     environment = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
     environment["PATH"] = f"{smi.parent}:{environment['PATH']}"
     environment["TMPDIR"] = str(tmp_path / "locks")
     environment["PYTHONPATH"] = str(ROOT / "workflow")
-    return environment
+    environment[HOLDERS] = str(tmp_path / "holders")
+    yield environment
+    for pid in map(int, (tmp_path / "holders").read_text().split()):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 class Holder:
@@ -56,7 +66,10 @@ class Holder:
         self.process = subprocess.Popen(
             [sys.executable, "-c", LAUNCHER, str(count), TRAINER], env=node, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,
         )  # fmt: skip
+        with open(node[HOLDERS], "a") as file:
+            file.write(f"{self.process.pid}\n")
 
     def wait_until_it_holds(self) -> list[str]:
         word, pid, gpus = self.process.stdout.readline().split()

@@ -4,7 +4,31 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
+from flops_fit.errors import UserError
 from flops_fit.launch import TRAIN_SCRIPT, accelerate_executable, read_job
+
+# Notes how many numbers of the parameters a process holds while it computes the loss.
+WATCH = """
+
+
+def held_by(outputs):
+    import gc
+    from torch.distributed.tensor import DTensor
+
+    local = {id(p): p.to_local().numel() for p in gc.get_objects()
+             if isinstance(p, DTensor) and isinstance(p, nn.Parameter)}
+    open(f"held-{os.getpid()}", "w").write(str(sum(local.values())))
+
+
+plain_masked_loss = masked_loss
+
+
+def masked_loss(outputs, targets):
+    if os.environ.get("WATCH") and not os.path.exists(f"held-{os.getpid()}"):
+        held_by(outputs)
+    return plain_masked_loss(outputs, targets)
+"""
 
 
 def train_arguments(launchpad, run_id):
@@ -36,10 +60,14 @@ def test_an_accelerate_configuration_in_the_home_folder_has_no_influence(launchp
     config = home / ".cache" / "huggingface" / "accelerate" / "default_config.yaml"
     config.parent.mkdir(parents=True)
     config.write_text(
-        "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\nnum_processes: 3\n"
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: DEEPSPEED\nnum_processes: 3\n"
         "num_machines: 1\nmixed_precision: fp16\nuse_cpu: false\ndebug: false\n"
+        # With this, accelerate would look for a library that is not installed.
+        "deepspeed_config: {zero_stage: 3}\n"
     )
-    with_home = launchpad.launch(run_id, HOME=str(home), ACCELERATE_MIXED_PRECISION="bf16")
+    with_home = launchpad.launch(
+        run_id, HOME=str(home), ACCELERATE_MIXED_PRECISION="bf16", ACCELERATE_USE_DEEPSPEED="true"
+    )
     (launchpad.study / "runs" / f"{run_id}.json").unlink()
     (launchpad.study / "state" / run_id / "record.json").unlink()
     without = launchpad.launch(run_id)
@@ -77,12 +105,12 @@ def test_cpu_threads_are_divided_among_the_processes(launchpad):
     run_id = launchpad.plan()[0]
     for path in launchpad.path.glob("threads-*"):
         path.unlink()
-    command = launchpad.command(run_id, threads=4)
+    command = launchpad.command(run_id, threads=2)  # torch takes no more than there are cores
     subprocess.run(
         command, env=launchpad.environment(), cwd=launchpad.path, check=True, timeout=120
     )
     reports = [path.read_text() for path in launchpad.path.glob("threads-*")]
-    assert reports == ["2 PASSIVE", "2 PASSIVE"]
+    assert reports == ["1 PASSIVE", "1 PASSIVE"]
 
 
 def test_a_dataset_that_changed_since_the_plan_is_refused(launchpad):
@@ -123,3 +151,57 @@ def test_processes_follow_the_size_of_the_model(launchpad):
     # 7 w + 3 (w + 1) parameters at the widths 4, 8 and 16
     assert [job["n_params"] for job in jobs] == [43, 83, 163]
     assert [job["processes"] for job in jobs] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_sharded_parameters_give_the_same_loss(launchpad, processes):
+    """FSDP shards for real, over processes on the CPU, and changes no digit of the science."""
+    (launchpad.path / "points.py").open("a").write(WATCH)
+    (launchpad.path / "fsdp.yaml").write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: FSDP\nnum_processes: 7\n"
+        "num_machines: 1\nmixed_precision: 'no'\nuse_cpu: false\ndebug: false\n"
+        "fsdp_config: {fsdp_version: 2, fsdp_auto_wrap_policy: SIZE_BASED_WRAP, "
+        "fsdp_min_num_params: 20, fsdp_reshard_after_forward: true, "
+        "fsdp_cpu_ram_efficient_loading: false}\n"
+    )
+    launchpad.config["loss"] = "points:masked_loss"
+    # 62 chunks: some of 4 processes have fewer of them to evaluate than others
+    launchpad.config["train"] |= {"batch": 12, "eval_units": 62}
+    run_id = launchpad.plan()[0]
+    whole = launchpad.launch(run_id)
+    launchpad.config["study"] = "sharded"
+    launchpad.config["train"] |= {"processes": processes, "accelerate_config": "fsdp.yaml"}
+    assert launchpad.plan()[0] == run_id
+    sharded = launchpad.launch(run_id, WATCH="1")
+    held = [int(path.read_text()) for path in launchpad.path.glob("held-*")]
+    assert len(held) == processes
+    assert sum(held) == whole["n_params"]
+    assert max(held) < whole["n_params"]
+    assert sharded["world"]["num_processes"] == processes
+    assert sharded["steps"] >= 100
+    assert sharded["loss"] == pytest.approx(whole["loss"], rel=1e-8)
+    assert sharded["loss_std_err"] == pytest.approx(whole["loss_std_err"], rel=1e-7)
+    for row, expected in zip(sharded["curve"], whole["curve"], strict=True):
+        assert row[2] == pytest.approx(expected[2], rel=1e-8)
+
+
+def test_shards_need_equal_shares(launchpad):
+    (launchpad.path / "fsdp.yaml").write_text(
+        "distributed_type: FSDP\nfsdp_config: {fsdp_version: 2}\n"
+    )
+    launchpad.config["train"] |= {"processes": 4, "accelerate_config": "fsdp.yaml"}
+    with pytest.raises(UserError) as caught:
+        launchpad.plan()
+    assert "10 units are 10 samples, expected a multiple of the 4 processes" in str(caught.value)
+
+
+def test_a_compiled_model_gives_the_same_loss(launchpad, tmp_path):
+    run_id = launchpad.plan()[0]
+    plain = launchpad.launch(run_id)
+    launchpad.config["study"] = "compiled"
+    launchpad.config["train"]["compile"] = True
+    assert launchpad.plan()[0] == run_id
+    cache = tmp_path / "inductor"
+    compiled = launchpad.launch(run_id, TORCHINDUCTOR_CACHE_DIR=str(cache))
+    assert list(cache.rglob("*.cpp")), "torch.compile generated no code"
+    assert compiled["loss"] == pytest.approx(plain["loss"], rel=1e-8)

@@ -19,13 +19,17 @@ def fit_study(
     study: Study,
     runs_file: str | Path,
     *,
+    records: str | Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Fit what the study asks for and return the content of ``fit.json``.
 
-    Training curves are read from the records beside the table, in ``runs/``, where the schedule
-    lets approach 1 use them.
+    Parameters
+    ----------
+    records
+        Folder of the run records, for the training curves that approach 1 may use; by default
+        ``runs/`` beside the table.
 
     Raises
     ------
@@ -44,7 +48,7 @@ def fit_study(
     decays = study.train is not None and study.train.schedule != "constant"
     curves = None
     if study.runs_table is None:
-        curves = read_curves(Path(runs_file).parent / "runs", runs["id"])
+        curves = read_curves(Path(records or Path(runs_file).parent / "runs"), runs["id"])
     fit = fit_runs(
         runs.to_dict("list"),
         study=study.name,

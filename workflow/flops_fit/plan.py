@@ -298,6 +298,12 @@ def _processes(study: Study, measure: SizeMeasure, batch: int, data: DatasetMeta
             f"least one for each of the {processes} processes (train.processes) of a model of "
             f"{measure.n_params} parameters"
         )
+    if study.train.sharded and samples % processes:
+        raise UserError(
+            f"{study.config_file}: train.batch: {batch} units are {samples} samples, expected a "
+            f"multiple of the {processes} processes (train.processes) that the parameters of a "
+            f"model of {measure.n_params} parameters are sharded over (train.accelerate_config)"
+        )
     return processes
 
 

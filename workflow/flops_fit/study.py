@@ -6,13 +6,13 @@ import hashlib
 import itertools
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from flops_fit.accelerate_config import asks_for_shards
 from flops_fit.configuration import check_configuration
 from flops_fit.errors import UserError
 
@@ -71,6 +71,7 @@ class TrainSettings:
     processes: tuple[tuple[float, int], ...]  # (from so many parameters on, processes)
     compile: bool
     accelerate_config: str | None
+    sharded: bool  # parameters over the processes, as accelerate_config asks for
     eval_units: int
 
 
@@ -161,6 +162,9 @@ class Study:
                 f"{optimizer.path!r}, expected all or none: its own factory makes the parameter "
                 "groups"
             )
+        accelerate_config = _existing_file(
+            train["accelerate_config"], source, "train.accelerate_config"
+        )
         return cls(
             **common,
             model=ModelFamily(
@@ -197,7 +201,8 @@ class Study:
                 precision=train["precision"],
                 processes=_processes(train["processes"], source),
                 compile=train["compile"],
-                accelerate_config=_accelerate_config(train["accelerate_config"], source),
+                accelerate_config=accelerate_config,
+                sharded=accelerate_config is not None and asks_for_shards(accelerate_config),
                 eval_units=train["eval_units"],
             ),
         )
@@ -284,7 +289,7 @@ def claim_study(study: Study, results: str | Path = "results") -> Path:
         _check_owner(path, old, study)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(path.name + ".tmp")
+        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # others may write theirs
         aside.write_text(text, encoding="utf-8")
         aside.replace(path)
     except OSError as error:
@@ -398,24 +403,6 @@ def _existing_file(name: str | None, source: str, key: str) -> str | None:
     if not path.is_file():
         raise UserError(f"{source}: {key}: found no file {path}, expected an existing one")
     return str(path)
-
-
-def _accelerate_config(name: str | None, source: str) -> str | None:
-    """Data parallelism is what the trainer is built for; other kinds would go wrong in silence."""
-    path = _existing_file(name, source, "train.accelerate_config")
-    if path is None:
-        return None
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        kind = content.get("distributed_type", "NO")
-    except (OSError, ValueError, AttributeError, yaml.YAMLError):
-        raise UserError(f"{path}: is no configuration file of accelerate (YAML)") from None
-    if kind not in ("NO", "MULTI_GPU", False):
-        raise UserError(
-            f"{path}: distributed_type: found {kind!r}, expected MULTI_GPU or NO: experiments are "
-            "trained data parallel only"
-        )
-    return path
 
 
 def _whole(number: float) -> float:

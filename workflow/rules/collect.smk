@@ -1,7 +1,7 @@
 rule collect:
     input:
         plan=f"{STUDY_FOLDER}/plan.csv",
-        study=STUDY_FILE,
+        study=PLANNED_STUDY_FILE,
         runs=planned_runs,
     output:
         runs=f"{STUDY_FOLDER}/runs.csv",
@@ -12,3 +12,19 @@ rule collect:
         "../../envs/environment.yaml"
     script:
         "../scripts/collect.py"
+
+
+rule partial:
+    # Without an output it runs whenever it is asked for; what it reads beside the plan may change
+    # at any moment.
+    input:
+        plan=f"{STUDY_FOLDER}/plan.csv",
+        study=PLANNED_STUDY_FILE,
+        unit=ancient(UNIT_FILE),
+    log:
+        f"{STUDY_FOLDER}/logs/partial.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: workflow.cores or 1
+    script:
+        "../scripts/partial.py"

@@ -15,6 +15,7 @@ from flops_fit.cluster_resources import Site, request
 from flops_fit.errors import UserError
 from flops_fit.plan import read_plan, read_row
 from flops_fit.script import share_library
+from flops_fit.status import closing_lines, study_outcomes
 from flops_fit.study import Study, claim_study
 
 
@@ -77,6 +78,22 @@ def requested(name):
     return resource
 
 
+def print_closing_lines():
+    """Say how far the study is, what is wrong, and what to do next."""
+    try:
+        outcomes = study_outcomes(read_plan(f"{STUDY_FOLDER}/plan.csv"), STUDY_FOLDER)
+    except (OSError, UserError):  # there is no plan yet; what went wrong has been said
+        return
+    files = workflow.overwrite_configfiles
+    options = ["--configfile", readable_path(files[0])] if files else []
+    print(
+        "",
+        *closing_lines(STUDY.name, outcomes, STUDY_FOLDER, options),
+        sep="\n",
+        file=sys.stderr,
+    )
+
+
 share_library(os.environ)
 try:
     STUDY = load_study()
@@ -87,8 +104,9 @@ except UserError as error:
 STUDY_FOLDER = f"results/{STUDY.name}"
 IMPORTED = STUDY.runs_table is not None
 # What says the unit of D: the measured dataset, or the study itself where it brings its runs.
-UNIT_FILE = STUDY_FILE
+UNIT_FILE = PLANNED_STUDY_FILE = STUDY_FILE
 if not IMPORTED:
+    PLANNED_STUDY_FILE = f"{STUDY_FOLDER}/planned_study.json"
     DATA_FOLDER = f"results/data/{STUDY.data_fingerprint}"
     UNIT_FILE = f"{DATA_FOLDER}/meta.json"
 

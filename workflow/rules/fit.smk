@@ -1,7 +1,7 @@
 rule fit_laws:
     input:
         runs=f"{STUDY_FOLDER}/runs.csv",
-        study=STUDY_FILE,
+        study=PLANNED_STUDY_FILE,
         sources=library_sources("laws"),
     output:
         fit=f"{STUDY_FOLDER}/fit.json",

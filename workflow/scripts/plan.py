@@ -11,6 +11,7 @@ with reported(snakemake.log[0]):
     from flops_fit.measure import measure_sizes
 
     study = Study.load(snakemake.input.study)
+    write_whole(snakemake.output.study, study.to_json())
     data_folder = Path(snakemake.input.meta).parent
     meta = DatasetMeta.load(snakemake.input.meta)
     plan = make_plan(study, measure_sizes(study, data_folder), meta)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from flops_fit.launch import ACCELERATE_CONFIG
-from flops_fit.plan import DatasetMeta
+from flops_fit.plan import DatasetMeta, make_plan
 from flops_fit.study import Study
 
 FILE = "studies/small.yaml"
@@ -132,3 +132,34 @@ def dataset_meta(**changes: Any) -> DatasetMeta:
         "content_fingerprint": "0123456789ab",
     }
     return DatasetMeta(**(values | changes))
+
+
+def planned():
+    study = small_study()
+    return make_plan(study, measures(study), dataset_meta())
+
+
+def record_of(row, **changes) -> dict:
+    """What the trainer writes for a planned experiment."""
+    return {
+        "id": row.id,
+        "study": "small",
+        "spec": row.spec,
+        "status": "completed",
+        "loss": 1.0 + 1 / row.size,
+        "loss_std_err": 0.1,
+        "n_params": row.n_params,
+        "n_params_non_embedding": row.n_params_non_embedding,
+        "D": row.D,
+        "steps": row.steps,
+        "C": row.C,
+        "C_6nd": 6 * row.n_params_non_embedding * row.D,
+        "curve": [[1, 10, 2.5, 0.01], [row.steps, row.D, 1.5, 0.001]],
+        "throughput": {"units_per_second": 3.0},
+        "world": {"num_processes": 1},
+        "provenance": {
+            "content_fingerprint": "0123456789ab",
+            "source": {"model": "m", "dataset": "d", "loss": "l"},
+        },
+        **changes,
+    }

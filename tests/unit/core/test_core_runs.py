@@ -14,10 +14,10 @@ from pathlib import Path
 
 import flops_fit
 import pytest
-from core_study import dataset_meta, measures, small_study
+from core_study import planned, record_of
 from flops_fit import runs as runs_module
 from flops_fit.errors import UserError
-from flops_fit.plan import make_plan, plan_csv, read_plan
+from flops_fit.plan import plan_csv, read_plan
 from flops_fit.runs import (
     RUNS_COLUMNS,
     check_record,
@@ -36,37 +36,6 @@ from flops_fit.runs import (
 from flops_fit.study import fingerprint
 
 WORKFLOW = Path(flops_fit.__file__).resolve().parent.parent
-
-
-def planned():
-    study = small_study()
-    return make_plan(study, measures(study), dataset_meta())
-
-
-def record_of(row, **changes) -> dict:
-    """What the trainer writes for a planned experiment."""
-    return {
-        "id": row.id,
-        "study": "small",
-        "spec": row.spec,
-        "status": "completed",
-        "loss": 1.0 + 1 / row.size,
-        "loss_std_err": 0.1,
-        "n_params": row.n_params,
-        "n_params_non_embedding": row.n_params_non_embedding,
-        "D": row.D,
-        "steps": row.steps,
-        "C": row.C,
-        "C_6nd": 6 * row.n_params_non_embedding * row.D,
-        "curve": [[1, 10, 2.5, 0.01], [row.steps, row.D, 1.5, 0.001]],
-        "throughput": {"units_per_second": 3.0},
-        "world": {"num_processes": 1},
-        "provenance": {
-            "content_fingerprint": "0123456789ab",
-            "source": {"model": "m", "dataset": "d", "loss": "l"},
-        },
-        **changes,
-    }
 
 
 ROW = planned().experiments[0]

@@ -57,6 +57,8 @@ def evaluate(
     batch_samples: int,
     accelerator: Accelerator,
     batches: Batches,
+    *,
+    equal_passes: bool = False,
 ) -> Evaluation:
     """Evaluate the fixed validation set, each unit exactly once, over all processes.
 
@@ -71,24 +73,35 @@ def evaluate(
         Units to evaluate; all of the split where it holds fewer.
     batch_samples
         Samples of one forward pass.
+    equal_passes
+        Run as many forward passes in every process, further ones without effect: those of a
+        sharded model are collective calls.
     """
     units = units_per_sample(dataset)
     chunks = evaluation_chunks(len(dataset), eval_units // units)
-    mine = range(accelerator.process_index, len(chunks), accelerator.num_processes)
     # (2, chunks): loss sums and unit counts; zeros where another process fills in
     totals = torch.zeros(2, len(chunks), dtype=torch.float64, device=accelerator.device)
-    index_lists, owners = [], []
-    for k in mine:
-        for start in range(0, len(chunks[k]), batch_samples):
-            index_lists.append(chunks[k][start : start + batch_samples])
-            owners.append(k)
+    processes = accelerator.num_processes
+    passes = [
+        [
+            (k, chunks[k][start : start + batch_samples])
+            for k in range(process, len(chunks), processes)
+            for start in range(0, len(chunks[k]), batch_samples)
+        ]
+        for process in range(processes)
+    ]
+    mine = passes[accelerator.process_index]
+    real = len(mine)
+    if equal_passes:
+        mine += [(0, chunks[0][:1])] * (max(map(len, passes)) - real)
     training = model.training
     model.eval()
-    for k, indices, (inputs, targets) in zip(
-        owners, index_lists, batches.load(dataset, index_lists), strict=True
-    ):
+    placed = batches.load(dataset, [indices for _, indices in mine])
+    for i, ((k, indices), (inputs, targets)) in enumerate(zip(mine, placed, strict=True)):
         with accelerator.autocast():
             value = loss(model(inputs), targets)
+        if i >= real:
+            continue
         total, count = loss_sum_and_count(value, len(indices) * units)
         totals[0, k] += total.double()
         totals[1, k] += count

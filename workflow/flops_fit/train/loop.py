@@ -40,6 +40,7 @@ from flops_fit.train.peak_flops import mfu
 from flops_fit.train.progress import LOG, Progress
 from flops_fit.train.provenance import collect_provenance, now
 from flops_fit.train.schedule import lr_factor
+from flops_fit.train.sharding import agree_on_sharded_micro_batch, check_sharded, shards_asked
 
 CURVE_ROWS = 200
 _STEPS_BETWEEN_CHECKS = 100  # for a loss that is no longer finite
@@ -233,8 +234,11 @@ class Trainer:
         self.count = count_parameters(bare)
         self._check_as_planned()
         optimizer = build_optimizer(bare, spec, code.folder)
+        shards = shards_asked(accelerator)
         self.prepared, self.optimizer = accelerator.prepare(bare, optimizer)
-        # Trial passes and evaluation use the bare model: a wrapper would synchronise in each.
+        # Trial passes and evaluation use the bare model: a wrapper would synchronise in each. A
+        # sharded model has no wrapper: each of its passes is a collective call.
+        self.sharded = check_sharded(self.prepared, shards)
         self.bare = accelerator.unwrap_model(self.prepared)
         self.model = torch.compile(self.prepared) if job["compile"] else self.prepared
         if any(isinstance(module, _BatchNorm) for module in bare.modules()):
@@ -253,9 +257,8 @@ class Trainer:
             self.samples_per_step, accelerator.process_index, accelerator.num_processes
         )
         self.share = share
-        self.micro_batch = agree_on_micro_batch(
-            share.stop - share.start, self._try_samples, accelerator
-        )
+        agree = agree_on_sharded_micro_batch if self.sharded else agree_on_micro_batch
+        self.micro_batch = agree(share.stop - share.start, self._try_samples, accelerator)
         self.accumulation = math.ceil((share.stop - share.start) / self.micro_batch)
         self.curve = Curve(device=accelerator.device)
         self.done = 0
@@ -300,6 +303,7 @@ class Trainer:
             self.micro_batch,
             self.accelerator,
             self.batches,
+            equal_passes=self.sharded,
         )
 
     def _try_samples(self, samples: int) -> None:
@@ -331,8 +335,9 @@ class Trainer:
         counts: list[torch.Tensor | int] = []
         for k in range(self.accumulation):
             inputs, targets = next(micro_batches)
-            last = k == self.accumulation - 1
-            with contextlib.nullcontext() if last else accelerator.no_sync(self.prepared):
+            # Whole gradients of a sharded model would not fit: they are reduced in every pass.
+            reduced = self.sharded or k == self.accumulation - 1
+            with contextlib.nullcontext() if reduced else accelerator.no_sync(self.prepared):
                 with accelerator.autocast():
                     value = self.loss(self.model(inputs), targets)
                 total, count = loss_sum_and_count(value, self._micro_units(k))

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 from flops_fit.errors import UserError
+from flops_fit.train.sharding import local_numel
 
 
 def agree_on_micro_batch(
@@ -76,7 +77,7 @@ def undisturbed(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Ite
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with torch.random.fork_rng(devices=[device.index for device in devices]):
         held = [
-            torch.empty(2 * p.numel(), dtype=p.dtype, device=p.device)
+            torch.empty(2 * local_numel(p), dtype=p.dtype, device=p.device)
             for p in model.parameters()
             if p.device.type == "cuda" and p.requires_grad
         ]

@@ -1,0 +1,100 @@
+"""What a study says before it is finished, and at the end of every run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from pathlib import Path
+
+from checkout import environment, jobs_of
+from test_faults_of_experiments import wait_for
+
+# Trains only once a file is there, and says that it waits.
+WAITING = """
+from pathlib import Path
+import time
+
+import torch
+from teacher import cross_entropy
+
+
+def waiting_loss(outputs, targets):
+    if torch.is_grad_enabled() and outputs.device.type != "meta":
+        Path("results/waiting").touch()
+        while not Path("results/go").exists():
+            time.sleep(0.05)
+    return cross_entropy(outputs, targets)
+"""
+
+
+def test_what_is_finished_is_fitted_and_what_is_missing_is_listed(finished):
+    runs = (finished.study / "runs.csv").read_text()
+    whole = json.loads((finished.study / "fit.json").read_text())
+    before = {p: p.stat().st_mtime_ns for p in finished.study.glob("*.json")}
+    finished.configure(lambda c: c["plan"]["budgets"].append(8e6))
+    output = finished.succeed("partial", "--cores", "1")
+    assert jobs_of(output) == 0
+    partial = finished.study / "partial"
+    assert (partial / "runs.csv").read_text() == runs
+    fit = json.loads((partial / "fit.json").read_text())
+    assert fit["approaches"] == whole["approaches"]
+    assert fit["warnings"][0] == (
+        "The study is not finished: 9 experiments: 6 done, 0 diverged, 0 failed, 3 missing."
+    )
+    missing = (partial / "missing.txt").read_text()
+    planned = {row["id"] for row in csv.DictReader((finished.study / "plan.csv").open())}
+    assert {i for i in planned if i in missing} == planned - set(finished.records())
+    assert missing.count("it was not started") == 3
+    assert (partial / "table.md").exists()
+    assert (partial / "figures" / "isoflop_profiles.png").exists()
+    assert "tiny: 9 experiments: 6 done, 0 diverged, 0 failed, 3 missing" in output
+    assert "`snakemake --cores all --configfile config/studies/tiny.yaml` trains" in output
+    # The study's own results are those of before.
+    for name in ("fit.json",):
+        assert (finished.study / name).stat().st_mtime_ns == before[finished.study / name]
+
+
+def test_too_little_to_fit_is_one_sentence_and_the_list_is_written(finished):
+    for path in list((finished.study / "runs").glob("*.json"))[2:]:
+        path.unlink()
+    (finished.study / "partial").mkdir()
+    (finished.study / "partial" / "fit.json").write_text("an old one")
+    output = finished.refuse("partial", "--cores", "1")
+    assert "error:" in output
+    assert "2 runs" in output
+    assert (finished.study / "partial" / "missing.txt").read_text().count("size=") == 4
+    assert not (finished.study / "partial" / "fit.json").exists()
+
+
+def test_a_study_that_is_edited_or_started_twice_while_it_runs_keeps_what_was_planned(checkout):
+    """The running study's results are those of the configuration that it started with."""
+    checkout.config_file.with_name("waiting.py").write_text(WAITING)
+    checkout.configure(lambda c: c.update(loss="waiting:waiting_loss"))
+    command = ["snakemake", "--cores", "2", "--configfile", "config/studies/tiny.yaml"]
+    log = checkout.path / "first.log"
+    with log.open("w") as file:
+        first = subprocess.Popen(
+            command, cwd=checkout.path, env=environment(), stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_for((checkout.path / "results" / "waiting").exists, 120)
+
+        def edit(config):
+            config.update(loss="waiting:waiting_loss", fit={"params": "total"})
+
+        checkout.configure(edit)
+        assert checkout.snakemake("--dry-run").returncode == 0
+        assert "cannot be locked" in checkout.refuse("--cores", "1")
+    finally:
+        Path(checkout.path / "results" / "go").touch()
+        first.wait(timeout=300)
+    assert first.returncode == 0, log.read_text()
+    rows = list(csv.DictReader((checkout.study / "runs.csv").open()))
+    assert len(rows) == 6
+    assert all(row["N"] == row["n_params_non_embedding"] for row in rows)
+    assert json.loads((checkout.study / "fit.json").read_text())["params"] == "non_embedding"
+    # The edit counts from the next run on, and trains nothing again.
+    output = checkout.succeed("--cores", "2")
+    assert jobs_of(output) == 0
+    assert json.loads((checkout.study / "fit.json").read_text())["params"] == "total"

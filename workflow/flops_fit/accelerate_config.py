@@ -1,0 +1,61 @@
+"""What a configuration file of accelerate that a study names may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flops_fit.errors import UserError
+
+DATA_PARALLEL = ("NO", "MULTI_GPU", False)  # YAML 1.1 reads a bare NO as false
+OTHER_PARALLELISM = ("parallelism_config", "deepspeed_config", "megatron_lm_config", "fp8_config")
+
+
+def asks_for_shards(path: str | Path) -> bool:
+    """Say whether a file asks for parameters that are sharded over the processes (FSDP2).
+
+    Parameters
+    ----------
+    path
+        A file as ``accelerate config`` writes it.
+
+    Raises
+    ------
+    UserError
+        If it is no such file, or asks for a parallelism under which the trainer would go wrong in
+        silence.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        content = None
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path}: is no configuration file of accelerate (YAML)")
+    for key in OTHER_PARALLELISM:
+        if content.get(key):
+            raise UserError(
+                f"{path}: {key}: found {content[key]!r}, expected no such key: experiments are "
+                "trained data parallel, with whole (MULTI_GPU) or sharded (FSDP) parameters"
+            )
+    kind = content.get("distributed_type", "NO")
+    if kind == "FSDP":
+        _check_fsdp(content.get("fsdp_config") or {}, path)
+        return True
+    if kind not in DATA_PARALLEL:
+        raise UserError(
+            f"{path}: distributed_type: found {kind!r}, expected MULTI_GPU, FSDP or NO: "
+            "experiments are trained data parallel, with whole or sharded parameters"
+        )
+    return False
+
+
+def _check_fsdp(config: Any, path: str | Path) -> None:
+    version = config.get("fsdp_version", 1) if isinstance(config, Mapping) else None
+    if version not in (2, "2"):
+        raise UserError(
+            f"{path}: fsdp_config.fsdp_version: found {version!r}, expected 2: flops-fit shards "
+            "with PyTorch's fully_shard"
+        )
