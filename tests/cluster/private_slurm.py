@@ -121,7 +121,8 @@ def write_configuration(folder: Path) -> None:
         f"SlurmUser={user}",
         f"SlurmdUser={user}",
         "AuthType=auth/munge",
-        f"AuthInfo=socket={folder}/munge.socket",
+        # A job that is queued again waits until its old credential has expired (120 s by default).
+        f"AuthInfo=socket={folder}/munge.socket,cred_expire=15",
         "CredType=cred/munge",
         f"StateSaveLocation={folder}/state",
         f"SlurmdSpoolDir={folder}/spool-%n",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 from checkout import jobs_of
@@ -50,26 +49,34 @@ def test_switching_profiles_on_a_finished_study_trains_nothing(finished):
     assert NOTHING in finished.submit("-n")
 
 
-def test_a_cancelled_experiment_is_repeated_alone(finished):
-    cancelled, other = list(finished.checkout.records())[:2]
-    finished.forget(cancelled, other)
+def test_a_cancelled_job_is_repeated_alone_and_one_that_slurm_queues_again_is_waited_for(finished):
+    # One run for both, because Snakemake asks SLURM ever more seldom while nothing finishes.
+    records = finished.checkout.records()
+    pairs = [i for i, record in records.items() if record["world"]["num_processes"] == 2]
+    cancelled, requeued, other = pairs[:3]
+    finished.forget(cancelled, requeued, other)
     before = {p: p.stat().st_mtime_ns for p in (finished.checkout.study / "runs").glob("*.json")}
     hold = finished.checkout.path / "hold"
     hold.touch()
     run = finished.start("--retries", "0")
-    wait_until(lambda: {use["id"] for use in finished.uses()} == {cancelled, other})
-    (job,) = {use["job"] for use in finished.uses() if use["id"] == cancelled}
-    finished.cluster.ask("scancel", job)
-    wait_until(lambda: job not in finished.cluster.jobs())
+    wait_until(lambda: len(finished.uses()) == 6)
+    jobs = {use["id"]: use["job"] for use in finished.uses()}
+    finished.cluster.ask("scancel", jobs[cancelled])
+    finished.cluster.ask("scontrol", "requeue", jobs[requeued])
+    wait_until(lambda: len(finished.uses()) == 8)
     hold.unlink()
     output, _ = run.communicate(timeout=300)
     assert run.returncode != 0, output
-    assert re.search(f"SLURM-job '{job}' failed, SLURM status is: 'CANCELLED'", output)
-    assert (finished.checkout.study / "runs" / f"{other}.json").exists()
-    assert not (finished.checkout.study / "runs" / f"{cancelled}.json").exists()
-    output = finished.submit()
-    assert jobs_of(output) == 1
-    assert cancelled in finished.checkout.records()
+    assert f"SLURM-job '{jobs[cancelled]}' failed, SLURM status is: 'CANCELLED'" in output
+    assert output.count("has been submitted with SLURM jobid") == 3
+    assert [use["job"] for use in finished.uses() if use["id"] == requeued] == [jobs[requeued]] * 4
+    again = finished.checkout.records()
+    assert set(again) == set(records) - {cancelled}
+    assert jobs_of(finished.submit()) == 1
+    again = finished.checkout.records()
+    for run_id in (cancelled, requeued, other):
+        for field in ("loss", "curve"):
+            assert again[run_id][field] == records[run_id][field]
     after = {path: path.stat().st_mtime_ns for path in before}
     assert after == before
 
