@@ -42,6 +42,17 @@ while Path("hold").exists():
     time.sleep(0.05)
 """
 
+# A loss that takes its time as long as there is a file named "slow"; its numbers are the same.
+LOSS = """
+
+import os, time
+
+def unhurried(outputs, targets):
+    if os.path.exists("slow"):
+        time.sleep(0.2)
+    return cross_entropy(outputs, targets)
+"""
+
 
 @dataclass
 class Site:
@@ -102,8 +113,15 @@ def studied(cluster, tmp_path_factory) -> tuple[Site, str]:
     The experiments of the two smaller models have 2 processes, the others 4.
     """
     made = make_site(cluster, tmp_path_factory.mktemp("studied"))
-    thresholds = [{"from_params": 0, "processes": 2}, {"from_params": 100, "processes": 4}]
-    made.checkout.configure(lambda c: c["train"].update(processes=thresholds, precision="float64"))
+    with open(made.checkout.config_file.with_name("teacher.py"), "a") as file:
+        file.write(LOSS)
+
+    def several_processes(config):
+        thresholds = [{"from_params": 0, "processes": 2}, {"from_params": 100, "processes": 4}]
+        config["loss"] = "teacher:unhurried"
+        config["train"] |= {"processes": thresholds, "precision": "float64"}
+
+    made.checkout.configure(several_processes)
     return made, made.submit()
 
 

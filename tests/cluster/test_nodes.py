@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from checkout import jobs_of
 from conftest import change
 
@@ -27,7 +28,7 @@ def test_two_nodes_give_the_loss_of_a_single_process(finished):
     assert {len(had) for had in gpus} == {2}
 
     finished.forget(run_id)
-    finished.checkout.configure(lambda c: c["train"].update(processes=1, precision="float64"))
+    with_processes(finished, 1)
     assert jobs_of(finished.checkout.succeed("--cores", "1")) == 1
     single = finished.checkout.records()[run_id]
     assert single["world"]["num_processes"] == 1
@@ -39,7 +40,15 @@ def test_two_nodes_give_the_loss_of_a_single_process(finished):
 def test_processes_that_do_not_fill_their_nodes_are_refused_before_anything_is_submitted(finished):
     run_id = next(iter(finished.checkout.records()))
     finished.forget(run_id)
-    finished.checkout.configure(lambda c: c["train"].update(processes=5, precision="float64"))
+    with_processes(finished, 5)
     output = finished.checkout.refuse("--workflow-profile", "profiles/slurm")
     assert "train.processes: found 5 with gpus_per_node 4" in output
     assert "has been submitted" not in output
+
+
+def with_processes(site, processes: int) -> None:
+    """Change the number of processes in the configuration, and nothing else."""
+    path = site.checkout.config_file
+    config = yaml.safe_load(path.read_text())
+    config["train"]["processes"] = processes
+    path.write_text(yaml.safe_dump(config))

@@ -49,6 +49,25 @@ def test_switching_profiles_on_a_finished_study_trains_nothing(finished):
     assert NOTHING in finished.submit("-n")
 
 
+def test_every_line_that_a_user_may_change_is_understood(finished):
+    run_id = next(iter(finished.checkout.records()))
+    finished.forget(run_id)
+    text = finished.profile.read_text()
+    lines = ("gpu_type", "slurm_account", "slurm_partition", "max_minutes", "sbatch_options")
+    for line in lines:
+        assert f"    # {line}: " in text
+        text = text.replace(f"    # {line}: ", f"    {line}: ")
+    finished.profile.write_text(text.replace("max_minutes: 1440", "max_minutes: 7"))
+    output = finished.submit("-n")
+    assert jobs_of(output) == 1
+    (resources,) = [line for line in output.splitlines() if "slurm_extra=" in line]
+    for expected in (
+        "gpu=2", "gpu_model=a100", "runtime=7,", "slurm_account=my_project", "slurm_partition=gpu",
+        "slurm_extra=--signal=TERM@120 --nice=100 --exclude=node7,",
+    ):  # fmt: skip
+        assert expected in resources
+
+
 def test_a_cancelled_job_is_repeated_alone_and_one_that_slurm_queues_again_is_waited_for(finished):
     # One run for both, because Snakemake asks SLURM ever more seldom while nothing finishes.
     records = finished.checkout.records()

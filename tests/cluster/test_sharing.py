@@ -10,8 +10,8 @@ from test_profile import overlaps
 
 # In place of accelerate and the trainer: it says which GPU it was given, holds it like the trainer,
 # waits so that experiments overlap, and stores a record. Without torch 50 of them are affordable.
-LAUNCH = "os.execve(command[0], command, environment)"
-QUICK_LAUNCH = "os.execve(sys.executable, [sys.executable, *command[-5:]], environment)"
+COMMAND = "return [*command, str(TRAIN_SCRIPT), *script_arguments]"
+QUICK_COMMAND = "return [sys.executable, str(TRAIN_SCRIPT), *script_arguments]"
 QUICK_TRAINER = """
 import json, os, sys, time
 from pathlib import Path
@@ -49,7 +49,7 @@ use = {"job": os.environ["SLURM_JOB_ID"], "id": run_id, "gpus": gpus, "begin": b
 def with_quick_trainer(site: Site, change_study) -> None:
     scripts = site.checkout.path / "workflow" / "scripts"
     (scripts / "train.py").write_text(QUICK_TRAINER)
-    change(site.checkout.path / "workflow" / "flops_fit" / "launch.py", (LAUNCH, QUICK_LAUNCH))
+    change(site.checkout.path / "workflow" / "flops_fit" / "launch.py", (COMMAND, QUICK_COMMAND))
     site.checkout.configure(change_study)
 
 
