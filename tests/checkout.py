@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -40,6 +40,7 @@ class Checkout:
     """A working copy of the workflow, as a user has it, with one study besides the demo."""
 
     path: Path
+    variables: dict[str, str] = field(default_factory=dict)  # of the environment, beside ours
 
     @property
     def config_file(self) -> Path:
@@ -62,7 +63,7 @@ class Checkout:
         """Run snakemake as a person would, and return the finished process."""
         command = ["snakemake", *arguments, *(["--configfile", config] if config else [])]
         return subprocess.run(
-            command, cwd=self.path, env=environment(), text=True, check=False,
+            command, cwd=self.path, env=environment() | self.variables, text=True, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""From one planned experiment to one ``accelerate launch`` command.
+"""From one planned experiment to one ``accelerate launch`` command (per node).
 
 ``python -m flops_fit.launch`` is all that the train rule calls; what may change between machines
 (processes, devices, ports, threads) is decided here, out of sight of Snakemake's rerun triggers.
@@ -11,14 +11,22 @@ import argparse
 import json
 import os
 import shlex
+import shutil
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from flops_fit.errors import UserError
 from flops_fit.leases import USE_FILES, lease_gpus, lease_port, use_files, visible_gpus
+from flops_fit.nodes import (
+    Meeting,
+    address_of,
+    hosts_of_job,
+    processes_per_node,
+    srun_command,
+)
 from flops_fit.runs import held_experiment, link_stored_record, write_whole
 from flops_fit.supervise import supervise
 
@@ -51,7 +59,7 @@ def read_job(specs_file: str | Path, run_id: str) -> dict[str, Any]:
 
 
 def accelerate_command(
-    job: Mapping[str, Any], script_arguments: Sequence[str], *, port: int | None = None
+    job: Mapping[str, Any], script_arguments: Sequence[str], meeting: Meeting | None = None
 ) -> list[str]:
     """Return the ``accelerate launch`` command of one experiment on one node.
 
@@ -61,8 +69,8 @@ def accelerate_command(
         Entry of ``specs.json``.
     script_arguments
         Arguments of ``train.py``.
-    port
-        Rendezvous port; needed for more than one process.
+    meeting
+        Where the processes meet; needed for more than one.
     """
     processes, precision = job["processes"], job["spec"]["precision"]
     command = [
@@ -70,13 +78,15 @@ def accelerate_command(
         "launch",
         f"--config_file={job['accelerate_config'] or ACCELERATE_CONFIG}",
         f"--num_processes={processes}",
-        "--num_machines=1",
-        "--machine_rank=0",
+        f"--num_machines={meeting.nodes if meeting else 1}",
+        f"--machine_rank={meeting.rank if meeting else 0}",
         f"--mixed_precision={'no' if precision == 'float64' else precision}",
         "--dynamo_backend=no",
     ]
     if processes > 1:
-        command += [f"--main_process_port={port}"]
+        command += [f"--main_process_port={meeting.port}"]
+        if meeting.nodes > 1:
+            command += [f"--main_process_ip={meeting.address}"]
         if not job["accelerate_config"]:
             # The flag means "several processes on this machine"; on a machine without GPUs the
             # trainer joins them through gloo. A configuration of the study's own says how itself.
@@ -113,33 +123,87 @@ def process_environment(threads: int, processes: int) -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Link the stored record of a finished experiment, or run its ``accelerate launch``.
 
+    In a SLURM job of several nodes it becomes the ``srun`` that starts it again on each of them.
+
     Returns
     -------
     int
         Exit status; 75 where the training was asked to leave and has saved.
     """
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plan", type=Path, required=True, help="plan.csv of the study")
-    parser.add_argument("--id", required=True, help="id of the experiment")
-    parser.add_argument("--log", type=Path, required=True, help="log file of the experiment")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of all processes")
-    options = parser.parse_args(arguments)
+    options = parse(arguments)
     study_folder = options.plan.parent
     job = read_job(study_folder / "specs.json", options.id)
+    if options.meet:
+        address, port = options.meet.rsplit(":", 1)
+        rank = int(os.environ["SLURM_NODEID"])
+        meeting = Meeting(nodes=options.nodes, rank=rank, address=address, port=int(port))
+        return run_accelerate(options, job, visible_gpus(os.environ), meeting)
     with held_experiment(study_folder, options.id, wait=True):
         if link_stored_record(study_folder, options.id):
             print(f"{options.id}: finished earlier, its stored record is used")
             return 0
-    environment = process_environment(options.threads, job["processes"])
     gpus = visible_gpus(os.environ)
+    hosts = hosts_of_job(os.environ) if job["processes"] > max(1, len(gpus)) else []
+    if hosts:
+        become_srun(options, job, hosts, with_gpus=bool(gpus))
+    return run_accelerate(options, job, gpus)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plan", type=Path, required=True, help="plan.csv of the study")
+    parser.add_argument("--id", required=True, help="id of the experiment")
+    parser.add_argument("--log", type=Path, required=True, help="log file of the experiment")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads on this node")
+    # What one launcher tells those of the single nodes:
+    parser.add_argument("--nodes", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--meet", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def become_srun(
+    options: argparse.Namespace, job: Mapping[str, Any], hosts: Sequence[str], *, with_gpus: bool
+) -> NoReturn:
+    """Become the command that runs this launcher on every node; the lease of the port stays."""
+    per_node = processes_per_node(job["processes"], hosts)
+    launcher = [
+        sys.executable,
+        "-m",
+        "flops_fit.launch",
+        f"--plan={options.plan}",
+        f"--id={options.id}",
+        f"--log={options.log}",
+        f"--threads={options.threads}",
+        f"--nodes={len(hosts)}",
+        f"--meet={address_of(hosts[0])}:{lease_port()}",
+    ]
+    command = srun_command(
+        launcher, hosts, threads=options.threads, gpus=per_node if with_gpus else 0
+    )
+    write_whole(options.log, shlex.join(command) + "\n")
+    print(shlex.join(command), flush=True)
+    os.execv(shutil.which(command[0]), command)
+
+
+def run_accelerate(
+    options: argparse.Namespace,
+    job: Mapping[str, Any],
+    gpus: list[str],
+    meeting: Meeting | None = None,
+) -> int:
+    """Lease the GPUs of this node's processes and return how their ``accelerate launch`` ended."""
+    processes = job["processes"] // (meeting.nodes if meeting else 1)
+    environment = process_environment(options.threads, processes)
     if gpus:
-        gpus = lease_gpus(job["processes"], gpus)
+        gpus = lease_gpus(processes, gpus)
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         environment[USE_FILES] = os.pathsep.join(map(str, use_files(gpus)))
     else:
         print(f"{options.id}: no GPU is visible, it trains on the CPU")
-    # Others may have finished it while this one waited for a GPU.
-    if link_stored_record(study_folder, options.id):
+    study_folder = options.plan.parent
+    # Others may have finished it while this one waited for a GPU. (Nodes cannot decide that alone.)
+    if meeting is None and link_stored_record(study_folder, options.id):
         print(f"{options.id}: finished meanwhile, its stored record is used")
         return 0
     script_arguments = [
@@ -148,9 +212,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"--log={options.log}",
         f"--gpus={len(gpus)}",
     ]
-    port = lease_port() if job["processes"] > 1 else None
-    command = accelerate_command(job, script_arguments, port=port)
-    write_whole(options.log, shlex.join(command) + "\n")
+    if meeting is None and processes > 1:
+        meeting = Meeting(nodes=1, rank=0, address="localhost", port=lease_port())
+    command = accelerate_command(job, script_arguments, meeting)
+    if meeting is None or meeting.nodes == 1:
+        write_whole(options.log, shlex.join(command) + "\n")
     print(shlex.join(command), flush=True)
     return supervise(command, environment)
 

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -414,3 +415,13 @@ def read_plan(path: str | Path) -> list[dict[str, str]]:
     """Return the rows of ``plan.csv`` as text by column (cheap: no pandas, for the workflow)."""
     with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def read_row(path: str | Path, run_id: str) -> dict[str, str]:
+    """Return one row of ``plan.csv``; a file that did not change is read once for all rows."""
+    return _rows_by_id(str(path), Path(path).stat().st_mtime_ns)[run_id]
+
+
+@lru_cache(maxsize=1)
+def _rows_by_id(path: str, stamp: int) -> dict[str, dict[str, str]]:
+    return {row["id"]: row for row in read_plan(path)}

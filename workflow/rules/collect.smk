@@ -7,6 +7,7 @@ rule collect:
         runs=f"{STUDY_FOLDER}/runs.csv",
     log:
         f"{STUDY_FOLDER}/logs/collect.log",
+    localrule: True
     conda:
         "../../envs/environment.yaml"
     script:
@@ -22,8 +23,9 @@ rule partial:
         unit=ancient(UNIT_FILE),
     log:
         f"{STUDY_FOLDER}/logs/partial.log",
+    localrule: True
     conda:
         "../../envs/environment.yaml"
-    threads: workflow.cores or 1
+    threads: cores_here()
     script:
         "../scripts/partial.py"

@@ -11,15 +11,23 @@ from snakemake.utils import update_config
 WORKFLOW_FOLDER = Path(str(workflow.current_basedir)).parent
 sys.path.insert(0, str(WORKFLOW_FOLDER))
 
+from flops_fit.cluster_resources import Site, request
 from flops_fit.errors import UserError
-from flops_fit.plan import read_plan
+from flops_fit.plan import read_plan, read_row
 from flops_fit.script import share_library
 from flops_fit.status import closing_lines, study_outcomes
 from flops_fit.study import Study, claim_study
 
 
 def load_study():
-    """Return the study of --configfile, or the demo; --config overlays either."""
+    """Return the study of --configfile, or the demo; --config overlays either.
+
+    In another workflow's module it is what that workflow passes as config:, and belongs to its
+    Snakefile: relative paths and the user's own code are searched from there.
+    """
+    main = Path(str(workflow.main_snakefile)).resolve()
+    if main != (WORKFLOW_FOLDER.parent / "Snakefile").resolve():
+        return Study.from_config(config, readable_path(main))
     files = workflow.overwrite_configfiles
     if files:
         return Study.from_config(config, readable_path(files[0]))
@@ -42,20 +50,32 @@ def library_sources(part):
     return sorted(readable_path(path) for path in modules)
 
 
-def planned_rows():
-    """Return the rows of the plan, once the checkpoint has written it."""
-    return read_plan(checkpoints.plan_experiments.get().output.plan)
+def cores_here():
+    """Return how many cores of this machine are ours: --cores, or --local-cores on a cluster."""
+    settings = workflow.resource_settings
+    return settings.cores or settings.local_cores or 1
 
 
 def planned_runs(wildcards):
     """Return the record of every experiment in the plan."""
-    return [f"{STUDY_FOLDER}/runs/{row['id']}.json" for row in planned_rows()]
+    rows = read_plan(checkpoints.plan_experiments.get().output.plan)
+    return [f"{STUDY_FOLDER}/runs/{row['id']}.json" for row in rows]
 
 
-def processes_of(wildcards):
-    """Return how many processes (and GPUs, where there are any) an experiment uses."""
-    rows = {row["id"]: row for row in planned_rows()}
-    return int(rows[wildcards.id]["processes"])
+def requested(name):
+    """Return the function of one resource of an experiment (see flops_fit.cluster_resources)."""
+
+    def resource(wildcards, attempt, rulename):
+        row = read_row(checkpoints.plan_experiments.get().output.plan, wildcards.id)
+        # What the profile sets for this rule; in another workflow's module it has another name.
+        given = workflow.get_rule(rulename).resources
+        try:
+            site = Site.from_resources({key: given[key].raw for key in given})
+            return getattr(request(row, site, attempt), name)
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
+
+    return resource
 
 
 def print_closing_lines():

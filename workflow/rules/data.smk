@@ -3,6 +3,7 @@ rule prepare:
         meta=f"{DATA_FOLDER}/meta.json",
     log:
         f"{DATA_FOLDER}/prepare.log",
+    localrule: True
     conda:
         "../../envs/environment.yaml"
     resources:

@@ -7,10 +7,11 @@ rule fit_laws:
         fit=f"{STUDY_FOLDER}/fit.json",
     log:
         f"{STUDY_FOLDER}/logs/fit.log",
+    localrule: True
     conda:
         "../../envs/environment.yaml"
     # The resamples are shared among as many cores as there are; the numbers are the same on one.
-    threads: workflow.cores or 1
+    threads: cores_here()
     script:
         "../scripts/fit.py"
 

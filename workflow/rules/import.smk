@@ -6,6 +6,7 @@ rule collect:
         runs=f"{STUDY_FOLDER}/runs.csv",
     log:
         f"{STUDY_FOLDER}/logs/collect.log",
+    localrule: True
     conda:
         "../../envs/environment.yaml"
     script:

@@ -11,6 +11,7 @@ checkpoint plan_experiments:
         study=PLANNED_STUDY_FILE,
     log:
         f"{STUDY_FOLDER}/logs/plan.log",
+    localrule: True
     conda:
         "../../envs/environment.yaml"
     script:

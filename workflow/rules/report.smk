@@ -16,6 +16,7 @@ rule draw:
         ),
     log:
         f"{STUDY_FOLDER}/logs/report.log",
+    localrule: True
     conda:
         "../../envs/environment.yaml"
     script:

@@ -14,9 +14,17 @@ rule train:
         "../../envs/environment.yaml"
     # One thread per process: two experiments side by side train several times faster on two cores
     # than one experiment with two threads. More: `--set-threads train=8`.
-    threads: processes_of
+    threads: requested("threads")
     resources:
-        gpu=processes_of,
+        gpu=requested("gpu"),
+        # The rest is for batch systems; one machine looks at nothing of it.
+        gpu_model=requested("gpu_model"),
+        nodes=requested("nodes"),
+        tasks=requested("tasks"),
+        mpi=requested("mpi"),
+        slurm_extra=requested("slurm_extra"),
+        mem_mb=requested("mem_mb"),
+        runtime=requested("runtime"),
     shell:
         "python -m flops_fit.launch --plan {input.plan:q} --id {wildcards.id} --log {log:q} --threads {threads}"
 

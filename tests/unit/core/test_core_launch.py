@@ -14,11 +14,13 @@ from accelerate.commands.launch import launch_command_parser
 from core_study import dataset_meta, measures, small_study
 from flops_fit import launch, leases
 from flops_fit.errors import UserError
+from flops_fit.nodes import Meeting
 from flops_fit.plan import make_plan, plan_specs
 from flops_fit.runs import held_experiment, read_record, state_folder, store_record, write_json
 from test_core_runs import record_of
 
 ARGUMENTS = ["--study-folder=results/x", "--id=0123456789ab", "--log=x.log"]
+HERE = Meeting(nodes=1, rank=0, address="localhost", port=4321)
 
 
 def job(processes: int = 1, precision: str = "no", config: str | None = None) -> dict:
@@ -47,9 +49,18 @@ def test_accelerate_understands_a_single_process(precision, mixed):
 
 
 def test_accelerate_understands_several_processes():
-    options = understood(launch.accelerate_command(job(processes=3), ARGUMENTS, port=4321))
+    options = understood(launch.accelerate_command(job(processes=3), ARGUMENTS, HERE))
     assert (options.num_processes, options.main_process_port, options.multi_gpu) == (3, 4321, True)
     assert options.training_script_args == ARGUMENTS
+
+
+def test_accelerate_understands_its_place_among_several_nodes():
+    meeting = Meeting(nodes=2, rank=1, address="10.0.0.7", port=4321)
+    options = understood(launch.accelerate_command(job(processes=4), ARGUMENTS, meeting))
+    # accelerate's number of processes is the total over the machines
+    assert (options.num_processes, options.num_machines, options.machine_rank) == (4, 2, 1)
+    assert (options.main_process_ip, options.main_process_port) == ("10.0.0.7", 4321)
+    assert options.multi_gpu
 
 
 def test_what_is_launched_exists():
@@ -70,7 +81,7 @@ def test_the_users_own_accelerate_configuration_decides_nothing():
 def test_a_configuration_of_the_studys_own_says_how_processes_work_together():
     """Its number of processes and its precision are overruled: these belong to the study."""
     command = launch.accelerate_command(
-        job(processes=3, precision="bf16", config="fsdp.yaml"), ARGUMENTS, port=4321
+        job(processes=3, precision="bf16", config="fsdp.yaml"), ARGUMENTS, HERE
     )
     options = understood(command)
     assert options.config_file == "fsdp.yaml"

@@ -1,0 +1,88 @@
+"""What an experiment asks of a batch system."""
+
+from __future__ import annotations
+
+import pytest
+from flops_fit.cluster_resources import Site, nodes_for, request
+from flops_fit.errors import UserError
+
+
+def row(processes: int, C: float = 1e18, n_params: int = 10**9) -> dict[str, str]:
+    return {"processes": str(processes), "C": repr(C), "n_params": str(n_params)}
+
+
+def site(**more) -> Site:
+    return Site(gpus_per_node=8, flops_per_second=1e14, **more)
+
+
+def test_one_machine_is_asked_for_nothing_that_only_a_cluster_knows():
+    asked = request(row(16), Site())
+    assert (asked.threads, asked.gpu) == (16, 16)
+    rest = ("gpu_model", "nodes", "tasks", "mpi", "slurm_extra")
+    assert {getattr(asked, name) for name in rest} == {None}
+
+
+def test_an_experiment_on_one_node_is_one_task_with_all_its_gpus():
+    asked = request(row(4), site(gpu_type="a100", cpus_per_process=6))
+    assert (asked.gpu, asked.gpu_model, asked.threads) == (4, "a100", 24)
+    assert (asked.nodes, asked.tasks, asked.mpi) == (None, None, None)
+    assert asked.slurm_extra == "--signal=TERM@120"
+
+
+def test_more_processes_than_a_node_has_gpus_fill_several_nodes():
+    asked = request(row(16), site(gpu_type="a100", cpus_per_process=2, sbatch_options="--nice"))
+    assert (asked.nodes, asked.tasks, asked.mpi, asked.threads) == (2, 2, "srun", 16)
+    assert (asked.gpu, asked.gpu_model) == (None, None)
+    options = "--signal=TERM@120 --gpus-per-node=a100:8 --ntasks-per-node=1 --nice"
+    assert asked.slurm_extra == options
+
+
+def test_memory_is_that_of_the_processes_of_one_node():
+    # 4000 MB and 16 bytes for each of 1e9 parameters, per process
+    assert request(row(4), site()).mem_mb == 4 * 20_000
+    assert request(row(16), site()).mem_mb == 8 * 20_000
+    assert request(row(4), site(), attempt=2).mem_mb == 8 * 20_000
+    assert request(row(4), site(), attempt=5).mem_mb == 8 * 20_000
+
+
+def test_time_follows_the_flops_and_grows_with_the_attempt():
+    # 1e18 FLOPs on 4 x 1e14 FLOP/s are 2500 seconds, 41.7 minutes
+    assert [request(row(4), site(), attempt).runtime for attempt in (1, 2, 3)] == [94, 177, 260]
+    assert request(row(8), site()).runtime == 52
+    assert request(row(4), site(max_minutes=60), attempt=3).runtime == 60
+
+
+def test_nodes_without_gpus_are_asked_for_none():
+    asked = request(row(16), Site(gpus_per_node=0))
+    assert (asked.gpu, asked.gpu_model, asked.nodes, asked.threads) == (None, None, None, 16)
+    assert asked.mem_mb == 16 * 20_000
+
+
+def test_a_node_that_would_be_filled_in_part_is_refused():
+    assert [nodes_for(processes, 8) for processes in (1, 8, 16, 64)] == [1, 1, 2, 8]
+    with pytest.raises(UserError, match=r"train\.processes: found 20 .* such as 16"):
+        nodes_for(20, 8)
+
+
+def test_values_are_read_as_a_profile_spells_them():
+    found = Site.from_resources(
+        {"gpus_per_node": 4, "flops_per_second": "2.5e+13", "gpu_type": "h100", "mem_mb": "9"}
+    )
+    assert found == Site(gpus_per_node=4, flops_per_second=2.5e13, gpu_type="h100")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gpus_per_node", "many"),
+        ("gpus_per_node", -1),
+        ("gpus_per_node", 1.5),
+        ("flops_per_second", 0),
+        ("flops_per_second", "inf"),
+        ("max_minutes", "1d"),
+        ("cpus_per_process", 0),
+    ],
+)
+def test_a_wrong_value_of_the_profile_is_named(name, value):
+    with pytest.raises(UserError, match=rf"{name} \(set-resources of the rule train\): found"):
+        Site.from_resources({name: value})

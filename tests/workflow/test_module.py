@@ -1,0 +1,76 @@
+"""The workflow as a module of another one, whose folder it knows nothing of."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+from checkout import TINY, environment, jobs_of
+
+IMPORTER = """
+module flops_fit:
+    snakefile: "{snakefile}"
+    config: config["scaling"]
+
+use rule * from flops_fit {renamed}
+
+rule everything:
+    default_target: True
+    input:
+        "results/tiny/table.md"
+    output:
+        "paper/table.md"
+    shell:
+        "cp {{input}} {{output}}"
+"""
+
+
+@pytest.fixture
+def importer(checkout, tmp_path):
+    """A folder with a Snakefile that imports the workflow, and with the user's code beside it."""
+    folder = tmp_path / "paper"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"title": "ours", "scaling": TINY}))
+    teacher = checkout.config_file.with_name("teacher.py")
+    teacher.rename(folder / "teacher.py")
+
+    def run(*arguments: str, renamed: str = "", expected: int = 0) -> str:
+        snakefile = checkout.path / "Snakefile"
+        (folder / "Snakefile").write_text(IMPORTER.format(snakefile=snakefile, renamed=renamed))
+        done = subprocess.run(
+            ["snakemake", "--cores", "2", *arguments, "--configfile", "config.json"],
+            cwd=folder, env=environment(), text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
+        )  # fmt: skip
+        assert done.returncode == expected, done.stdout
+        return done.stdout
+
+    run.folder = folder
+    return run
+
+
+def test_another_workflow_makes_its_table_from_ours(importer, checkout):
+    output = importer()
+    assert jobs_of(output) == 6
+    assert "| C (FLOPs)" in (importer.folder / "paper" / "table.md").read_text()
+    assert (importer.folder / "results" / "tiny" / "fit.json").exists()
+    assert not (checkout.path / "results").exists()
+    assert "Nothing to be done" in importer("-n")
+
+
+def test_rules_that_are_renamed_find_each_other(importer):
+    output = importer("law_plan", renamed="as law_*")
+    assert "6 experiments at 2 budgets" in output
+    # The resources of an experiment are found under the rule's new name.
+    output = importer("-n", "--set-resources", "law_train:gpus_per_node=1", renamed="as law_*")
+    assert jobs_of(output, "law_train") == 6
+    assert output.count("slurm_extra=--signal=TERM@120") >= 6
+
+
+def test_a_mistake_in_the_importers_configuration_is_one_sentence(importer):
+    path = importer.folder / "config.json"
+    path.write_text(json.dumps({"scaling": TINY | {"los": "x:y"}}))
+    output = importer(expected=1)
+    assert "Snakefile: los:" in output
+    assert "Traceback" not in output

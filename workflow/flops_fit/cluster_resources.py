@@ -1,0 +1,161 @@
+"""What one experiment asks of a batch system, derived from its row of the plan.
+
+Resources are no rerun trigger: all of this may change without training anything again. Imports no
+torch and no Snakemake.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from flops_fit.errors import UserError
+
+_STARTUP_MINUTES = 10  # importing, building, the trial passes, the last evaluation
+# Host memory of one process: the interpreter with torch and a CUDA context, and float32 weights,
+# gradients and two Adam moments, which a checkpoint or a CPU holds.
+_PROCESS_MB = 4_000
+_BYTES_PER_PARAMETER = 16
+_MARGIN = 2  # on the training time; every further attempt gets as much again
+_LARGEST_MEMORY_FACTOR = 2  # a retry is seldom for want of memory
+_WARNING_SECONDS = 120  # between the signal to save and the end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What a profile says about its cluster, under ``set-resources: train:``."""
+
+    gpus_per_node: int | None = None  # 0: nodes without GPUs; None: this is no cluster
+    gpu_type: str | None = None  # as the batch system spells it
+    cpus_per_process: int = 1
+    flops_per_second: float = 1.0e12  # of one process, assumed or measured
+    max_minutes: int | None = None  # longest time limit that the partition allows
+    sbatch_options: str = ""  # further ones, word for word
+
+    @classmethod
+    def from_resources(cls, resources: Mapping[str, Any]) -> Site:
+        """Read the resources of a rule by name, each as the profile spells it (None: not given).
+
+        Raises
+        ------
+        UserError
+            If a value is no number where one is expected.
+        """
+        given = {f.name: resources.get(f.name) for f in fields(cls)}
+        found = {name: value for name, value in given.items() if value is not None}
+        for name in ("gpus_per_node", "cpus_per_process", "max_minutes", "flops_per_second"):
+            if name in found:
+                found[name] = _number(name, found[name], whole=name != "flops_per_second")
+        return cls(**found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The resources of one experiment by the names of Snakemake's SLURM executor (None: unset)."""
+
+    threads: int  # per node
+    gpu: int | None
+    gpu_model: str | None
+    nodes: int | None
+    tasks: int | None
+    mpi: str | None
+    slurm_extra: str | None
+    mem_mb: int  # per node
+    runtime: int  # minutes
+
+
+def request(row: Mapping[str, str], site: Site, attempt: int = 1) -> Request:
+    """Return what an experiment asks for.
+
+    Parameters
+    ----------
+    row
+        Its row of ``plan.csv``.
+    site
+        What the profile says about the cluster.
+    attempt
+        1 for the first submission; every retry gets more time and memory.
+
+    Raises
+    ------
+    UserError
+        If the processes neither fit on one node nor fill several.
+    """
+    processes = int(row["processes"])
+    nodes = nodes_for(processes, site.gpus_per_node)
+    per_node = processes // nodes
+    options = [f"--signal=TERM@{_WARNING_SECONDS}"]
+    if nodes > 1:
+        # One launcher per node. A total of GPUs would be spread unevenly over the nodes.
+        kind = f"{site.gpu_type}:" if site.gpu_type else ""
+        options += [f"--gpus-per-node={kind}{per_node}", "--ntasks-per-node=1"]
+    several, with_gpus = nodes > 1, site.gpus_per_node != 0
+    return Request(
+        threads=per_node * site.cpus_per_process,
+        gpu=None if several or not with_gpus else processes,
+        gpu_model=None if several or not with_gpus else site.gpu_type,
+        nodes=nodes if several else None,
+        tasks=nodes if several else None,
+        # The plugin then starts the launcher itself on the first node, and not inside of srun.
+        mpi="srun" if several else None,
+        slurm_extra=None
+        if site.gpus_per_node is None
+        else " ".join([*options, *filter(None, [site.sbatch_options])]),
+        mem_mb=per_node * min(attempt, _LARGEST_MEMORY_FACTOR) * process_mb(int(row["n_params"])),
+        runtime=minutes(float(row["C"]), processes, site, attempt),
+    )
+
+
+def nodes_for(processes: int, gpus_per_node: int | None) -> int:
+    """Return on how many nodes the processes run: one, or as many as they fill.
+
+    Raises
+    ------
+    UserError
+        If they need several nodes and do not fill them.
+    """
+    if not gpus_per_node or processes <= gpus_per_node:
+        return 1
+    if processes % gpus_per_node:
+        below = processes // gpus_per_node * gpus_per_node
+        raise UserError(
+            f"train.processes: found {processes} with gpus_per_node {gpus_per_node} (the profile's "
+            f"set-resources), expected at most {gpus_per_node} or a multiple of it, such as {below}"
+        )
+    return processes // gpus_per_node
+
+
+def minutes(C: float, processes: int, site: Site, attempt: int = 1) -> int:
+    """Return the time limit in minutes: start, and training with a margin that grows with attempts.
+
+    Parameters
+    ----------
+    C
+        Training FLOPs of the experiment.
+    """
+    training = C / (site.flops_per_second * processes) / 60
+    wanted = math.ceil(_STARTUP_MINUTES + _MARGIN * attempt * training)
+    return wanted if site.max_minutes is None else min(wanted, site.max_minutes)
+
+
+def process_mb(n_params: int) -> int:
+    """Return the host memory of one process in MB."""
+    return _PROCESS_MB + math.ceil(_BYTES_PER_PARAMETER * n_params / 1e6)
+
+
+def _number(name: str, value: Any, *, whole: bool) -> float | int:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (number > 0 or (name == "gpus_per_node" and number == 0)) or math.isinf(number):
+        raise UserError(
+            f"{name} (set-resources of the rule train): found {value!r}, expected a positive number"
+        )
+    if whole and number != int(number):
+        raise UserError(
+            f"{name} (set-resources of the rule train): found {value!r}, expected a whole number"
+        )
+    return int(number) if whole else number
