@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flops_fit.laws.huber_line import lowest_huber_point
+
 Array = NDArray[np.float64]
+
+LONGEST = 10.0
+"""Lengths of Newton's step beyond which a line search would trust it too far."""
 
 HUBER_DELTA = 1e-3
 """Hoffmann et al. 2022 (arXiv 2203.15556), section 3.3."""
@@ -38,6 +43,31 @@ class HuberLog:
             np.where(inside, 1.0, self.delta / np.maximum(size, self.delta)),
         )
 
+    def best_lengths(
+        self, f: Array, slope: Array, curvature: Array, L: Array, weights: Array
+    ) -> Array:
+        """Return how far to go along each row's step, whose derivative of log Lhat is `slope`.
+
+        The minimum of the objective of f + t slope, found among its kinks: where most residuals lie
+        outside of delta, a step that Newton's method expects to be whole passes many of them. What
+        the second derivative of the objective has beyond that of the straight line, the bend of
+        the surface, is kept.
+
+        Parameters
+        ----------
+        f, slope, weights : ndarray, shape (n_rows, n_runs)
+        curvature : ndarray, shape (n_rows,)
+            Second derivative of the objective along the step.
+
+        Returns
+        -------
+        ndarray, shape (n_rows,)
+            Between 0 and `LONGEST`.
+        """
+        u = f - np.log(L)
+        straight = (weights * slope * slope * (np.abs(u) <= self.delta)).sum(-1)
+        return lowest_huber_point(u, slope, weights, self.delta, LONGEST, curvature - straight)
+
 
 @dataclass(frozen=True, slots=True)
 class SquaredLoss:
@@ -53,6 +83,12 @@ class SquaredLoss:
         first = 2 * (fitted - L) * fitted
         square = 2 * fitted**2
         return first, square + first, square
+
+    def best_lengths(
+        self, f: Array, slope: Array, curvature: Array, L: Array, weights: Array
+    ) -> Array:
+        """As `HuberLog.best_lengths`: without kinks Newton's own length, 1."""
+        return np.ones(len(slope))
 
 
 Objective = HuberLog | SquaredLoss

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flops_fit.laws.newton import SurfaceData, minimise_rows, objective_values
+from flops_fit.laws.newton import minimise_rows
 from flops_fit.laws.objectives import HuberLog, Objective
 from flops_fit.laws.projection import projected_grid, valleys
 from flops_fit.laws.surface import Surface
+from flops_fit.laws.terms import SurfaceData, objective_values
 
 Array = NDArray[np.float64]
 

@@ -10,10 +10,11 @@ from scipy.stats import f as f_distribution
 
 from flops_fit.laws.accounting import FlopsPerUnit
 from flops_fit.laws.judgements import MAX_6ND_ERROR
-from flops_fit.laws.newton import EXPONENT_BOUNDS, SurfaceData, minimise_rows, shares
+from flops_fit.laws.newton import EXPONENT_BOUNDS, minimise_rows
 from flops_fit.laws.objectives import Objective
 from flops_fit.laws.surface import Surface
 from flops_fit.laws.table import RunTable
+from flops_fit.laws.terms import SurfaceData, shares
 
 Array = NDArray[np.float64]
 
@@ -166,7 +167,7 @@ def studentised_residuals(surface: Surface, runs: RunTable, residual: Array) -> 
 
 def jacobian(theta: Array, data: SurfaceData) -> Array:
     """Return the derivatives of log Lhat by log A, log B, log E, alpha, beta: (n_runs, 5)."""
-    _, pA, pB, pE = (part[0] for part in shares(theta, data))
+    pA, pB, pE = shares(theta, data)[1][:, 0]
     return np.stack([pA, pB, pE, -pA * data.x, -pB * data.y], axis=-1)
 
 
