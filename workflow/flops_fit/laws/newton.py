@@ -73,7 +73,9 @@ def minimise_rows(
         here, old = theta[active], values[active]
         around = expand(here, data, objective, active)
         steps, expected = _steps(here, around, damping[active], low, high, tied, frozen)
-        steps = np.stack([_lengthened(s, around, data, objective, active) for s in steps])
+        if objective.has_kinks:
+            steps *= _lengths(steps, around, data, objective, active)[..., np.newaxis]
+        steps /= np.maximum((np.abs(steps) / REACH).max(-1, keepdims=True), 1.0)
         steps[1] *= trust[active, np.newaxis]
         trial = np.clip(here + steps, low, high)
         if tied:
@@ -112,16 +114,14 @@ def _bounds(data: SurfaceData) -> tuple[Array, Array]:
     )
 
 
-def _lengthened(
+def _lengths(
     steps: Array, around: Expansion, data: SurfaceData, objective: Objective, index: Array
 ) -> Array:
-    """Return the steps as long as the objective says, and none beyond `REACH`."""
+    """Return how far to go along each step, shape (2, n_rows)."""
     L, weights = data.rows(index)
-    slope = around.slope_along(steps, data)
-    curvature = np.einsum("ri,rij,rj->r", steps, around.hessian, steps)
-    lengths = objective.best_lengths(around.f, slope, curvature, L, weights)
-    steps = steps * lengths[:, np.newaxis]
-    return steps / np.maximum((np.abs(steps) / REACH).max(-1, keepdims=True), 1.0)
+    curvature = (steps[..., np.newaxis] * (around.hessian @ steps[..., np.newaxis])).sum((-2, -1))
+    slope = np.stack([around.slope_along(step, data) for step in steps])
+    return objective.best_lengths(around.f, slope, curvature, L, weights)
 
 
 def _steps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ class HuberLog:
     """Huber loss of u = log Lhat - log L: u^2/2 within delta, delta (|u| - delta/2) outside."""
 
     delta: float = HUBER_DELTA
+
+    has_kinks: ClassVar[bool] = True
+    """The second derivative jumps, so that a step of Newton's method may be far too long."""
 
     def value(self, f: Array, L: Array) -> Array:
         """Return the loss of each run; `f` is log Lhat."""
@@ -55,23 +59,28 @@ class HuberLog:
 
         Parameters
         ----------
-        f, slope, weights : ndarray, shape (n_rows, n_runs)
-        curvature : ndarray, shape (n_rows,)
-            Second derivative of the objective along the step.
+        f, L, weights : ndarray, shapes that broadcast to (n_rows, n_runs)
+        slope : ndarray, shape (..., n_rows, n_runs)
+            Several steps of each row.
+        curvature : ndarray, shape (..., n_rows)
+            Second derivative of the objective along each step.
 
         Returns
         -------
-        ndarray, shape (n_rows,)
+        ndarray, shape (..., n_rows)
             Between 0 and `LONGEST`.
         """
         u = f - np.log(L)
-        straight = (weights * slope * slope * (np.abs(u) <= self.delta)).sum(-1)
-        return lowest_huber_point(u, slope, weights, self.delta, LONGEST, curvature - straight)
+        inside = weights * (np.abs(u) <= self.delta)
+        bend = curvature - (inside * slope * slope).sum(-1)
+        return lowest_huber_point(u, slope, weights, self.delta, LONGEST, bend)
 
 
 @dataclass(frozen=True, slots=True)
 class SquaredLoss:
     """The square (L - Lhat)^2."""
+
+    has_kinks: ClassVar[bool] = False
 
     def value(self, f: Array, L: Array) -> Array:
         """Return the loss of each run; `f` is log Lhat."""
@@ -83,12 +92,6 @@ class SquaredLoss:
         first = 2 * (fitted - L) * fitted
         square = 2 * fitted**2
         return first, square + first, square
-
-    def best_lengths(
-        self, f: Array, slope: Array, curvature: Array, L: Array, weights: Array
-    ) -> Array:
-        """As `HuberLog.best_lengths`: without kinks Newton's own length, 1."""
-        return np.ones(len(slope))
 
 
 Objective = HuberLog | SquaredLoss

@@ -13,9 +13,9 @@ from flops_fit.laws.terms import SurfaceData, objective_values
 
 Array = NDArray[np.float64]
 
-N_STARTS = 12
-N_FINALISTS = 3
-FIRST_ITERATIONS = 15
+N_STARTS = 8
+N_FINALISTS = 2
+FIRST_ITERATIONS = 4
 ZERO_SHARE = 1e-4
 """A term below this share of the losses is tried as exactly 0: in logs 0 is infinitely far."""
 
