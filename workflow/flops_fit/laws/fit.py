@@ -193,7 +193,9 @@ def _entry(
         None if progress is None else lambda done, of: progress(name, done, of),
     )
     estimates = estimates_of(result, predictions, flops)
-    stretch = stretch_of(name, resampled, table, stratify=resampling.stratify)
+    stretch = stretch_of(
+        name, resampled, table, level=ci, stratify=resampling.stratify, tied=options.tied
+    )
     found, lost = intervals_of(estimates, draws, level=ci, stretch=stretch)
     add_intervals(entry, found, name)
     if result.surface is not None:
