@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from flops_fit.laws.accounting import FlopsPerUnit
 from flops_fit.laws.approaches import SURFACES, ApproachOptions
-from flops_fit.laws.envelope import envelope_optima
+from flops_fit.laws.envelope import resampled_envelopes
 from flops_fit.laws.isoflop import explain_unusable
 from flops_fit.laws.many_laws import offset_rows, regress_rows
 from flops_fit.laws.many_profiles import MIN_SIZES_FOR_ROWS, resampled_optima
-from flops_fit.laws.many_surfaces import resampled_surfaces
+from flops_fit.laws.many_surfaces import MAX_REFITTED, resampled_surfaces
 from flops_fit.laws.parametric import OBJECTIVES
 from flops_fit.laws.resampling import Chunk, Progress, draw_counts, run_chunks
 from flops_fit.laws.results import ApproachResult
@@ -79,18 +79,9 @@ def bootstrap_draws(
         return law_quantities(log_C, log_N, log_D, L, mask, np.log(C), flops)
 
     def envelope_task(chunks: Sequence[Chunk]) -> Draws:
-        optima = [
-            envelope_optima(
-                runs.take(np.repeat(np.arange(len(runs)), row.astype(int))),
-                curves=options.curves,
-                decays=options.decays,
-            )
-            for row in drawn_counts(chunks)
-        ]
-        longest = max(len(row) for row in optima)
-        table = np.full((len(optima), longest, 4), np.nan)
-        for i, row in enumerate(optima):
-            table[i, : len(row)] = row
+        table = resampled_envelopes(
+            runs, drawn_counts(chunks), curves=options.curves, decays=options.decays
+        )
         mask = np.isfinite(table[..., 0])
         logs = np.where(mask[..., np.newaxis], np.log(table), 0.0)
         L = np.where(mask, table[..., 3], 1.0)
@@ -99,6 +90,8 @@ def bootstrap_draws(
     rows = "runs" + (" within budgets" if resampling.stratify else "")
     if name in SURFACES:
         task, what = surface_task, rows
+        if len(runs) > MAX_REFITTED:
+            what += " (one Newton step each)"
     elif name == "1":
         task, what = envelope_task, rows
     else:

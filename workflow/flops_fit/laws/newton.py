@@ -21,6 +21,10 @@ MAX_ITERATIONS = 300
 TOLERANCE = 1e-13
 """A row has converged when Newton's method expects less than this relative decrease."""
 
+MAX_KINKED = 2000
+"""Runs up to which a step is as long as the kinks of the objective say. Of more so many lie within
+a Huber loss's delta that it is smooth, and sorting them all would cost more than it saves."""
+
 MAX_FAILURES = 8
 """Iterations without a decrease, each with more damping, after which a row is done."""
 
@@ -73,7 +77,7 @@ def minimise_rows(
         here, old = theta[active], values[active]
         around = expand(here, data, objective, active)
         steps, expected = _steps(here, around, damping[active], low, high, tied, frozen)
-        if objective.has_kinks:
+        if objective.has_kinks and data.x.size <= MAX_KINKED:
             steps *= _lengths(steps, around, data, objective, active)[..., np.newaxis]
         steps /= np.maximum((np.abs(steps) / REACH).max(-1, keepdims=True), 1.0)
         steps[1] *= trust[active, np.newaxis]

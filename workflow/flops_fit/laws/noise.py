@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flops_fit.laws.table import RunTable
+
+Array = NDArray[np.float64]
 
 MIN_FREEDOM = 4
 """Degrees of freedom from which replicates tell the noise better than a fit's own residuals."""
@@ -39,11 +42,18 @@ def replicate_noise(runs: RunTable) -> Noise | None:
     """
     if not len(runs) or runs.L.min() <= 0:
         return None
-    keys = [runs.budget, runs.N, runs.D, np.where(np.isnan(runs.lr), -1.0, runs.lr)]
-    keys.append(np.unique(runs.size.astype(str), return_inverse=True)[1].astype(float))
-    rows = np.unique(np.stack([*keys, np.log(runs.L)]), axis=1)
-    cell = np.unique(rows[:-1], axis=1, return_inverse=True)[1].ravel()
-    log_L = rows[-1]
+    lr = np.where(np.isnan(runs.lr), -1.0, runs.lr)
+    cell, order = _numbered(runs.budget, runs.N, runs.D, lr)
+    if len(runs) - (cell.max() + 1) < MIN_FREEDOM:
+        return None
+    size = np.unique(runs.size.astype(str), return_inverse=True)[1].astype(float)
+    log_L = np.log(runs.L)
+    # Every different loss of a cell once
+    copy, order = _numbered(runs.budget, runs.N, runs.D, lr, size, log_L)
+    first = order[np.diff(copy, prepend=-1) > 0]
+    keys = [values[first] for values in (runs.budget, runs.N, runs.D, lr, size)]
+    cell, order = _numbered(*keys)
+    log_L = log_L[first][order]
     n = np.bincount(cell)
     freedom = int(log_L.size - n.size)
     if freedom < MIN_FREEDOM:
@@ -56,3 +66,13 @@ def replicate_noise(runs: RunTable) -> Noise | None:
         freedom=freedom,
         scale=float(1.4826 * np.median(inflated)),
     )
+
+
+def _numbered(*keys: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the numbers of equal rows, ascending, and the order that makes them so."""
+    order = np.lexsort(keys[::-1])
+    changes = np.zeros(order.size, dtype=bool)
+    for key in keys:
+        ordered = key[order]
+        changes[1:] |= ordered[1:] != ordered[:-1]
+    return np.cumsum(changes), order
