@@ -110,6 +110,26 @@ def test_a_table_is_fitted_like_a_plan(tmp_path):
     assert surface["beta"] == pytest.approx(0.28, rel=1e-6)
 
 
+def test_a_large_table_is_fitted_from_file_to_laws(tmp_path):
+    """More runs than are refitted in full: 21,000 rows, every approach, intervals that say how."""
+    path = tmp_path / "runs.csv"
+    rng = np.random.default_rng(0)
+    data = pd.concat([frame(6, 7)] * 500, ignore_index=True)
+    data["loss"] *= np.exp(0.02 * rng.normal(size=len(data)))
+    data.to_csv(path, index=False)
+    result = fit(path, tmp_path, fit={"bootstrap": 40, "params": "total"})
+    assert result["n_runs"] == 21_000
+    assert result["excluded"] == []
+    assert [e["status"] for e in result["approaches"].values()] == ["ok"] * 4
+    assert "(one Newton step each)" in result["interval_method"]
+    for name in ("3", "vpnls"):
+        surface = result["approaches"][name]["surface"]
+        # An estimate from the truth, in its own standard errors
+        assert abs(surface["a"] - 0.28 / 0.62) < 4 * surface["std_err"]["a"]
+        assert 0 < surface["std_err"]["a"] < 0.01
+    assert result["recommended"]["approach"] in ("3", "vpnls")
+
+
 def test_C_that_is_not_6ND_is_judged(tmp_path):
     path = tmp_path / "runs.csv"
     data = frame(5)

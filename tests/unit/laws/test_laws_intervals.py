@@ -10,6 +10,7 @@ from flops_fit.laws import (
     fit_power_law_with_offset,
     fit_profile,
     fit_runs,
+    many_surfaces,
     read_runs,
     search_surface,
 )
@@ -79,6 +80,35 @@ def test_warm_refits_are_the_global_minima_of_their_resamples():
             fitted += np.exp(row[1] - row[4] * np.log(table.D)) + np.exp(row[2])
             value = (weights * objective.value(np.log(fitted), table.L)).sum()
             assert value <= lowest * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("objective", [HuberLog(), SquaredLoss()])
+@pytest.mark.parametrize("tied", [False, True])
+def test_single_steps_scatter_as_refits_do(objective, tied, monkeypatch):
+    rng = np.random.default_rng(0)
+    N, C = np.exp(rng.uniform(17, 21, 2000)), 10 ** rng.uniform(18, 22, 2000)
+    L = (1.69 + 406 / N**0.34 + 410 / (C / 6 / N) ** 0.28) * np.exp(0.01 * rng.normal(size=2000))
+    table = read_runs({"N": N, "D": C / (6 * N), "C": C, "loss": L})[0]
+    solution, _ = search_surface(table.N, table.D, table.L, objective, tied=tied)
+    counts = draw_counts(table.budget, 150, rng)
+    refits = resampled_surfaces(solution, table, counts, objective, tied=tied)
+    monkeypatch.setattr(many_surfaces, "MAX_REFITTED", 100)
+    steps = resampled_surfaces(solution, table, counts, objective, tied=tied)
+    assert (steps[:, 3] == steps[:, 4]).all() == tied
+    # Squares are smooth; how many residuals lie within a Huber loss's delta is itself uncertain
+    limits = (0.995, 0.03) if isinstance(objective, SquaredLoss) else (0.95, 0.2)
+    for i in range(5):
+        assert np.corrcoef(refits[:, i], steps[:, i])[0, 1] > limits[0]
+        assert steps[:, i].std() == pytest.approx(refits[:, i].std(), rel=limits[1])
+
+
+def test_a_step_for_all_runs_leaves_the_solution(monkeypatch):
+    runs, _ = nine_sizes()
+    table = read_runs(runs)[0]
+    monkeypatch.setattr(many_surfaces, "MAX_REFITTED", 10)
+    solution, _ = search_surface(table.N, table.D, table.L, SquaredLoss())
+    rows = resampled_surfaces(solution, table, np.ones((2, 45)), SquaredLoss())
+    np.testing.assert_allclose(rows, np.stack([solution.to_row()] * 2), rtol=1e-4)
 
 
 def test_stratified_resamples_keep_the_runs_of_each_budget():
