@@ -25,6 +25,9 @@ SIGNIFICANCE = 0.01
 OUTLIER = 6.0
 """Studentised residual from which a run is flagged: of a million normal ones none reaches it."""
 
+MIN_RUNS_FOR_OUTLIERS = 10
+"""Of fewer runs the surface passes so close to most that the others look far off."""
+
 MAX_TESTED = 200_000
 """Most runs times budgets that lack of fit is tested on: the test decomposes such a matrix."""
 
@@ -38,6 +41,11 @@ def judge_surface(
     """Judge the best surface of an objective against the runs that it was fitted to."""
     residual = np.log(runs.L) - np.log(surface.loss(runs.N, runs.D))
     warnings = _judge_bounds(surface, tied=tied)
+    if tied:
+        warnings.append(
+            "alpha = beta is assumed (fit.tie_exponents): that N_opt and D_opt grow as C^0.5 under "
+            "C = k N D is no finding, and its interval none."
+        )
     if np.abs(residual).max() < ROUNDING:
         return warnings
     noise = replicate_noise(runs)
@@ -151,6 +159,8 @@ def _judge_lack_of_fit(
 def _judge_outliers(
     surface: Surface, runs: RunTable, residual: Array, noise: Noise | None
 ) -> list[str]:
+    if len(runs) < MIN_RUNS_FOR_OUTLIERS:
+        return []
     studentised = studentised_residuals(surface, runs, residual, noise)
     far = np.flatnonzero(np.abs(studentised) > OUTLIER)
     if not far.size:
