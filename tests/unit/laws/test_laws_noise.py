@@ -12,12 +12,11 @@ from scipy.stats import chi2, norm
 from scipy.stats import t as student_t
 
 
-def replicated(*, noise=0.01, seeds=3, seed=0, bend=0.0):
+def replicated(*, noise=0.01, seeds=3, seed=0):
     """Nine sizes at five budgets, each trained with several seeds."""
     runs, _ = nine_sizes(noise=0.0)
-    smooth = runs["loss"] * (1 + bend * np.sin(1.5 * np.log(runs["N"])))
     rng = np.random.default_rng(seed)
-    losses = np.repeat(smooth, seeds) * np.exp(noise * rng.normal(size=45 * seeds))
+    losses = np.repeat(runs["loss"], seeds) * np.exp(noise * rng.normal(size=45 * seeds))
     columns = {key: np.repeat(runs[key], seeds) for key in ("budget", "N", "D", "C")}
     return columns | {"loss": losses}
 
@@ -95,15 +94,26 @@ def test_curvature_is_tested_against_the_noise_of_replicates():
 
 
 def test_noise_of_replicates_reaches_the_profiles_of_a_study():
-    loud = fit_isoflop(table(replicated(noise=0.05, seeds=2)))
-    assert any("not significant" in text for text in loud.warnings)
-    quiet = fit_isoflop(table(replicated(noise=0.002, seeds=2)))
-    assert not any("not significant" in text for text in quiet.warnings)
+    """Three sizes at every budget interpolate: only replicates at one of them test the others."""
+    runs = replicated(noise=0.001, seeds=3)
+    first = [i for i in range(135) if (i // 3) % 9 in (0, 4, 8) and (i < 27 or i % 3 == 0)]
+    study = {key: values[first] for key, values in runs.items()}
+    tested = fit_isoflop(table(study)).profiles
+    assert [profile.N.size for profile in tested] == [9, 3, 3, 3, 3]
+    assert all(profile.curvature_p_value < 1e-3 for profile in tested)
+    single = fit_isoflop(table({key: values[3::3] for key, values in study.items()})).profiles
+    assert all(profile.curvature_p_value is None for profile in single)
 
 
 def test_lack_of_fit_is_judged_by_the_replicates():
-    bent = fit_vpnls(table(replicated(noise=0.003, bend=0.01)))
-    assert any("beyond the noise of replicated runs" in text for text in bent.warnings)
+    # Ripples that a curve per budget follows little: beside them nothing is significant, beside
+    # the replicates everything is
+    runs = replicated(noise=1e-4, seeds=2)
+    runs["loss"] *= 1 + 0.01 * np.sin(9 * np.log(runs["N"]))
+    rippled = fit_vpnls(table(runs))
+    assert any("beyond the noise of replicated runs" in text for text in rippled.warnings)
+    single = fit_vpnls(table({key: values[::2] for key, values in runs.items()}))
+    assert not any("Lack of fit" in text for text in single.warnings)
     false = [
         any("Lack" in text for text in fit_vpnls(table(replicated(seeds=2, seed=s))).warnings)
         for s in range(30)
