@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 PYTHONPATH=workflow python benchmarks/laws.py runs.csv --drop-highest 5
 
-`runs.csv` has the columns N, D, loss. One thread each, in one process:
+`runs.csv` has the columns N, D, loss. One thread each, in one process, in seconds of its processor,
+so that other work on the machine does not count:
 
 - A grid of 4500 starts of SciPy's L-BFGS-B with an analytic gradient, as in the replication of
   approach 3 by Besiroglu et al. 2024 (arXiv 2404.10102).
@@ -85,12 +86,12 @@ def plain_fit(start: np.ndarray, log_N: np.ndarray, log_D: np.ndarray, log_L: np
 
 
 def timed(task, repeats: int) -> tuple[float, object]:
-    """Return the median seconds of `repeats` calls, and the last result."""
+    """Return the median processor seconds of `repeats` calls, and the last result."""
     seconds = []
     for _ in range(repeats):
-        begin = time.perf_counter()
+        begin = time.process_time()
         result = task()
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.process_time() - begin)
     return float(np.median(seconds)), result
 
 
@@ -98,9 +99,9 @@ def beside_grid(N, D, L, n_starts: int, rng: np.random.Generator, ours: tuple[fl
     """Print what the L-BFGS grid takes and reaches; `ours` are seconds and objective."""
     starts = np.array(list(itertools.product(*(GRID[k] for k in ("a", "b", "e", "alpha", "beta")))))
     chosen = rng.choice(len(starts), size=min(n_starts, len(starts)), replace=False)
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = [plain_fit(starts[i], np.log(N), np.log(D), np.log(L)) for i in chosen]
-    each = (time.perf_counter() - begin) / len(chosen)
+    each = (time.process_time() - begin) / len(chosen)
     best = min(found, key=lambda fit: fit.fun)
     reached = sum(fit.fun < ours[1] * (1 + 1e-6) for fit in found)
     print(
@@ -128,9 +129,9 @@ def beside_package(N, D, L, n_values: int, ours: tuple[float, float]) -> None:
         )
         for n, d, loss in zip(N, D, L, strict=True):
             fit.append(N=n, D=d, loss=loss)
-        begin = time.perf_counter()
+        begin = time.process_time()
         fit.fit(parallel=False)
-        seconds = time.perf_counter() - begin
+        seconds = time.process_time() - begin
     n_starts = picked.size**5
     found = Surface(E=fit.E, A=fit.A, B=fit.B, alpha=fit.alpha, beta=fit.beta)
     value = surface_objective(found, N, D, L, HuberLog())
@@ -185,9 +186,9 @@ def main() -> None:
 
     table = read_runs({"N": N, "D": D, "C": 6 * N * D, "loss": L})[0]
     for name, objective in objectives.items():
-        begin = time.perf_counter()
+        begin = time.process_time()
         rows = resample(table, results[name][1], objective, options.resamples, rng)
-        seconds = time.perf_counter() - begin
+        seconds = time.process_time() - begin
         errors = rows.std(axis=0)
         listed = ", ".join(f"{k} {e:.4g}" for k, e in zip(PARAMETERS, errors, strict=True))
         print(

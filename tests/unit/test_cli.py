@@ -103,6 +103,17 @@ def test_the_interval_of_a_crossing_scales_with_the_stretch(tmp_path):
     assert widths[1] == pytest.approx(widths[2] / 2, rel=0.1)
 
 
+def test_the_interval_of_a_crossing_is_that_of_the_draws(tmp_path):
+    fits = [study(tmp_path, *a, approaches=["vpnls"], ci=0.8)[1] for a in (("one",), ("two", 0.02))]
+    laws = [FittedLaws.from_json(fit, "fit.json") for fit in fits]
+    found = compare(*laws, np.array([1e19]))
+    log_C = np.linspace(np.log(1e17), np.log(1e21), 2001)
+    gap = laws[0].losses(np.exp(log_C))[1] - laws[1].losses(np.exp(log_C))[1]
+    crossings = [log_C[np.argmin(np.abs(row))] for row in gap]
+    expected = np.quantile(crossings, [0.1, 0.9])
+    np.testing.assert_allclose(np.log(found.crossing_interval), expected, atol=0.02)
+
+
 def test_a_fit_without_intervals_predicts_without_them(tmp_path, capsys):
     path, _ = study(tmp_path, "one", bootstrap=0)
     assert main(["predict", str(path), "1e19"]) == 0
