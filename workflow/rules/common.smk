@@ -72,7 +72,8 @@ def requested(name):
         try:
             site = Site.from_resources({key: given[key].raw for key in given})
             return getattr(request(row, site, attempt), name)
-        except UserError as error:  # the one class that Snakemake shows without a traceback here
+        except UserError as error:
+            # The one class that Snakemake shows without a traceback here.
             raise ResourceValidationError(str(error)) from None
 
     return resource
