@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 ENVS = Path(__file__).resolve().parent
+WRITTEN_HERE = "Written by envs/install.py of flops-fit, which may overwrite it."
 FIND_TORCH = (
     "import importlib.metadata as m\n"
     "try: print(m.version('torch'))\n"
@@ -77,6 +79,25 @@ def requirements(torch: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write_command(venv: Path) -> None:
+    """Write the command `flops-fit` into the environment, unless it has another one.
+
+    It runs the code of this folder. An installation (pip install -e .) brings its own, and stays.
+    """
+    command = venv / "bin" / "flops-fit"
+    if command.exists() and WRITTEN_HERE not in command.read_text(encoding="utf-8"):
+        return
+    library = shlex.quote(str(ENVS.parent / "workflow"))
+    python = shlex.quote(str(venv.absolute() / "bin" / "python"))
+    command.write_text(
+        f"#!/bin/sh\n# {WRITTEN_HERE}\n"
+        f"export PYTHONPATH={library}${{PYTHONPATH:+:$PYTHONPATH}}\n"
+        f'exec {python} -m flops_fit.cli "$@"\n',
+        encoding="utf-8",
+    )
+    command.chmod(0o755)
+
+
 def main() -> None:
     """Install what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -107,6 +128,8 @@ def main() -> None:
         done = subprocess.run([*command, "-r", name], check=False)
     finally:
         os.unlink(name)
+    if not done.returncode:
+        write_command(options.venv)
     sys.exit(done.returncode)
 
 

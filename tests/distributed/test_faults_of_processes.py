@@ -79,7 +79,7 @@ def test_an_exception_in_one_process_ends_the_experiment_and_is_in_the_log(launc
 
 def test_an_interrupt_leaves_no_process_behind(launchpad):
     run_id, fifo = stuck(launchpad)
-    process = launchpad.start(run_id, STUCK_FIFO=str(fifo), FOREVER="1")
+    process = launchpad.start(run_id, STUCK_FIFO=str(fifo), FOREVER="1", FLOPS_FIT_PATIENCE="2")
     ranks = ranks_of(fifo)
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
     process.communicate(timeout=90)

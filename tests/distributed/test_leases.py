@@ -19,16 +19,18 @@ UUIDS = [f"GPU-{i:08d}" for i in range(4)]
 
 HOLDERS = "FLOPS_FIT_TEST_HOLDERS"  # a file with the process groups to end after a test
 
-# Leases like the launcher, then becomes a process that starts a training process as accelerate
+# Leases like the launcher, which supervises a process that starts a training process as accelerate
 # does: as a child that inherits no files.
 LAUNCHER = """
 import os, sys
 from flops_fit.leases import USE_FILES, lease_gpus, use_files, visible_gpus
+from flops_fit.supervise import supervise
 gpus = lease_gpus(int(sys.argv[1]), visible_gpus(os.environ))
 environment = dict(os.environ)
 environment[USE_FILES] = os.pathsep.join(map(str, use_files(gpus)))
 middle = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1], sys.argv[2]])"
-os.execve(sys.executable, [sys.executable, "-c", middle, sys.argv[2], ",".join(gpus)], environment)
+command = [sys.executable, "-c", middle, sys.argv[2], ",".join(gpus)]
+sys.exit(supervise(command, environment))
 """
 TRAINER = """
 import os, sys

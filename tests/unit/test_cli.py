@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from flops_fit.cli import main
 from flops_fit.laws import Surface, fit_runs
+from flops_fit.laws.comparison import compare
+from flops_fit.laws.reading import FittedLaws
 
 TRUTH = Surface(E=1.8, A=480.0, B=2100.0, alpha=0.35, beta=0.37)
 
@@ -72,6 +75,43 @@ def test_compare_finds_the_crossing(tmp_path, capsys):
     rows = {line.split()[0]: line for line in printed.splitlines()}
     assert rows["1e+18"].rstrip().endswith("two")
     assert rows["1e+20"].rstrip().endswith("one")
+
+
+def test_intervals_of_a_comparison_are_stretched_as_the_fits_are(tmp_path):
+    """Against a study without scatter, the difference is as uncertain as the other study's L."""
+    path, fit = study(tmp_path, "one", approaches=["3"])
+    laws = FittedLaws.from_json(fit, str(path))
+    assert laws.stretch < 0.9
+    still = replace(laws, draws=np.repeat(laws.rows, len(laws.draws), axis=0))
+    found = compare(laws, still, np.array([1e18, 1e20]))
+    for i, C in enumerate((1e18, 1e20)):
+        optimum = laws.optimum(C)
+        low, high = optimum.intervals["L_opt"]
+        assert found.interval[0][i] == pytest.approx(low - optimum.L, rel=1e-6)
+        assert found.interval[1][i] == pytest.approx(high - optimum.L, rel=1e-6)
+
+
+def test_the_interval_of_a_crossing_scales_with_the_stretch(tmp_path):
+    fits = [study(tmp_path, *a, approaches=["vpnls"])[1] for a in (("one",), ("two", 0.02))]
+    laws = [FittedLaws.from_json(fit, "fit.json") for fit in fits]
+    widths = []
+    for stretch in (1e-9, 0.5, 1.0):
+        found = compare(*(replace(one, stretch=stretch) for one in laws), np.array([1e19]))
+        widths.append(np.log(found.crossing_interval[1] / found.crossing_interval[0]))
+    # Draws that keep to the estimate cross where it does; a small stretch is a linear map
+    assert widths[0] < 1e-6
+    assert widths[1] == pytest.approx(widths[2] / 2, rel=0.1)
+
+
+def test_the_interval_of_a_crossing_is_that_of_the_draws(tmp_path):
+    fits = [study(tmp_path, *a, approaches=["vpnls"], ci=0.8)[1] for a in (("one",), ("two", 0.02))]
+    laws = [FittedLaws.from_json(fit, "fit.json") for fit in fits]
+    found = compare(*laws, np.array([1e19]))
+    log_C = np.linspace(np.log(1e17), np.log(1e21), 2001)
+    gap = laws[0].losses(np.exp(log_C))[1] - laws[1].losses(np.exp(log_C))[1]
+    crossings = [log_C[np.argmin(np.abs(row))] for row in gap]
+    expected = np.quantile(crossings, [0.1, 0.9])
+    np.testing.assert_allclose(np.log(found.crossing_interval), expected, atol=0.02)
 
 
 def test_a_fit_without_intervals_predicts_without_them(tmp_path, capsys):

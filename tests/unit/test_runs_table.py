@@ -34,14 +34,24 @@ def fit(path, tmp_path, **keys):
     return fit_study(study, runs)
 
 
-@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
-def test_every_kind_of_file_gives_the_same_runs(tmp_path, kind):
-    path = tmp_path / f"runs.{kind}"
-    data = frame()
-    if kind == "jsonl":
+KINDS = ["csv", "tsv", "jsonl", "ndjson", "parquet"]
+
+
+def write(data, path):
+    kind = path.suffix[1:]
+    if kind == "parquet":
+        data.to_parquet(path)
+    elif kind in ("jsonl", "ndjson"):
         data.to_json(path, orient="records", lines=True, double_precision=15)
     else:
         data.to_csv(path, index=False, sep="\t" if kind == "tsv" else ",")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_file_gives_the_same_runs(tmp_path, kind):
+    path = tmp_path / f"runs.{kind}"
+    data = frame()
+    write(data, path)
     found = read(path)
     for name in ("N", "D", "C", "loss"):
         np.testing.assert_allclose(found[name], data[name], rtol=1e-12)
@@ -56,6 +66,29 @@ def test_columns_are_mapped_and_case_does_not_matter(tmp_path):
     found = read(path, {"N": "params"})
     np.testing.assert_allclose(found["C"], frame()["C"])
     assert "ignored" not in found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mapped_columns_of_every_kind_are_fitted(tmp_path, kind):
+    path = tmp_path / f"runs.{kind}"
+    theirs = {"N": "n params", "D": "tokens", "C": "flops", "loss": "val/loss", "seed": "s"}
+    data = frame(5).assign(seed=np.arange(30) % 2, note="text").rename(columns=theirs)
+    # A run that was not finished has no loss: an empty cell, a null
+    data.loc[30] = data.loc[29]
+    data.loc[30, "val/loss"] = np.nan
+    data["state"] = ["completed"] * 30 + ["diverged"]
+    write(data, path)
+    table = {"path": str(path), "columns": theirs | {"status": "state"}}
+    study = Study.from_config(
+        {"study": "own", "runs_table": table, "fit": {"bootstrap": 0, "approaches": ["3"]}},
+        tmp_path / "study.yaml",
+    )
+    runs = tmp_path / "runs.csv.out"
+    import_runs(study.runs_table).to_csv(runs, index=False)
+    result = fit_study(study, runs)
+    assert result["n_runs"] == 30
+    assert result["excluded"] == [{"id": "row 31", "reason": "diverged"}]
+    assert result["approaches"]["3"]["surface"]["alpha"] == pytest.approx(0.34, rel=1e-6)
 
 
 @pytest.mark.parametrize("missing", ["C", "D"])
@@ -75,6 +108,26 @@ def test_a_table_is_fitted_like_a_plan(tmp_path):
     surface = result["approaches"]["3"]["surface"]
     assert surface["alpha"] == pytest.approx(0.34, rel=1e-6)
     assert surface["beta"] == pytest.approx(0.28, rel=1e-6)
+
+
+def test_a_large_table_is_fitted_from_file_to_laws(tmp_path):
+    """More runs than are refitted in full: 21,000 rows, every approach, intervals that say how."""
+    path = tmp_path / "runs.csv"
+    rng = np.random.default_rng(0)
+    data = pd.concat([frame(6, 7)] * 500, ignore_index=True)
+    data["loss"] *= np.exp(0.02 * rng.normal(size=len(data)))
+    data.to_csv(path, index=False)
+    result = fit(path, tmp_path, fit={"bootstrap": 40, "params": "total"})
+    assert result["n_runs"] == 21_000
+    assert result["excluded"] == []
+    assert [e["status"] for e in result["approaches"].values()] == ["ok"] * 4
+    assert "(one Newton step each)" in result["interval_method"]
+    for name in ("3", "vpnls"):
+        surface = result["approaches"][name]["surface"]
+        # An estimate from the truth, in its own standard errors
+        assert abs(surface["a"] - 0.28 / 0.62) < 4 * surface["std_err"]["a"]
+        assert 0 < surface["std_err"]["a"] < 0.01
+    assert result["recommended"]["approach"] in ("3", "vpnls")
 
 
 def test_C_that_is_not_6ND_is_judged(tmp_path):
@@ -99,6 +152,8 @@ def test_C_that_is_not_6ND_is_judged(tmp_path):
         ("runs.csv", "N,D,loss\n1,2,3\n4,many,6\n", "D of row 2 is 'many'"),
         ("runs.jsonl", '{"N": 1}\nnonsense\n', "line 2 is not JSON"),
         ("runs.jsonl", "[1]\n", "line 1 is not an object"),
+        ("runs.parquet", "N,D,loss\n1,2,3\n", "cannot be read as a table"),
+        ("gone.parquet", None, "no such table"),
     ],
 )
 def test_unusable_files_are_named_in_one_sentence(tmp_path, name, content, message):

@@ -69,8 +69,14 @@ def check_configuration(raw: Mapping[str, Any], source: str) -> dict[str, Any]:
     sentences = [sentence for error in errors for sentence in _sentences(error, schema)]
     sentences += [*_doubled_budgets(raw), *_unfit_kwargs(config)]
     if sentences:
-        raise UserError("\n".join(f"{source}: {sentence}" for sentence in dict.fromkeys(sentences)))
+        lines = (f"{source}: {_printable(sentence)}" for sentence in dict.fromkeys(sentences))
+        raise UserError("\n".join(lines))
     return config
+
+
+def _printable(sentence: str) -> str:
+    """A key may hold line breaks and control characters, which must not reach a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
 
 
 def _schema_of_imports(raw: Mapping[str, Any], source: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from flops_fit.nodes import (
     srun_command,
 )
 from flops_fit.runs import held_experiment, link_stored_record, write_whole
+from flops_fit.supervise import supervise
 
 # A user's own accelerate configuration must not decide how an experiment is trained.
 ACCELERATE_CONFIG = Path(__file__).resolve().parent / "accelerate.yaml"
@@ -119,10 +120,15 @@ def process_environment(threads: int, processes: int) -> dict[str, str]:
     return environment
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Link the stored record of a finished experiment, or become its ``accelerate launch``.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Link the stored record of a finished experiment, or run its ``accelerate launch``.
 
     In a SLURM job of several nodes it becomes the ``srun`` that starts it again on each of them.
+
+    Returns
+    -------
+    int
+        Exit status; 75 where the training was asked to leave and has saved.
     """
     options = parse(arguments)
     study_folder = options.plan.parent
@@ -131,17 +137,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         address, port = options.meet.rsplit(":", 1)
         rank = int(os.environ["SLURM_NODEID"])
         meeting = Meeting(nodes=options.nodes, rank=rank, address=address, port=int(port))
-        become_accelerate(options, job, visible_gpus(os.environ), meeting)
-        return
+        return run_accelerate(options, job, visible_gpus(os.environ), meeting)
     with held_experiment(study_folder, options.id, wait=True):
         if link_stored_record(study_folder, options.id):
             print(f"{options.id}: finished earlier, its stored record is used")
-            return
+            return 0
     gpus = visible_gpus(os.environ)
     hosts = hosts_of_job(os.environ) if job["processes"] > max(1, len(gpus)) else []
     if hosts:
         become_srun(options, job, hosts, with_gpus=bool(gpus))
-    become_accelerate(options, job, gpus)
+    return run_accelerate(options, job, gpus)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -181,13 +186,13 @@ def become_srun(
     os.execv(shutil.which(command[0]), command)
 
 
-def become_accelerate(
+def run_accelerate(
     options: argparse.Namespace,
     job: Mapping[str, Any],
     gpus: list[str],
     meeting: Meeting | None = None,
-) -> None:
-    """Lease the GPUs of this node's processes and become their ``accelerate launch``."""
+) -> int:
+    """Lease the GPUs of this node's processes and return how their ``accelerate launch`` ended."""
     processes = job["processes"] // (meeting.nodes if meeting else 1)
     environment = process_environment(options.threads, processes)
     if gpus:
@@ -200,7 +205,7 @@ def become_accelerate(
     # Others may have finished it while this one waited for a GPU. (Nodes cannot decide that alone.)
     if meeting is None and link_stored_record(study_folder, options.id):
         print(f"{options.id}: finished meanwhile, its stored record is used")
-        return
+        return 0
     script_arguments = [
         f"--study-folder={study_folder}",
         f"--id={options.id}",
@@ -213,11 +218,11 @@ def become_accelerate(
     if meeting is None or meeting.nodes == 1:
         write_whole(options.log, shlex.join(command) + "\n")
     print(shlex.join(command), flush=True)
-    os.execve(command[0], command, environment)
+    return supervise(command, environment)
 
 
 if __name__ == "__main__":
     try:
-        main()
+        sys.exit(main())
     except UserError as error:
         sys.exit(f"error: {error}")

@@ -4,7 +4,7 @@ Snakemake counts GPUs but does not say which one a job has. A lease is a lock on
 named after the GPU's UUID. It has two halves, so that it is held without a gap from before a
 training starts until the last process of it is gone, whichever of them is killed first:
 
-- the *claim*, an exclusive lock of the launcher, which becomes ``accelerate launch`` and keeps it;
+- the *claim*, an exclusive lock of the launcher, which ``accelerate launch`` inherits;
 - the *use*, a shared lock of every training process.
 
 A GPU is free when both halves are. Imports no torch.
@@ -68,7 +68,7 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
 def lease_gpus(count: int, gpus: Sequence[str], folder: Path | None = None) -> list[str]:
     """Claim ``count`` of the visible GPUs, waiting until so many are free.
 
-    The claims belong to this process and to the program that it becomes.
+    The claims belong to this process and to a child that inherits its files (``close_fds=False``).
 
     Returns
     -------
@@ -117,8 +117,8 @@ def hold_use(environment: Mapping[str, str]) -> None:
 def lease_port(folder: Path | None = None) -> int:
     """Claim a TCP port of this node for the rendezvous of one experiment's processes.
 
-    Two experiments never get the same one: the claim is a lock, kept by this process and by the
-    program that it becomes, and the port is free of other programs at this moment.
+    Two experiments never get the same one: the claim is a lock, kept by this process and by a child
+    that inherits its files, and the port is free of other programs at this moment.
     """
     folder = folder or lease_folder()
     start = os.getpid() % len(_PORTS)

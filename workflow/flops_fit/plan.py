@@ -402,6 +402,8 @@ def plan_specs(plan: Plan, study: Study, *, data_folder: str, search_folder: str
             "processes": row.processes,
             "compile": study.train.compile,
             "accelerate_config": study.train.accelerate_config,
+            "checkpoint_minutes": study.train.checkpoint_minutes,
+            "keep_checkpoint": study.train.keep_checkpoint,
             "data_folder": data_folder,
             "search_folder": search_folder,
         }

@@ -3,7 +3,8 @@
 Life of a record: the trainer stores it as ``state/<id>/record.json`` and links it as
 ``runs/<id>.json`` (Snakemake deletes a declared output before it reruns a job; the stored record
 survives that, and is linked again instead of training). ``collect`` merges the records and clears
-the stored ones: from then on a deleted JSON means "train this one again".
+the stored ones: from then on a deleted JSON means "train this one again". Checkpoints of a training
+lie beside the stored record, until that is written; final weights that are kept lie elsewhere.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ _RECORD_FIELDS: dict[str, tuple[type, ...]] = {
     "provenance": (dict,),
 }
 STATUSES = ("completed", "diverged")
+CHECKPOINT = "checkpoint.safetensors"
+PREVIOUS_CHECKPOINT = "checkpoint.previous.safetensors"
 
 RUNS_COLUMNS = (
     "id", "status", "budget", "size", "seed", "lr", "N", "D", "C", "loss", "loss_std_err",
@@ -98,9 +101,23 @@ def link_stored_record(study_folder: str | Path, run_id: str) -> bool:
 
 
 def clear_stored_records(study_folder: str | Path, run_ids: Iterable[str]) -> None:
-    """Forget the stored records of runs that have been merged."""
+    """Forget the stored records of runs that have been merged, and checkpoints left behind."""
     for run_id in run_ids:
+        clear_checkpoints(study_folder, run_id)
         (state_folder(study_folder, run_id) / "record.json").unlink(missing_ok=True)
+
+
+def clear_checkpoints(study_folder: str | Path, run_id: str) -> None:
+    """Remove an experiment's checkpoints, also one that a killed process left half written."""
+    folder = state_folder(study_folder, run_id)
+    half_written = folder.glob(f".{CHECKPOINT}.*.tmp")
+    for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT, *half_written):
+        path.unlink(missing_ok=True)
+
+
+def weights_file(study_folder: str | Path, run_id: str) -> Path:
+    """Where the final weights are kept for their user (``train.keep_checkpoint``)."""
+    return Path(study_folder) / "weights" / f"{run_id}.safetensors"
 
 
 @contextmanager

@@ -72,6 +72,8 @@ class TrainSettings:
     compile: bool
     accelerate_config: str | None
     sharded: bool  # parameters over the processes, as accelerate_config asks for
+    checkpoint_minutes: float | None
+    keep_checkpoint: bool
     eval_units: int
 
 
@@ -203,6 +205,8 @@ class Study:
                 compile=train["compile"],
                 accelerate_config=accelerate_config,
                 sharded=accelerate_config is not None and asks_for_shards(accelerate_config),
+                checkpoint_minutes=train["checkpoint_minutes"],
+                keep_checkpoint=train["keep_checkpoint"],
                 eval_units=train["eval_units"],
             ),
         )

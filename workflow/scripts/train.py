@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from flops_fit.errors import UserError
 from flops_fit.launch import read_job
 from flops_fit.leases import hold_use
-from flops_fit.runs import held_experiment, link_stored_record, store_record
+from flops_fit.runs import clear_checkpoints, held_experiment, link_stored_record, store_record
+from flops_fit.train.interruption import Interrupted, Warned, status_to_leave_with
 from flops_fit.train.loop import train_experiment
 from flops_fit.train.progress import LOG, open_log
 
@@ -25,21 +26,35 @@ def main() -> None:
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--gpus", type=int, required=True, help="GPUs leased for all processes")
     options = parser.parse_args()
+    warned = Warned().listen()
     hold_use(os.environ)
     process = int(os.environ.get("RANK", "0"))
     open_log(options.log, process)
     try:
         job = read_job(options.study_folder / "specs.json", options.id)
         if process != 0:
-            train_experiment(options.id, job, gpus=options.gpus)
+            train_experiment(
+                options.id, job, gpus=options.gpus, study_folder=options.study_folder, warned=warned
+            )
         else:
             with held_experiment(options.study_folder, options.id, wait=False):
                 alone = os.environ.get("WORLD_SIZE", "1") == "1"
                 if alone and link_stored_record(options.study_folder, options.id):
                     return
-                record = train_experiment(options.id, job, gpus=options.gpus)
+                record = train_experiment(
+                    options.id,
+                    job,
+                    gpus=options.gpus,
+                    study_folder=options.study_folder,
+                    warned=warned,
+                )
                 store_record(record, options.study_folder)
+                clear_checkpoints(options.study_folder, options.id)
                 LOG.info("%s: %s, loss %s", options.id, record["status"], record["loss"])
+    except Interrupted as left:
+        if process == 0:
+            LOG.warning("%s", left)
+        sys.exit(status_to_leave_with())
     except UserError as error:
         LOG.error("error: %s", error)
         sys.exit(1)

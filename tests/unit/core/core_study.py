@@ -58,6 +58,8 @@ FULL = {
         "processes": [{"from_params": 0, "processes": 1}, {"from_params": 1050, "processes": 2}],
         "compile": True,
         "accelerate_config": str(ACCELERATE_CONFIG),
+        "checkpoint_minutes": 2.5,
+        "keep_checkpoint": True,
         "eval_units": 1000,
     },
     "fit": {

@@ -410,6 +410,9 @@ def test_another_recipe_gives_other_ids(monkeypatch):
         {"train.processes": 2},
         {"train.compile": True},
         {"train.accelerate_config": str(ACCELERATE_CONFIG)},
+        {"train.checkpoint_minutes": 1e-3},
+        {"train.checkpoint_minutes": None},
+        {"train.keep_checkpoint": True},
         {"fit.params": "total", "fit.exclude": ["x"], "predict.budgets": [1e12]},
     ],
     ids=lambda changes: " ".join(f"{key}={value}" for key, value in changes.items()),
@@ -534,7 +537,7 @@ def test_plan_csv_ends_its_lines_as_unix_does():
 
 
 def test_specs_hold_what_the_trainer_needs():
-    changes = {"train.processes": 2, "train.compile": True}
+    changes = {"train.processes": 2, "train.compile": True, "train.checkpoint_minutes": 2}
     plan = make(changes)
     specs = plan_specs(
         plan, small_study(changes), data_folder="results/data/x", search_folder="studies"
@@ -544,7 +547,8 @@ def test_specs_hold_what_the_trainer_needs():
     assert specs[row.id] == {
         "spec": SPEC, "study": "small", "unit": "token", "budget": 6e6, "n_params": 1400,
         "n_params_non_embedding": 400, "flops_per_unit": 2400.0, "steps": 250, "processes": 2,
-        "compile": True, "accelerate_config": None,
+        "compile": True, "accelerate_config": None, "checkpoint_minutes": 2,
+        "keep_checkpoint": False,
         "data_folder": "results/data/x", "search_folder": "studies",
     }  # fmt: skip
     assert json.loads(json.dumps(specs)) == specs

@@ -75,6 +75,8 @@ OTHER_VALUES = {
     "train.processes": ({}, 1, 2),
     "train.compile": ({}, False, True),
     "train.accelerate_config": ({}, None, str(ACCELERATE_CONFIG)),
+    "train.checkpoint_minutes": ({}, 10, None),
+    "train.keep_checkpoint": ({}, False, True),
     "train.eval_units": ({}, 200_000, 100),
     "fit.params": ({}, "non_embedding", "total"),
     "fit.approaches": ({}, ["2"], ["2", "3"]),
@@ -157,7 +159,7 @@ def test_what_a_full_study_says():
         optimizer="mine:optimizer", optimizer_version=5, weight_decay=0.2, warmup_fraction=0.3,
         grad_clip=2.0, schedule="constant", final_lr_fraction=0.5, precision="bf16",
         processes=((0, 1), (1050, 2)), compile=True, accelerate_config=str(ACCELERATE_CONFIG),
-        sharded=False, eval_units=1000,
+        sharded=False, checkpoint_minutes=2.5, keep_checkpoint=True, eval_units=1000,
     )  # fmt: skip
     assert study.fit == FitSettings(
         params="total",

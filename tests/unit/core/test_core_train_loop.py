@@ -20,7 +20,7 @@ from flops_fit.plan import DatasetMeta, make_plan, plan_specs
 from flops_fit.prepare import prepare
 from flops_fit.runs import read_record, store_record
 from flops_fit.study import Study
-from flops_fit.train import loop
+from flops_fit.train import curve, loop
 from flops_fit.train.data_order import samples_of_steps
 from flops_fit.train.evaluate import evaluation_chunks
 
@@ -364,7 +364,7 @@ def test_6nd_is_for_tokens(planned):
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 199, 200, 201, 5000, 10**6])
 def test_the_rows_of_a_curve(steps):
-    found = loop.curve_steps(steps)
+    found = curve.curve_steps(steps)
     assert found[0] == 1
     assert found[-1] == steps
     assert len(found) <= 200
@@ -404,8 +404,8 @@ def only_training_counts(monkeypatch):
     """Forget the calls of the loss that come before the first step: trials of what fits."""
     original = loop.Trainer.__init__
 
-    def counted(self, run_id, job, accelerator):
-        original(self, run_id, job, accelerator)
+    def counted(self, run_id, job, *arguments):
+        original(self, run_id, job, *arguments)
         importlib.import_module(job["spec"]["loss"]["target"].partition(":")[0]).calls.clear()
 
     monkeypatch.setattr(loop.Trainer, "__init__", counted)
@@ -415,7 +415,7 @@ def only_training_counts(monkeypatch):
 def test_a_loss_that_becomes_nan_is_seen_at_the_next_row(planned, tmp_path):
     run_id, job, module = planned(2, loss="nan_after_60")
     record = train(run_id, job)
-    expected = min(step for step in loop.curve_steps(191) if step > 60)
+    expected = min(step for step in curve.curve_steps(191) if step > 60)
     check_diverged(record, expected, tmp_path)
     assert len(module.calls) == expected < 70
     assert [row[2] is None for row in record["curve"]] == [False] * (len(record["curve"]) - 1) + [
@@ -428,7 +428,7 @@ def test_a_loss_that_becomes_nan_is_seen_at_the_next_row(planned, tmp_path):
 def test_a_loss_that_becomes_nan_between_far_rows_is_seen_after_100_steps(
     planned, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(loop, "CURVE_ROWS", 2)
+    monkeypatch.setattr(curve, "CURVE_ROWS", 2)
     run_id, job, _ = planned(2, loss="nan_after_60")
     record = train(run_id, job)
     check_diverged(record, 100, tmp_path)

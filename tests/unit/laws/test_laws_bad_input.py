@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flops_fit.errors import UserError
 from flops_fit.laws import fit_runs
-from known_laws import chinchilla_runs, columns, surface
+from known_laws import ALPHA, chinchilla_runs, columns, surface
 
 FIVE = np.logspace(18, 22, 5)
 GOOD = chinchilla_runs(FIVE, np.linspace(-1.2, 1.2, 6))
@@ -83,6 +83,39 @@ def test_six_runs_have_a_law_if_tied_and_a_warning_if_anything():
     result = fit(six, tie_exponents=True)
     surface_ = result["approaches"]["vpnls"]["surface"]
     assert surface_["alpha"] == surface_["beta"]
+    assert any("alpha = beta is assumed" in w for w in result["approaches"]["vpnls"]["warnings"])
+    free = fit(six)["approaches"]["vpnls"]
+    assert not any("assumed" in w for w in free["warnings"])
+
+
+@pytest.mark.parametrize("n", [6, 7, 9, 11])
+def test_a_few_scattered_runs_have_a_surface(n):
+    """Without budgets, of six runs too: at two C at least, and none called far off."""
+    rng = np.random.default_rng(n)
+    C = 10 ** np.linspace(18, 22, n)
+    N = chinchilla_runs(C, [0.0])["N"] * np.exp(rng.uniform(-1.5, 1.5, n))
+    runs = columns(C, N, surface(N, C / (6 * N)))
+    del runs["budget"]
+    result = fit(runs, predict_budgets=[1e22, 1e24])
+    entry = result["approaches"]["3"]
+    assert entry["status"] == "ok", entry["reason"]
+    assert entry["surface"]["alpha"] == pytest.approx(ALPHA, rel=1e-6)
+    assert not any("far off" in w for w in entry["warnings"])
+    rows = {row["C"]: row["extrapolated"] for row in entry["predictions"]}
+    # Runs stand at 1e22, whatever the middle of the upper half of C is
+    assert rows == {C: C == 1e24 for C in rows}
+    assert result["prediction"]["budgets"] == pytest.approx([1e18, 1e22])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_few_runs_with_noise_are_not_called_far_off(seed):
+    rng = np.random.default_rng(seed)
+    C = 10 ** rng.uniform(18, 22, 8)
+    N = chinchilla_runs(C, [0.0])["N"] * np.exp(rng.uniform(-1.5, 1.5, 8))
+    runs = columns(C, N, surface(N, C / (6 * N)) * np.exp(0.005 * rng.normal(size=8)))
+    del runs["budget"]
+    for entry in fit(runs)["approaches"].values():
+        assert not any("far off" in w for w in entry["warnings"])
 
 
 @pytest.mark.parametrize("seed", range(12))

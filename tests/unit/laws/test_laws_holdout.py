@@ -7,7 +7,8 @@ import pytest
 from flops_fit.laws import fit_runs, read_runs
 from flops_fit.laws.approaches import ApproachOptions
 from flops_fit.laws.holdout import score_holdouts
-from flops_fit.laws.recommendation import disagreements
+from flops_fit.laws.recommendation import disagreements, recommend
+from flops_fit.laws.results import ApproachResult
 from known_laws import chinchilla_runs, columns, nine_sizes, parabolic_runs, surface, surface_N_opt
 
 FIVE = np.logspace(18, 22, 5)
@@ -84,6 +85,24 @@ def test_a_form_that_does_not_fit_gets_approach_2_and_says_why():
     recommended = fit(columns(C, N, bent * noise))["recommended"]
     assert recommended["approach"] == "2"
     assert "lack of fit" in recommended["why"]
+
+
+@pytest.mark.parametrize(
+    ("surface_error", "chosen"), [(0.005, "3"), (0.015, "3"), (0.0239, "3"), (0.025, "2")]
+)
+def test_a_surface_gives_way_where_it_predicts_clearly_worse(surface_error, chosen):
+    """Twice the error of approach 2 and more than 1% of L is clearly worse."""
+    results = {name: ApproachResult(status="ok") for name in ("2", "3")}
+    holdout = [
+        {"approach": name, "kind": "largest", "mean_abs_relative_error": error}
+        for name, error in (("2", 0.012), ("3", surface_error))
+    ]
+    found = recommend(results, holdout)
+    assert found["approach"] == chosen
+    assert (f"misses the held-out loss by {surface_error:.2%}" in found["why"]) == (chosen == "2")
+    # Below 1% of L both are as good as can be told
+    holdout[0]["mean_abs_relative_error"], holdout[1]["mean_abs_relative_error"] = 0.001, 0.009
+    assert recommend(results, holdout)["approach"] == "3"
 
 
 def test_approaches_that_disagree_beyond_their_intervals():

@@ -6,20 +6,26 @@ import numpy as np
 import pytest
 from flops_fit.laws import (
     FlopsPerUnit,
+    Surface,
     fit_power_law,
     fit_power_law_with_offset,
     fit_profile,
     fit_runs,
+    many_surfaces,
     read_runs,
     search_surface,
+    surface_objective,
 )
-from flops_fit.laws.intervals import intervals_of
+from flops_fit.laws.intervals import intervals_of, stretch_of
 from flops_fit.laws.many_laws import offset_rows, regress_rows
 from flops_fit.laws.many_profiles import profile_vertices, resampled_optima
 from flops_fit.laws.many_surfaces import resampled_surfaces
+from flops_fit.laws.newton import minimise_rows
 from flops_fit.laws.objectives import HuberLog, SquaredLoss
 from flops_fit.laws.resampling import draw_counts
+from flops_fit.laws.terms import SurfaceData
 from known_laws import nine_sizes, parabolic_runs
+from scipy.optimize import least_squares
 
 
 def fit(runs, **options):
@@ -66,6 +72,34 @@ def test_standard_errors_are_those_of_repeated_studies():
     assert entry["surface"]["std_err"]["a"] == pytest.approx(np.std(found), rel=0.45)
 
 
+def test_standard_errors_of_plain_rows_are_those_of_independent_refits():
+    runs, truth = nine_sizes(seed=2)
+    table = read_runs(runs)[0]
+    counts = draw_counts(table.budget, 200, np.random.default_rng(0), stratify=False)
+    solution, _ = search_surface(table.N, table.D, table.L, SquaredLoss())
+    ours = resampled_surfaces(solution, table, counts, SquaredLoss())
+
+    def residuals(row, weights):
+        a, b, e, alpha, beta = row
+        fitted = np.exp(a - alpha * np.log(table.N)) + np.exp(b - beta * np.log(table.D))
+        return np.sqrt(weights) * (fitted + np.exp(e) - table.L)
+
+    theirs = np.array(
+        [
+            least_squares(
+                residuals, truth.to_row(), args=(w,), x_scale="jac", xtol=1e-14, ftol=1e-14
+            ).x
+            for w in counts
+        ]
+    )
+    np.testing.assert_allclose(ours.std(axis=0), theirs.std(axis=0), rtol=1e-3)
+    # Another 1000 draws: 200 know a spread to 5%, 1000 to 2.2%; three errors of both
+    entry = fit(runs, approaches=["vpnls"], bootstrap=1000, stratify=False)["approaches"]["vpnls"]
+    errors = entry["surface"]["std_err"]
+    assert errors["alpha"] == pytest.approx(theirs[:, 3].std(), rel=0.17)
+    assert errors["beta"] == pytest.approx(theirs[:, 4].std(), rel=0.17)
+
+
 def test_warm_refits_are_the_global_minima_of_their_resamples():
     runs, _ = nine_sizes(outliers=0.05, seed=3)
     table = read_runs(runs)[0]
@@ -79,6 +113,82 @@ def test_warm_refits_are_the_global_minima_of_their_resamples():
             fitted += np.exp(row[1] - row[4] * np.log(table.D)) + np.exp(row[2])
             value = (weights * objective.value(np.log(fitted), table.L)).sum()
             assert value <= lowest * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("objective", [HuberLog(), SquaredLoss()])
+@pytest.mark.parametrize("tied", [False, True])
+def test_single_steps_scatter_as_refits_do(objective, tied, monkeypatch):
+    rng = np.random.default_rng(0)
+    N, C = np.exp(rng.uniform(17, 21, 2000)), 10 ** rng.uniform(18, 22, 2000)
+    L = (1.69 + 406 / N**0.34 + 410 / (C / 6 / N) ** 0.28) * np.exp(0.01 * rng.normal(size=2000))
+    table = read_runs({"N": N, "D": C / (6 * N), "C": C, "loss": L})[0]
+    solution, _ = search_surface(table.N, table.D, table.L, objective, tied=tied)
+    counts = draw_counts(table.budget, 150, rng)
+    refits = resampled_surfaces(solution, table, counts, objective, tied=tied)
+    monkeypatch.setattr(many_surfaces, "MAX_REFITTED", 100)
+    steps = resampled_surfaces(solution, table, counts, objective, tied=tied)
+    assert (steps[:, 3] == steps[:, 4]).all() == tied
+    # Squares are smooth; how many residuals lie within a Huber loss's delta is itself uncertain
+    limits = (0.995, 0.03) if isinstance(objective, SquaredLoss) else (0.95, 0.2)
+    for i in range(5):
+        assert np.corrcoef(refits[:, i], steps[:, i])[0, 1] > limits[0]
+        assert steps[:, i].std() == pytest.approx(refits[:, i].std(), rel=limits[1])
+
+
+def test_a_step_for_all_runs_leaves_the_solution(monkeypatch):
+    runs, _ = nine_sizes()
+    table = read_runs(runs)[0]
+    monkeypatch.setattr(many_surfaces, "MAX_REFITTED", 10)
+    solution, _ = search_surface(table.N, table.D, table.L, SquaredLoss())
+    rows = resampled_surfaces(solution, table, np.ones((2, 45)), SquaredLoss())
+    np.testing.assert_allclose(rows, np.stack([solution.to_row()] * 2), rtol=1e-4)
+
+
+def test_refits_leave_a_local_minimum():
+    runs, _ = nine_sizes(noise=0.03, outliers=0.1, seed=11)
+    table = read_runs({key: values[::2] for key, values in runs.items()})[0]
+    data = SurfaceData.of(table.N, table.D, table.L)
+    surface, lowest = search_surface(table.N, table.D, table.L, HuberLog())
+    scatter = np.random.default_rng(0).normal(size=(60, 5)) * [1, 1, 1, 0.3, 0.3]
+    starts = data.centred(surface.to_row()[np.newaxis]) + scatter
+    starts[:, 3:] = np.clip(starts[:, 3:], 0.02, 4)
+    found, values = minimise_rows(starts, data, HuberLog())
+    trapped = Surface.from_row(data.uncentred(found)[np.argmax(values)])
+    # A minimum of its own, from which no step leads down
+    assert values.max() > 1.005 * lowest
+    rows = resampled_surfaces(trapped, table, np.ones((1, len(table))), HuberLog())
+    value = surface_objective(Surface.from_row(rows[0]), table.N, table.D, table.L, HuberLog())
+    assert value == pytest.approx(lowest, rel=1e-9)
+
+
+def test_every_chunk_draws_for_itself():
+    runs, _ = nine_sizes()
+    text = fit(runs, approaches=["vpnls"])["prediction"]["draws"]["alpha"]
+    values = text.split()
+    assert len(values) == len(set(values)) == 200  # two chunks of 100
+
+
+def test_the_stretch_of_each_method():
+    table = read_runs(nine_sizes()[0])[0]
+    rows, residuals = "runs within budgets", "leverage-scaled residuals of the profiles"
+    # 45 runs in 5 strata, 40 degrees of freedom: t(0.95; 40) = 1.6839, z = 1.6449
+    expected = np.sqrt(45 / 40) * 1.68385 / 1.64485
+    assert stretch_of("vpnls", rows, table, level=0.9, stratify=True) == pytest.approx(
+        expected, rel=1e-4
+    )
+    # Tied, 41 degrees of freedom: t(0.975; 41) = 2.0195, z = 1.9600; one stratum of plain rows
+    assert stretch_of(
+        "vpnls", "runs", table, level=0.95, stratify=False, tied=True
+    ) == pytest.approx(np.sqrt(45 / 44) * 2.01954 / 1.95996, rel=1e-4)
+    assert stretch_of("2", rows, table, level=0.9, stratify=True) == pytest.approx(
+        np.sqrt(45 / 40), rel=1e-12
+    )
+    assert stretch_of("2", residuals, table, level=0.9, stratify=True) == 1.0
+    assert stretch_of("3", rows, table, level=0.9, stratify=True) == pytest.approx(
+        (1 + 2.5 / 45**0.5) ** -0.5, rel=1e-12
+    )
+    method = fit(nine_sizes()[0], ci=0.9)["interval_method"]
+    assert f"stretched by {expected:.3f} (approach vpnls)" in method
 
 
 def test_stratified_resamples_keep_the_runs_of_each_budget():

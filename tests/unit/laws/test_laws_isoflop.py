@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from flops_fit.laws import fit_isoflop, fit_profile, profile_weights, read_runs
+from flops_fit.laws import Surface, fit_isoflop, fit_profile, profile_weights, read_runs
 from known_laws import EXPONENT, chinchilla_runs, columns, parabolic_runs, surface, surface_N_opt
 
 
@@ -108,6 +108,44 @@ def test_chinchilla_surface_near_its_optimum():
     N_opt = np.array([point.N_opt for point in result.points])
     np.testing.assert_allclose(N_opt, surface_N_opt(C), rtol=1e-3)
     assert result.L_opt.offset == pytest.approx(1.69, rel=1e-6)
+
+
+@pytest.mark.parametrize("ratio", [1 / 3, 0.8, 3])
+@pytest.mark.parametrize("shift", [-np.log(3), 0.0, np.log(3)])
+def test_the_bias_of_N_opt_is_that_of_a_parabola_on_the_grid(ratio, shift):
+    """Noise-free surfaces: the exponent is exact, and N_opt off by what the grid implies.
+
+    At its optimum a surface has alpha A/N^alpha = beta B/D^beta = K, so that u = log(N/N_opt) away
+    along constant C it is E + K (exp(-alpha u)/alpha + exp(beta u)/beta): the parabola through a
+    grid of u has its vertex at a u that knows nothing of C, E, A or B.
+    """
+    beta = 0.4
+    alpha = ratio * beta
+    truth = Surface(E=1.7, A=300.0, B=900.0, alpha=alpha, beta=beta)
+    u = np.linspace(-1.6, 1.6, 9) + shift
+    C = np.logspace(18, 21, 4)
+    N_opt = truth.G * (C / 6) ** truth.a
+    N = N_opt[:, None] * np.exp(u)
+    D = C[:, None] / (6 * N)
+    result = isoflop(columns(C[:, None], N, 1.7 + 300 / N**alpha + 900 / D**beta))
+
+    curve = np.exp(-alpha * u) / alpha + np.exp(beta * u) / beta
+    excess = curve - curve.min()
+    weights = 1 / (1 + (excess / np.median(excess)) ** 2)
+    # The weighted normal equations, solved by Cramer's rule
+    m = [(weights * u**k).sum() for k in range(5)]
+    r = [(weights * u**k * curve).sum() for k in range(3)]
+    c1 = np.linalg.det([[m[0], r[0], m[2]], [m[1], r[1], m[3]], [m[2], r[2], m[4]]])
+    c2 = np.linalg.det([[m[0], m[1], r[0]], [m[1], m[2], r[1]], [m[2], m[3], r[2]]])
+    predicted = -c1 / (2 * c2)
+
+    found = np.log([point.N_opt for point in result.points]) - np.log(N_opt)
+    np.testing.assert_allclose(found, predicted, atol=1e-8)
+    assert abs(predicted) > 1e-3  # there is a bias to be seen
+    assert result.N_opt.exponent == pytest.approx(truth.a, abs=1e-9)
+    assert result.N_opt.coefficient == pytest.approx(
+        truth.G * 6**-truth.a * np.exp(predicted), rel=1e-6
+    )
 
 
 def test_chinchilla_surface_on_a_fixed_grid_of_sizes():

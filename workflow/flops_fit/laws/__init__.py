@@ -2,9 +2,9 @@
 
 Approach 1 is `envelope`, approach 2 `isoflop`, approach 3 and VPNLS `parametric`: each a function
 from a `RunTable` to an `ApproachResult`. A surface is found by `search`, which rests on
-`projection` (where to start) and `newton` (to the minimum). Shared: `table` (the runs), `results`
-(what an approach returns), `power_law`, `surface`, `accounting` (FLOPs per unit), `predictions`
-(optima at a given C) and `judgements` (warnings).
+`projection` (where to start), `terms` (derivatives) and `newton` (to the minimum). Shared: `table`
+(the runs), `results` (what an approach returns), `power_law`, `surface`, `accounting` (FLOPs per
+unit), `predictions` (optima at a given C) and `judgements` (warnings).
 
 Plain columns suffice, here of nine runs whose loss is lowest at N = C^0.5:
 

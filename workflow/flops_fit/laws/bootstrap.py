@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +10,13 @@ from numpy.typing import NDArray
 
 from flops_fit.laws.accounting import FlopsPerUnit
 from flops_fit.laws.approaches import SURFACES, ApproachOptions
-from flops_fit.laws.envelope import envelope_optima
+from flops_fit.laws.envelope import resampled_envelopes
 from flops_fit.laws.isoflop import explain_unusable
 from flops_fit.laws.many_laws import offset_rows, regress_rows
 from flops_fit.laws.many_profiles import MIN_SIZES_FOR_ROWS, resampled_optima
-from flops_fit.laws.many_surfaces import resampled_surfaces
+from flops_fit.laws.many_surfaces import MAX_REFITTED, resampled_surfaces
 from flops_fit.laws.parametric import OBJECTIVES
-from flops_fit.laws.resampling import Progress, draw_counts, run_chunks
+from flops_fit.laws.resampling import Chunk, Progress, draw_counts, run_chunks
 from flops_fit.laws.results import ApproachResult
 from flops_fit.laws.surface import optimal_log_N
 from flops_fit.laws.table import RunTable
@@ -57,34 +58,30 @@ def bootstrap_draws(
     flops = FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
     budgets = np.log([point.C for point in result.points])
 
-    def surface_task(n: int, rng: np.random.Generator) -> Draws:
-        counts = draw_counts(runs.budget, n, rng, stratify=resampling.stratify)
+    def drawn_counts(chunks: Sequence[Chunk]) -> Array:
+        drawn = [draw_counts(runs.budget, *c, stratify=resampling.stratify) for c in chunks]
+        return np.concatenate(drawn)
+
+    def surface_task(chunks: Sequence[Chunk]) -> Draws:
+        counts = drawn_counts(chunks)
         rows = resampled_surfaces(result.surface, runs, counts, OBJECTIVES[name], tied=options.tied)
         return surface_quantities(rows, budgets, np.log(C), flops)
 
     usable = [p for p in result.profiles if explain_unusable(p) is None]
     fewest = min((np.unique(p.N).size for p in usable), default=0)
 
-    def profile_task(n: int, rng: np.random.Generator) -> Draws:
-        log_N, L, mask = resampled_optima(usable, n, rng, by_rows=fewest >= MIN_SIZES_FOR_ROWS)
+    def profile_task(chunks: Sequence[Chunk]) -> Draws:
+        by_rows = fewest >= MIN_SIZES_FOR_ROWS
+        drawn = [resampled_optima(usable, *c, by_rows=by_rows) for c in chunks]
+        log_N, L, mask = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
         log_C = np.broadcast_to(np.log([p.C for p in usable]), log_N.shape)
         log_D = np.log(flops.D_at(np.exp(log_C), np.exp(log_N)))
         return law_quantities(log_C, log_N, log_D, L, mask, np.log(C), flops)
 
-    def envelope_task(n: int, rng: np.random.Generator) -> Draws:
-        counts = draw_counts(runs.budget, n, rng, stratify=resampling.stratify)
-        optima = [
-            envelope_optima(
-                runs.take(np.repeat(np.arange(len(runs)), row.astype(int))),
-                curves=options.curves,
-                decays=options.decays,
-            )
-            for row in counts
-        ]
-        longest = max(len(row) for row in optima)
-        table = np.full((n, longest, 4), np.nan)
-        for i, row in enumerate(optima):
-            table[i, : len(row)] = row
+    def envelope_task(chunks: Sequence[Chunk]) -> Draws:
+        table = resampled_envelopes(
+            runs, drawn_counts(chunks), curves=options.curves, decays=options.decays
+        )
         mask = np.isfinite(table[..., 0])
         logs = np.where(mask[..., np.newaxis], np.log(table), 0.0)
         L = np.where(mask, table[..., 3], 1.0)
@@ -93,6 +90,8 @@ def bootstrap_draws(
     rows = "runs" + (" within budgets" if resampling.stratify else "")
     if name in SURFACES:
         task, what = surface_task, rows
+        if len(runs) > MAX_REFITTED:
+            what += " (one Newton step each)"
     elif name == "1":
         task, what = envelope_task, rows
     else:

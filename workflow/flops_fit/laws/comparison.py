@@ -38,7 +38,8 @@ class Comparison:
 def compare(first: FittedLaws, second: FittedLaws, C: Array) -> Comparison:
     """Compare two studies' L_opt at each `C` (FLOPs); both in the same unit of loss.
 
-    Draws are paired at random: the studies are independent.
+    Draws are paired at random: the studies are independent. Each study's are stretched as its own
+    intervals are, so that those of the difference and of the crossing agree with them.
 
     Raises
     ------

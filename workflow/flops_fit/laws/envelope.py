@@ -7,7 +7,7 @@ end, a run is behind until it is over, and only the end points may be compared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -95,12 +95,36 @@ def _comparable_curves(runs: RunTable, curves: Curves | None, decays: bool) -> d
     return known if len(known) >= MIN_CURVES else {}
 
 
-def envelope_optima(runs: RunTable, *, curves: Curves | None = None, decays: bool = True) -> Array:
-    """Return C, N, D, L of the points that `fit_envelope` finds, shape (n_points, 4)."""
-    known = _comparable_curves(runs, curves, decays)
-    points = _curve_points(runs, known) if known else _end_points(runs)
-    rows = [(p.C, p.N_opt, p.D_opt, p.L_opt) for p in points]
-    return np.array(rows, dtype=float).reshape(-1, 4)
+def resampled_envelopes(
+    runs: RunTable, counts: Array, *, curves: Curves | None = None, decays: bool = True
+) -> Array:
+    """Return C, N, D, L of the points that `fit_envelope` finds in each resample.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (n_rows, n_runs)
+        How often each resample holds each run.
+
+    Returns
+    -------
+    ndarray, shape (n_rows, most points, 4)
+        Rows with fewer points end in NaN.
+    """
+    found = []
+    if _comparable_curves(runs, curves, decays):
+        for row in counts:
+            own = runs.take(np.flatnonzero(row))
+            known = _comparable_curves(own, curves, decays)
+            points = _curve_points(own, known) if known else _end_points(own)
+            found.append(np.array([(p.C, p.N_opt, p.D_opt, p.L_opt) for p in points]))
+    else:
+        columns = np.stack([runs.C, runs.N, runs.D, runs.L], axis=-1)
+        found = [columns[front] for front in _fronts(_envelope_C(runs), runs.L, counts > 0)]
+    table = np.full((len(counts), max(len(rows) for rows in found), 4), np.nan)
+    for i, rows in enumerate(found):
+        if len(rows):
+            table[i, : len(rows)] = rows
+    return table
 
 
 def smooth_curve(D: ArrayLike, L: ArrayLike) -> Array:
@@ -163,8 +187,7 @@ def _curve_points(runs: RunTable, curves: Mapping[str, ArrayLike]) -> tuple[Poin
 def _end_points(runs: RunTable) -> tuple[Point, ...]:
     """Return the runs that no cheaper run beats, at most one per budget."""
     grouped = runs.profiled.any()
-    C = np.where(runs.profiled, runs.budget, runs.C) if grouped else runs.C
-    front = _front(C, runs.L)
+    (front,) = _fronts(_envelope_C(runs), runs.L, np.ones((1, len(runs)), dtype=bool))
     points = []
     for i in front:
         own = runs.N[runs.budget == runs.budget[i]] if grouped else runs.N
@@ -181,14 +204,18 @@ def _end_points(runs: RunTable) -> tuple[Point, ...]:
     return tuple(points)
 
 
-def _front(C: Array, L: Array) -> Sequence[int]:
-    """Return the runs that no run of at most the same C beats, ascending in C."""
-    found, lowest = [], np.inf
-    for i in np.lexsort((L, C)):
-        if L[i] < lowest and not (found and C[found[-1]] == C[i]):
-            found.append(int(i))
-        lowest = min(lowest, L[i])
-    return found
+def _envelope_C(runs: RunTable) -> Array:
+    return np.where(runs.profiled, runs.budget, runs.C)
+
+
+def _fronts(C: Array, L: Array, present: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+    """Return, for each row of `present`, its runs that none of at most the same C beats."""
+    order = np.lexsort((L, C))
+    losses = np.where(present[:, order], L[order], np.inf)
+    lowest = np.minimum.accumulate(losses, axis=1)
+    # Sorted by C and then L, at most one run of each C is lower than all before it
+    leads = losses < np.column_stack([np.full(len(losses), np.inf), lowest[:, :-1]])
+    return [order[np.flatnonzero(row)] for row in leads]
 
 
 def _finished(

@@ -151,7 +151,9 @@ def fit_runs(
         + notes
         + disagreements(entries),
     }
-    fit["prediction"] = stored_laws(fit["recommended"]["approach"], results, entries, budgets, ci)
+    fit["prediction"] = stored_laws(
+        fit["recommended"]["approach"], results, entries, _measured(table), ci
+    )
     for entry in entries.values():
         for internal in ("resampled", "draws", "stretch"):
             entry.pop(internal, None)
@@ -172,14 +174,14 @@ def _entry(
     progress: Progress | None,
 ) -> dict[str, Any]:
     """Return the entry of an approach, with predictions and intervals where it has laws."""
-    budgets = np.unique(table.budget).tolist()
-    predictions = predict_result(result, wanted, flops=flops, budgets=budgets)
+    measured = _measured(table)
+    predictions = predict_result(result, wanted, flops=flops, budgets=measured)
     entry = approach_to_json(result, predictions)
     entry["resampled"] = None
     if not predictions:
         return entry
     entry["warnings"] += judge_predictions(
-        predictions, budgets=budgets, sizes=(float(table.N.min()), float(table.N.max()))
+        predictions, budgets=measured, sizes=(float(table.N.min()), float(table.N.max()))
     )
     if resampling.n < 1:
         return entry
@@ -193,7 +195,9 @@ def _entry(
         None if progress is None else lambda done, of: progress(name, done, of),
     )
     estimates = estimates_of(result, predictions, flops)
-    stretch = stretch_of(name, resampled, table, stratify=resampling.stratify)
+    stretch = stretch_of(
+        name, resampled, table, level=ci, stratify=resampling.stratify, tied=options.tied
+    )
     found, lost = intervals_of(estimates, draws, level=ci, stretch=stretch)
     add_intervals(entry, found, name)
     if result.surface is not None:
@@ -203,6 +207,11 @@ def _entry(
     if lost > 0.01:
         entry["warnings"].append(f"{lost:.0%} of the resamples gave no law.")
     return entry
+
+
+def _measured(table: RunTable) -> list[float]:
+    """Return the budgets, and the C of runs that stand at none: beyond, a law extrapolates."""
+    return np.unique([*table.budget, *table.C[~table.profiled]]).tolist()
 
 
 def _interval_method(

@@ -14,9 +14,12 @@ MIN_SIZES = 4
 """Distinct N of a group: a parabola and one run that tests it."""
 
 MIN_GROUPS = 2
+MIN_STRATA = 2
+"""A law of the optima needs two C at which a surface is read."""
+
 MAX_STRATA = 5
 MIN_STRATUM = 6
-"""Runs of a stratum that is only a quantile of C."""
+"""Runs of a stratum that is only a quantile of C, where there are enough for more than two."""
 
 
 def group_budgets(N: Array, C: Array) -> tuple[Array, NDArray[np.bool_]]:
@@ -73,7 +76,7 @@ def _fullest_window(log_C: Array, N: Array) -> slice | None:
 
 
 def _quantile_centres(log_C: Array) -> Array:
-    n_strata = int(np.clip(log_C.size // MIN_STRATUM, 1, MAX_STRATA))
+    n_strata = int(np.clip(log_C.size // MIN_STRATUM, MIN_STRATA, MAX_STRATA))
     edges = np.quantile(log_C, np.linspace(0, 1, n_strata + 1)[1:-1])
     stratum = np.searchsorted(edges, log_C, side="right")
     counts = np.maximum(np.bincount(stratum, minlength=n_strata), 1)

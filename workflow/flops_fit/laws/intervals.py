@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
+from scipy.stats import t as student_t
 
 from flops_fit.laws.accounting import FlopsPerUnit
 from flops_fit.laws.approaches import SURFACES
@@ -26,14 +28,22 @@ OVERDISPERSION = 2.5
 PERCENTILES = "percentiles of refits to resampled {resampled}, stretched by {stretch:.3f}"
 
 
-def stretch_of(name: str, resampled: str, runs: RunTable, *, stratify: bool) -> float:
+def stretch_of(
+    name: str, resampled: str, runs: RunTable, *, level: float, stratify: bool, tied: bool = False
+) -> float:
     """Return the factor by which percentiles are moved away from the estimate.
 
     Resampled runs scatter too little: a stratum of n runs holds (n - 1)/n of the variance of n new
-    ones, which the factor restores. The Huber loss of approach 3, with a delta far below the
-    noise, is close to least absolute deviations, whose resamples scatter too much, the more the
-    fewer the runs; the factor 1/sqrt(1 + 2.5/sqrt(n)) was chosen by simulations of 45 runs
-    (benchmarks/coverage.py) and is untested far from there. Leverage-scaled residuals need nothing.
+    ones, which the factor restores. Where a surface is fitted by least squares, percentiles take
+    the noise as known, as a normal quantile does: Student's quantile, with as many degrees of
+    freedom as the runs have beyond the parameters, over the normal one allows for its estimation.
+
+    The Huber loss of approach 3, with a delta far below the noise, is close to least absolute
+    deviations, whose resamples scatter too much, the more the fewer the runs: the estimate depends
+    on the density of the errors at 0, which a resample of few runs makes too coarse. The factor
+    1/sqrt(1 + 2.5/sqrt(n)) was chosen by simulations of 45 runs (benchmarks/coverage.py, whose
+    README says what other seeds and other numbers of runs gave). Leverage-scaled residuals need
+    nothing.
     """
     n = len(runs)
     if name == "3":
@@ -41,7 +51,12 @@ def stretch_of(name: str, resampled: str, runs: RunTable, *, stratify: bool) -> 
     if "residuals" in resampled:
         return 1.0
     n_strata = np.unique(runs.budget).size if stratify else 1
-    return math.sqrt(n / max(n - n_strata, n / 2))
+    factor = math.sqrt(n / max(n - n_strata, n / 2))
+    if name == "vpnls":
+        tail = (1 + level) / 2
+        freedom = max(n - (4 if tied else 5), 1)
+        factor *= float(student_t.ppf(tail, freedom) / norm.ppf(tail))
+    return factor
 
 
 def estimates_of(

@@ -16,6 +16,7 @@ from scipy.stats import t as student_t
 
 from flops_fit.laws.accounting import FlopsPerUnit
 from flops_fit.laws.judgements import judge_laws, judge_profiles
+from flops_fit.laws.noise import Noise, replicate_noise
 from flops_fit.laws.objectives import HuberLog
 from flops_fit.laws.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
 from flops_fit.laws.results import ApproachResult, Point, Profile
@@ -53,11 +54,13 @@ def profile_weights(L: ArrayLike) -> NDArray[np.float64]:
     return 1 / (1 + (excess / scale) ** 2) if scale > 0 else np.ones_like(L)
 
 
-def fit_profile(C: float, N: ArrayLike, L: ArrayLike) -> Profile:
+def fit_profile(C: float, N: ArrayLike, L: ArrayLike, *, noise: Noise | None = None) -> Profile:
     """Fit a parabola in log N to the runs of one budget by weighted least squares.
 
-    The weights of `profile_weights` are read as relative precisions: the p-value of the curvature
-    is that of a one-sided t-test with n - 3 degrees of freedom on the weighted residuals.
+    The p-value of the curvature is that of a one-sided t-test. Where the study holds replicates,
+    their pooled scatter is the noise, with its degrees of freedom. Else the weights of
+    `profile_weights` are read as relative precisions, and the noise is that of the weighted
+    residuals, with n - 3 degrees of freedom.
 
     Parameters
     ----------
@@ -65,6 +68,8 @@ def fit_profile(C: float, N: ArrayLike, L: ArrayLike) -> Profile:
         Compute of the profile, FLOPs.
     N, L : array_like, shape (n,)
         Parameters, and validation loss in nats per unit; replicates are separate points.
+    noise : Noise, optional
+        Of log L, from `replicate_noise`.
 
     Raises
     ------
@@ -90,10 +95,15 @@ def fit_profile(C: float, N: ArrayLike, L: ArrayLike) -> Profile:
     residual_sum = float((weights * residual**2).sum())
     c0, c1, c2 = scaled / half_range ** np.arange(3)
 
-    freedom = L.size - 3
+    freedom = L.size - 3 if noise is None else noise.freedom
     p_value = None
     if freedom > 0:
-        standard_error = np.sqrt(residual_sum / freedom) * abs(1 / R[2, 2])
+        if noise is None:
+            standard_error = np.sqrt(residual_sum / freedom) * abs(1 / R[2, 2])
+        else:
+            # scaled = solve(R, Q' root L): its variance when every L has that of the replicates
+            row = np.linalg.solve(R, Q.T * root)[2]
+            standard_error = np.sqrt(noise.variance * (row**2).sum()) * abs(mean_L)
         # Noise-free data may leave no residual at all: no error is below the rounding of L
         ratio = scaled[2] / max(standard_error, np.spacing(np.abs(L).max()))
         p_value = float(student_t.sf(ratio, freedom))
@@ -137,6 +147,7 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
     flops = FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
     warnings: list[str] = []
     profiles = []
+    noise = replicate_noise(runs)
     grouped = replace(runs, L=losses_at_budgets(runs)).take(runs.profiled)
     if len(grouped) < len(runs):
         warnings.append(
@@ -152,7 +163,7 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
                 f"{MIN_SIZES}."
             )
             continue
-        profiles.append(fit_profile(_profile_C(own.C), own.N, own.L))
+        profiles.append(fit_profile(_profile_C(own.C), own.N, own.L, noise=noise))
 
     usable = [profile for profile in profiles if explain_unusable(profile) is None]
     points = tuple(_point(profile, flops) for profile in usable)

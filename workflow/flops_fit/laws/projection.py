@@ -11,7 +11,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from flops_fit.laws.newton import SurfaceData
+from flops_fit.laws.terms import SurfaceData
 
 Array = NDArray[np.float64]
 

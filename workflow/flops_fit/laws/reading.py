@@ -210,8 +210,13 @@ class FittedLaws:
             return float(np.exp(brentq(distance, *ends, xtol=1e-12)))
 
     def losses(self, C: Array) -> tuple[Array, Array]:
-        """Return L_opt of the estimate (n_C,), and of every draw (n_draws, n_C)."""
+        """Return L_opt of the estimate (n_C,), and of every draw (n_draws, n_C).
+
+        Draws are moved away from the estimate by the fit's stretch: percentiles of what is
+        computed from them are intervals like those of fit.json.
+        """
         estimate = self.quantities(self.rows, C)["L_opt"][0]
         if not len(self.draws):
             return estimate, np.empty((0, C.size))
-        return estimate, self.quantities(self.draws, C)["L_opt"]
+        draws = self.quantities(self.draws, C)["L_opt"]
+        return estimate, estimate + self.stretch * (draws - estimate)

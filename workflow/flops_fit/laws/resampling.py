@@ -17,11 +17,17 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
-"""Called with the number of finished chunks and of all chunks."""
+"""Called with the number of finished blocks and of all blocks."""
+
+Chunk = tuple[int, np.random.Generator]
+"""How many resamples to draw, and what to draw them from."""
 
 CHUNK = 100
-"""Resamples that are worked on as one array: enough to outweigh the interpreter, few enough for
-the cache."""
+"""Resamples that share a generator."""
+
+BLOCK_ELEMENTS = 20_000
+"""Runs times resamples that are worked on as one array: enough to outweigh the interpreter, few
+enough for the cache."""
 
 MAX_ELEMENTS = 1_000_000
 """Most runs times resamples of a chunk: a dozen arrays of this size are alive at once."""
@@ -48,7 +54,7 @@ def draw_counts(
 
 
 def run_chunks(
-    task: Callable[[int, np.random.Generator], Result],
+    task: Callable[[Sequence[Chunk]], Result],
     n_resamples: int,
     *,
     n_runs: int,
@@ -56,7 +62,7 @@ def run_chunks(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Sequence[Result]:
-    """Run `task(n_rows, generator)` for all chunks and return the results in order.
+    """Run `task` for blocks of all chunks and return the results in order.
 
     Threads, not processes: the work is array arithmetic, which holds no lock, and a script that
     calls a fit needs no `if __name__ == "__main__"`.
@@ -70,13 +76,16 @@ def run_chunks(
     """
     chunk = max(1, min(CHUNK, MAX_ELEMENTS // max(n_runs, 1)))
     sizes = [min(chunk, n_resamples - start) for start in range(0, n_resamples, chunk)]
-    generators = [np.random.default_rng([seed, i]) for i in range(len(sizes))]
+    chunks = [(size, np.random.default_rng([seed, i])) for i, size in enumerate(sizes)]
+    # The same blocks on any number of cores: sums of more rows may round otherwise
+    per_block = max(1, BLOCK_ELEMENTS // (max(n_runs, 1) * chunk))
+    blocks = [chunks[start : start + per_block] for start in range(0, len(chunks), per_block)]
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     results = []
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        for result in pool.map(task, sizes, generators):
+        for result in pool.map(task, blocks):
             results.append(result)
             if progress is not None:
-                progress(len(results), len(sizes))
+                progress(len(results), len(blocks))
     return results

@@ -10,10 +10,12 @@ from scipy.stats import f as f_distribution
 
 from flops_fit.laws.accounting import FlopsPerUnit
 from flops_fit.laws.judgements import MAX_6ND_ERROR
-from flops_fit.laws.newton import EXPONENT_BOUNDS, SurfaceData, minimise_rows, shares
+from flops_fit.laws.newton import EXPONENT_BOUNDS, minimise_rows
+from flops_fit.laws.noise import Noise, replicate_noise
 from flops_fit.laws.objectives import Objective
 from flops_fit.laws.surface import Surface
 from flops_fit.laws.table import RunTable
+from flops_fit.laws.terms import SurfaceData, shares
 
 Array = NDArray[np.float64]
 
@@ -22,6 +24,9 @@ SIGNIFICANCE = 0.01
 
 OUTLIER = 6.0
 """Studentised residual from which a run is flagged: of a million normal ones none reaches it."""
+
+MIN_RUNS_FOR_OUTLIERS = 10
+"""Of fewer runs the surface passes so close to most that the others look far off."""
 
 MAX_TESTED = 200_000
 """Most runs times budgets that lack of fit is tested on: the test decomposes such a matrix."""
@@ -36,13 +41,19 @@ def judge_surface(
     """Judge the best surface of an objective against the runs that it was fitted to."""
     residual = np.log(runs.L) - np.log(surface.loss(runs.N, runs.D))
     warnings = _judge_bounds(surface, tied=tied)
+    if tied:
+        warnings.append(
+            "alpha = beta is assumed (fit.tie_exponents): that N_opt and D_opt grow as C^0.5 under "
+            "C = k N D is no finding, and its interval none."
+        )
     if np.abs(residual).max() < ROUNDING:
         return warnings
+    noise = replicate_noise(runs)
     return (
         warnings
         + _judge_E(surface, runs, objective, value, tied=tied)
-        + _judge_lack_of_fit(surface, runs, residual, tied=tied)
-        + _judge_outliers(surface, runs, residual)
+        + _judge_lack_of_fit(surface, runs, residual, noise)
+        + _judge_outliers(surface, runs, residual, noise)
     )
 
 
@@ -94,12 +105,13 @@ def _best_without_E(
 
 
 def _judge_lack_of_fit(
-    surface: Surface, runs: RunTable, residual: Array, *, tied: bool
+    surface: Surface, runs: RunTable, residual: Array, noise: Noise | None
 ) -> list[str]:
     """Test the residuals for what a surface cannot bend to: curves in log N within the budgets.
 
-    An F-test of a quadratic in log N per budget, fitted to the residuals; the noise is what these
-    leave. Outliers inflate the noise, which makes the test quieter, not louder.
+    An F-test of a quadratic in log N per budget, fitted to the residuals; the noise is that of
+    replicates, or what these curves leave. Outliers inflate the noise, which makes the test
+    quieter, not louder.
     """
     blocks, budgets = [], np.unique(runs.budget)
     if len(runs) * budgets.size > MAX_TESTED:
@@ -124,24 +136,32 @@ def _judge_lack_of_fit(
     rest_small = float(((residual - small @ (small.T @ residual)) ** 2).sum())
     rest_full = float(((residual - left @ (left.T @ residual)) ** 2).sum())
     freedom = (left.shape[1] - rank_small, len(runs) - left.shape[1])
+    if noise is not None:
+        freedom = (freedom[0], noise.freedom)
     if min(freedom) < 1 or rest_full <= 0:
         return []
-    ratio = (rest_small - rest_full) / freedom[0] / (rest_full / freedom[1])
+    variance = rest_full / freedom[1] if noise is None else noise.variance
+    ratio = (rest_small - rest_full) / freedom[0] / variance
     p_value = float(f_distribution.sf(ratio, *freedom))
     if p_value > SIGNIFICANCE:
         return []
-    excess = rest_small - rest_full - freedom[0] * rest_full / freedom[1]
+    excess = rest_small - rest_full - freedom[0] * variance
     size = np.sqrt(max(excess, 0.0) / len(runs))
+    source = "" if noise is None else " of replicated runs"
     return [
-        "Lack of fit: the residuals of the surface bend with log N beyond the noise, by "
+        f"Lack of fit: the residuals of the surface bend with log N beyond the noise{source}, by "
         f"{size:.2%} of L (F = "
         f"{ratio:.3g} on {freedom[0]} and {freedom[1]} degrees of freedom, p = {p_value:.2g}); "
         "the five-parameter form does not describe these runs."
     ]
 
 
-def _judge_outliers(surface: Surface, runs: RunTable, residual: Array) -> list[str]:
-    studentised = studentised_residuals(surface, runs, residual)
+def _judge_outliers(
+    surface: Surface, runs: RunTable, residual: Array, noise: Noise | None
+) -> list[str]:
+    if len(runs) < MIN_RUNS_FOR_OUTLIERS:
+        return []
+    studentised = studentised_residuals(surface, runs, residual, noise)
     far = np.flatnonzero(np.abs(studentised) > OUTLIER)
     if not far.size:
         return []
@@ -154,19 +174,27 @@ def _judge_outliers(surface: Surface, runs: RunTable, residual: Array) -> list[s
     ]
 
 
-def studentised_residuals(surface: Surface, runs: RunTable, residual: Array) -> Array:
-    """Return residuals of log L over their standard error; the scale is the robust MAD."""
+def studentised_residuals(
+    surface: Surface, runs: RunTable, residual: Array, noise: Noise | None = None
+) -> Array:
+    """Return residuals of log L over their standard error.
+
+    The scale is robust: the median absolute residual, or the scatter of replicates where that is
+    larger, as it is where a surface of few runs bends to each of them.
+    """
     data = SurfaceData.of(runs.N, runs.D, runs.L)
     J = jacobian(data.centred(surface.to_row()[np.newaxis]), data)
     # A fit of five parameters makes as many residuals small: the median is that of the others
     others = np.sort(np.abs(residual))[min(5, len(runs) - 1) :]
     scale = 1.4826 * np.median(others)
+    if noise is not None:
+        scale = max(scale, noise.scale)
     return residual / (max(scale, ROUNDING) * np.sqrt(1 - np.minimum(leverages(J), 0.99)))
 
 
 def jacobian(theta: Array, data: SurfaceData) -> Array:
     """Return the derivatives of log Lhat by log A, log B, log E, alpha, beta: (n_runs, 5)."""
-    _, pA, pB, pE = (part[0] for part in shares(theta, data))
+    pA, pB, pE = shares(theta, data)[1][:, 0]
     return np.stack([pA, pB, pE, -pA * data.x, -pB * data.y], axis=-1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, Dataset, default_collate
+
+from flops_fit.train.interruption import leave_signals_to_the_trainer, signals_held_back
 
 _MOST_WORKERS = 4
 
@@ -30,16 +32,30 @@ class Batches:
         self.accelerator = accelerator
         self.dtype = dtype
 
-    def load(self, dataset: Dataset, index_lists: Iterable[list[int]]) -> Iterator[Any]:
-        """Yield one placed batch ``(inputs, targets)`` per list of dataset indices."""
+    def load(
+        self,
+        dataset: Dataset,
+        index_lists: Iterable[list[int]],
+        begin: Callable[[], None] | None = None,
+    ) -> Iterator[Any]:
+        """Yield one placed batch ``(inputs, targets)`` per list of dataset indices.
+
+        ``begin`` is called before the first sample is loaded, and after the loader has drawn a seed
+        for its workers from torch's generator.
+        """
         on_gpu = self.accelerator.device.type != "cpu"
         loader = DataLoader(
             dataset,
             batch_sampler=index_lists,
             num_workers=self._workers() if on_gpu else 0,
             pin_memory=on_gpu,
+            worker_init_fn=leave_signals_to_the_trainer,
         )
-        for batch in loader:
+        with signals_held_back():
+            batches = iter(loader)
+        if begin is not None:
+            begin()
+        for batch in batches:
             yield self._place(batch)
 
     def one(self, dataset: Dataset, indices: list[int]) -> Any:

@@ -59,7 +59,8 @@ def evaluate(
     batches: Batches,
     *,
     equal_passes: bool = False,
-) -> Evaluation:
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Evaluation | None:
     """Evaluate the fixed validation set, each unit exactly once, over all processes.
 
     A chunk is computed by one process as a whole and the sums of the chunks are added in their own
@@ -76,11 +77,19 @@ def evaluate(
     equal_passes
         Run as many forward passes in every process, further ones without effect: those of a
         sharded model are collective calls.
+    interrupted
+        Whether this process was asked to leave.
+
+    Returns
+    -------
+    Evaluation or None
+        None on every process where one of them was asked to leave before all was evaluated.
     """
     units = units_per_sample(dataset)
     chunks = evaluation_chunks(len(dataset), eval_units // units)
-    # (2, chunks): loss sums and unit counts; zeros where another process fills in
-    totals = torch.zeros(2, len(chunks), dtype=torch.float64, device=accelerator.device)
+    # (2, chunks + 1): loss sums and unit counts, zeros where another process fills in; the last
+    # column counts the processes that were asked to leave
+    totals = torch.zeros(2, len(chunks) + 1, dtype=torch.float64, device=accelerator.device)
     processes = accelerator.num_processes
     passes = [
         [
@@ -105,8 +114,12 @@ def evaluate(
         total, count = loss_sum_and_count(value, len(indices) * units)
         totals[0, k] += total.double()
         totals[1, k] += count
+        if interrupted() and not equal_passes:
+            break
     model.train(training)
-    return summarise(accelerator.reduce(totals, reduction="sum").cpu())
+    totals[0, -1] = interrupted()
+    totals = accelerator.reduce(totals, reduction="sum").cpu()
+    return None if totals[0, -1] else summarise(totals[:, :-1])
 
 
 def summarise(totals: torch.Tensor) -> Evaluation:

@@ -9,11 +9,9 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object, set_seed
@@ -22,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from flops_fit.errors import UserError
 from flops_fit.flops import count_parameters
 from flops_fit.plan import DatasetMeta
+from flops_fit.runs import weights_file
 from flops_fit.targets import (
     BuildError,
     UserCode,
@@ -32,61 +31,32 @@ from flops_fit.targets import (
     units_per_sample,
 )
 from flops_fit.train.batches import Batches
+from flops_fit.train.curve import Curve, curve_steps
 from flops_fit.train.data_order import process_slice, samples_of_steps
+from flops_fit.train.divergence import Divergence
 from flops_fit.train.evaluate import Evaluation, evaluate
+from flops_fit.train.interruption import Warned
 from flops_fit.train.memory import agree_on_micro_batch, undisturbed
 from flops_fit.train.optimizer import build_optimizer
 from flops_fit.train.peak_flops import mfu
 from flops_fit.train.progress import LOG, Progress
 from flops_fit.train.provenance import collect_provenance, now
+from flops_fit.train.saving import Saver, Stopwatch, keep_weights
 from flops_fit.train.schedule import lr_factor
 from flops_fit.train.sharding import agree_on_sharded_micro_batch, check_sharded, shards_asked
 
-CURVE_ROWS = 200
 _STEPS_BETWEEN_CHECKS = 100  # for a loss that is no longer finite
 _STEPS_ORDERED_AT_ONCE = 256  # computing the data order step by step is slow for tiny models
 
 
-@dataclass(slots=True, kw_only=True)
-class Curve:
-    """The training curve, and the running sums that its next row is made of."""
-
-    device: torch.device
-    rows: list[list[float | None]] = field(default_factory=list)
-    sums: torch.Tensor = field(init=False)  # (2,): loss sum in nats, units
-
-    def __post_init__(self) -> None:
-        self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-
-    def add(self, loss_sum: torch.Tensor, count: torch.Tensor | int) -> None:
-        """Add one micro-batch of this process."""
-        self.sums[0] += loss_sum.detach().double()
-        self.sums[1] += count
-
-    def mean(self, accelerator: Accelerator) -> float | None:
-        """Mean loss over all processes since the last row (a collective call).
-
-        None where nothing was predicted: a step may hold nothing but padding.
-        """
-        total, count = accelerator.reduce(self.sums, reduction="sum").tolist()
-        if count == 0 and total == 0:
-            return None
-        return total / count if count else math.nan
-
-    def close_row(self, step: int, D: int, mean: float | None, lr: float) -> None:
-        """Write a row and start the next one; a mean that is no number is null."""
-        is_number = mean is not None and math.isfinite(mean)
-        self.rows.append([step, D, mean if is_number else None, lr])
-        self.sums = torch.zeros_like(self.sums)
-
-
-def curve_steps(steps: int) -> list[int]:
-    """Return at most 200 step counts from 1 to ``steps``, evenly spaced in the logarithm."""
-    spaced = np.unique(np.round(np.geomspace(1, steps, min(CURVE_ROWS, steps))).astype(int))
-    return [int(step) for step in spaced]
-
-
-def train_experiment(run_id: str, job: Mapping[str, Any], *, gpus: int) -> dict[str, Any]:
+def train_experiment(
+    run_id: str,
+    job: Mapping[str, Any],
+    *,
+    gpus: int,
+    study_folder: Path | None = None,
+    warned: Warned | None = None,
+) -> dict[str, Any]:
     """Train one experiment with all processes of this launch and return its record.
 
     Parameters
@@ -97,9 +67,15 @@ def train_experiment(run_id: str, job: Mapping[str, Any], *, gpus: int) -> dict[
         Its entry of ``specs.json``.
     gpus
         GPUs that all processes of this node have together; 0 trains on the CPU.
+    study_folder
+        Where checkpoints and weights are kept; None keeps none.
+    warned
+        Knows whether this process was asked to save and leave.
 
     Raises
     ------
+    Interrupted
+        On every process, if one was asked to leave before the end.
     UserError
         If the processes that started are not those asked for, or the model or the dataset is not
         the one that was planned.
@@ -107,13 +83,18 @@ def train_experiment(run_id: str, job: Mapping[str, Any], *, gpus: int) -> dict[
     started, start = time.monotonic(), now()
     spec = job["spec"]
     accelerator = start_accelerator(spec["precision"], job["processes"], gpus)
-    trainer = Trainer(run_id, job, accelerator)
+    saver = Saver(
+        run_id, job, accelerator, study_folder, Warned() if warned is None else warned, start
+    )
+    trainer = Trainer(run_id, job, accelerator, saver)
     LOG.info(
         "%s: %s on %s, %d steps of %d %ss",
         run_id, trainer.title, accelerator.device, trainer.steps, spec["batch"], job["unit"],
     )  # fmt: skip
+    saver.resume(trainer)
     startup_seconds = time.monotonic() - started
     train_seconds = trainer.train()
+    saver.after_training(trainer)
     begun = time.monotonic()
     evaluation = None if trainer.diverged else trainer.evaluate()
     if evaluation is not None and not math.isfinite(evaluation.loss):
@@ -123,6 +104,9 @@ def train_experiment(run_id: str, job: Mapping[str, Any], *, gpus: int) -> dict[
     C = job["flops_per_unit"] * D
     hosts = sorted(set(gather_object([socket.gethostname()])))
     peak_memory_bytes = peak_memory(accelerator)
+    if job["keep_checkpoint"] and study_folder is not None and evaluation is not None:
+        keep_weights(trainer.bare, weights_file(study_folder, run_id), accelerator)
+    saver.warned.finish()
     # Without an orderly end, processes that are joined by gloo die at exit now and then.
     accelerator.wait_for_everyone()
     accelerator.end_training()
@@ -143,13 +127,12 @@ def train_experiment(run_id: str, job: Mapping[str, Any], *, gpus: int) -> dict[
         "throughput": {
             "units_per_second": D / train_seconds,
             "flops_per_second": C / train_seconds,
-            "mfu": mfu(
-                C / train_seconds,
-                device_name(accelerator.device),
-                spec["precision"],
-                accelerator.num_processes,
-            ),
+            # Of attempts on different hardware no share of a peak can be told.
+            "mfu": mfu(C / train_seconds, trainer.place[0], spec["precision"], trainer.place[1])
+            if len(saver.hardware) == 1
+            else None,
             "train_seconds": train_seconds,
+            "checkpoint_seconds": trainer.stopwatch.saving,
             "startup_seconds": startup_seconds,
             "eval_seconds": eval_seconds,
             "peak_memory_bytes": peak_memory_bytes,
@@ -161,9 +144,9 @@ def train_experiment(run_id: str, job: Mapping[str, Any], *, gpus: int) -> dict[
             "gradient_accumulation": trainer.accumulation,
             "micro_batch": trainer.micro_batch,
             "hosts": hosts,
-            "resumed": False,
+            "resumed": saver.resumed,
         },
-        "provenance": collect_provenance(spec, job["search_folder"], start),
+        "provenance": collect_provenance(spec, job["search_folder"], saver.start),
     }
 
 
@@ -212,9 +195,17 @@ class Trainer:
         The experiment and its entry of ``specs.json``.
     accelerator
         Places model and batches, and runs the backward pass.
+    saver
+        Saves and leaves between steps; None does neither.
     """
 
-    def __init__(self, run_id: str, job: Mapping[str, Any], accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        job: Mapping[str, Any],
+        accelerator: Accelerator,
+        saver: Saver | None = None,
+    ) -> None:
         spec = job["spec"]
         self.spec, self.job, self.accelerator = spec, job, accelerator
         self.title = f"{spec['model']['size_param']}={spec['size']} C={job['budget']:.3g}"
@@ -258,20 +249,38 @@ class Trainer:
         )
         self.share = share
         agree = agree_on_sharded_micro_batch if self.sharded else agree_on_micro_batch
-        self.micro_batch = agree(share.stop - share.start, self._try_samples, accelerator)
-        self.accumulation = math.ceil((share.stop - share.start) / self.micro_batch)
+        self.set_micro_batch(agree(share.stop - share.start, self._try_samples, accelerator))
         self.curve = Curve(device=accelerator.device)
         self.done = 0
         self.diverged = False
+        self.divergence = Divergence(
+            steps=self.steps, warmup=round(spec["warmup_fraction"] * self.steps)
+        )
+        self.saver = saver
+        self.stopwatch = Stopwatch()
+        self.place = [device_name(accelerator.device), accelerator.num_processes]
+
+    def set_micro_batch(self, samples: int) -> None:
+        """Take so many samples at once, and as many passes per step as that needs."""
+        self.micro_batch = samples
+        self.accumulation = math.ceil((self.share.stop - self.share.start) / samples)
 
     def train(self) -> float:
-        """Run the optimizer steps that are left and return the seconds that took."""
+        """Run the optimizer steps that are left; return the seconds of all, whoever ran them.
+
+        Raises
+        ------
+        Interrupted
+            On every process, at the same step, if one was asked to leave.
+        """
         rows = set(curve_steps(self.steps))
-        begun = time.monotonic()
-        micro_batches = self.batches.load(self.train_data, self._index_lists())
+        self.stopwatch.start()
+        micro_batches = self.batches.load(
+            self.train_data, self._index_lists(), self.saver and self.saver.restore_random
+        )
         with Progress(
             self.title, self.steps, self.spec["batch"], self.job["unit"],
-            active=self.accelerator.is_main_process,
+            active=self.accelerator.is_main_process, done=self.done,
         ) as progress:  # fmt: skip
             self.model.train()
             for step in range(self.done, self.steps):
@@ -279,23 +288,35 @@ class Trainer:
                 self.done = step + 1
                 if self.done in rows or self.done % _STEPS_BETWEEN_CHECKS == 0:
                     mean = self.curve.mean(self.accelerator)
-                    self.diverged = mean is not None and not math.isfinite(mean)
+                    self.diverged = self.divergence.seen(self.done, mean)
                     if self.done in rows or self.diverged:
                         self.curve.close_row(self.done, self.done * self.spec["batch"], mean, lr)
                     if self.diverged:
-                        LOG.warning("%s: loss is %s at step %d", self.title, mean, self.done)
+                        LOG.warning(
+                            "%s: it ends after step %d of %d: %s",
+                            self.title, self.done, self.steps, self.divergence.reason,
+                        )  # fmt: skip
                         break
                 if progress.due():
                     progress.show(self.done, last_loss.item())
+                if self.saver is not None:
+                    self.saver.after_step(self)
         if self.accelerator.device.type == "cuda":
             torch.cuda.synchronize(self.accelerator.device)
-        return time.monotonic() - begun
+        self.stopwatch.stop()
+        return self.stopwatch.training
 
     def evaluate(self) -> Evaluation:
-        """Return the validation loss of the model as it is now."""
+        """Return the validation loss of the model as it is now.
+
+        Raises
+        ------
+        Interrupted
+            On every process, if one was asked to leave.
+        """
         for buffer in self.bare.buffers():  # each process kept its own since the last step
             buffer.copy_(broadcast(buffer.clone()))
-        return evaluate(
+        evaluation = evaluate(
             self.bare,
             self.loss,
             self.validation_data,
@@ -304,7 +325,11 @@ class Trainer:
             self.accelerator,
             self.batches,
             equal_passes=self.sharded,
+            interrupted=self.saver.warned.asked if self.saver is not None else lambda: False,
         )
+        if evaluation is None:
+            self.saver.leave(self)
+        return evaluation
 
     def _try_samples(self, samples: int) -> None:
         """Run a forward and backward pass over the first samples, without a trace."""

@@ -47,17 +47,22 @@ class Progress:
         Name of a unit in the singular.
     active
         False on all processes but the main one.
+    done
+        Steps of earlier attempts.
     """
 
-    def __init__(self, title: str, steps: int, batch: int, unit: str, *, active: bool) -> None:
+    def __init__(
+        self, title: str, steps: int, batch: int, unit: str, *, active: bool, done: int = 0
+    ) -> None:
         self.title, self.steps, self.batch, self.unit = title, steps, batch, unit
         self.active = active
         self.start = self.last = self.last_line = time.monotonic()
-        self.shown_step = 0
+        self.first_step = self.shown_step = done
         self.bar = None
         if active and sys.stderr.isatty():
             self.bar = tqdm(
                 total=steps * batch,
+                initial=done * batch,
                 desc=title,
                 unit=f" {unit}s",
                 unit_scale=True,
@@ -90,7 +95,7 @@ class Progress:
             self.bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
             self.bar.update((step - self.shown_step) * self.batch)
         if self.bar is None or now - self.last_line >= _SECONDS_BETWEEN_LINES:
-            rate = step * self.batch / max(now - self.start, 1e-9)
+            rate = (step - self.first_step) * self.batch / max(now - self.start, 1e-9)
             LOG.info(
                 "%s: step %d of %d, loss %.4f, %.3g %ss/s",
                 self.title, step, self.steps, loss, rate, self.unit,

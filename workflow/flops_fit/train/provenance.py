@@ -33,21 +33,25 @@ def collect_provenance(spec: Mapping[str, Any], folder: str, start: str) -> dict
     start
         When the process started (UTC).
     """
-    source = {
-        key: source_fingerprint(spec[key]["target"], folder, key)
-        for key in ("model", "dataset", "loss", "optimizer")
-        if spec[key]["target"] != "adamw"
-    }
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "accelerate": accelerate.__version__,
         "flops_fit": flops_fit.__version__,
         "git": git_state(folder),
-        "source": source,
+        "source": source_fingerprints(spec, folder),
         "content_fingerprint": spec["dataset"]["content"],
         "start": start,
         "end": now(),
+    }
+
+
+def source_fingerprints(spec: Mapping[str, Any], folder: str | Path) -> dict[str, str | None]:
+    """Return the source fingerprint of everything of the user's that a spec names."""
+    return {
+        key: source_fingerprint(spec[key]["target"], folder, key)
+        for key in ("model", "dataset", "loss", "optimizer")
+        if spec[key]["target"] != "adamw"
     }
 
 

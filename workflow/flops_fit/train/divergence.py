@@ -1,0 +1,79 @@
+"""When a training is given up: a loss that is no number, or one that has exploded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+FACTOR = 10.0
+MARGIN = 20.0  # nats
+_FEWEST_STEPS = 100
+_SHARE_OF_STEPS = 0.1
+
+
+@dataclass(slots=True, kw_only=True)
+class Divergence:
+    """Judges the mean training losses of a run, in the order of its checks.
+
+    A mean that is no finite number ends a run at once. A loss has exploded where every check
+    of a tenth of the run (at least 100 steps), or its last one, is after the warm-up and above
+
+        max(10 L0, L0 + 20 nats)
+
+    with L0 the first mean of the run, that of the untrained model. An untrained model that spreads
+    its predictions evenly over V classes has L0 = log V; a loss of ten times that says that it
+    gives what really follows the probability V^-10. Spikes of a large learning rate pass within
+    some steps, and a warm-up may begin with a few of them, so neither of these counts; a run that
+    has been worse than untrained for a tenth of its steps will not tell how good its size is.
+    The margin keeps small losses (a regression, log densities below zero) from a factor that means
+    nothing there.
+
+    The rule sees means over all processes at steps that follow from the length of the run alone:
+    it fires at the same step whatever the number of processes or interruptions.
+    """
+
+    steps: int  # of the whole run
+    warmup: int  # steps
+    initial: float | None = None  # L0
+    since: int | None = None  # first of the consecutive checks that were too high
+    reason: str = field(default="", compare=False)
+
+    @property
+    def patience(self) -> int:
+        """Steps."""
+        return max(_FEWEST_STEPS, math.ceil(_SHARE_OF_STEPS * self.steps))
+
+    def seen(self, step: int, mean: float | None) -> bool:
+        """Take one check into account and say whether the run is to end.
+
+        Parameters
+        ----------
+        step
+            Steps done so far.
+        mean
+            Mean loss since the last row of the curve; None where nothing was predicted.
+        """
+        if mean is None:
+            return False
+        if not math.isfinite(mean):
+            self.reason = f"the loss is {mean}"
+            return True
+        if self.initial is None:
+            self.initial = mean
+        limit = max(FACTOR * self.initial, self.initial + MARGIN)
+        if step <= self.warmup or mean <= limit:
+            self.since = None
+            return False
+        if self.since is None:
+            self.since = step
+        self.reason = f"the loss exploded from {self.initial:.4g} to {mean:.4g}"
+        return step == self.steps or step - self.since >= self.patience
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`restore` takes up."""
+        return {"initial": self.initial, "since": self.since}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where another instance stopped."""
+        self.initial, self.since = state["initial"], state["since"]

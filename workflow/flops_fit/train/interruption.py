@@ -1,0 +1,121 @@
+"""Signals that ask a training to save and leave, and how it says that it did. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+# Of EX_TEMPFAIL in sysexits.h: nothing is wrong, a later attempt goes on from what was saved.
+INTERRUPTED = 75
+# Environment variable: a file of the launcher's, to which a training writes its status.
+# `accelerate launch` turns every status but 0 into 1, and prints a page about it.
+STATUS_FILE = "FLOPS_FIT_STATUS_FILE"
+WARNINGS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Interrupted(Exception):  # noqa: N818 - nothing went wrong
+    """The training has stopped between two steps because it was asked to; the message says so."""
+
+
+class Warned:
+    """Remembers the first signal that asked this process to leave."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def asked(self) -> bool:
+        """Whether there was one."""
+        return self.signal is not None
+
+    def listen(self) -> Warned:
+        """Remember signals from now on, instead of dying of them.
+
+        An interrupt of the terminal (SIGINT) counts unless it is ignored, as it is where a
+        launcher passes it on in its own way. Where a process that this one works together with has
+        ended, nothing can be agreed on any more, and a termination is one.
+        """
+        for number in WARNINGS:
+            signal.signal(number, self._remember)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self._remember)
+        return self
+
+    def finish(self) -> None:
+        """Ignore signals from now on: the end is near, and asking for it changes nothing."""
+        for number in (*WARNINGS, signal.SIGINT):
+            if signal.getsignal(number) == self._remember:
+                signal.signal(number, signal.SIG_IGN)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGTERM and not _all_at_work():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        if self.signal is None:
+            self.signal = number
+
+
+def _all_at_work() -> bool:
+    """Whether all training processes that were started with this one are alive."""
+    started = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if started == 1:
+        return True
+    try:
+        siblings = psutil.Process(os.getppid()).children()
+        return sum(s.status() != psutil.STATUS_ZOMBIE for s in siblings) >= started
+    except psutil.Error:
+        return False
+
+
+def status_to_leave_with() -> int:
+    """Tell the launcher, if there is one, that the training was interrupted; return the status."""
+    path = os.environ.get(STATUS_FILE)
+    if not path:
+        return INTERRUPTED
+    try:
+        Path(path).write_text(str(INTERRUPTED), encoding="ascii")
+    except OSError:
+        return INTERRUPTED
+    return 0
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Let no signal through in the block: processes that it starts are not ready for one yet."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WARNINGS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_signals_to_the_trainer(worker: int) -> None:
+    """Let a data-loading process survive a signal that asks its trainer to save and leave.
+
+    A signal often goes to all processes of a job at once, and a trainer whose loader dies cannot
+    save. A termination by the trainer itself still counts.
+
+    Parameters
+    ----------
+    worker
+        Its number, as ``torch.utils.data.DataLoader`` gives it to a ``worker_init_fn``.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    if not hasattr(signal, "sigwaitinfo"):
+        return
+    trainer = os.getppid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def wait() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != trainer:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()

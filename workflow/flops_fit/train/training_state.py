@@ -1,0 +1,186 @@
+"""All that a training's next step depends on, as plain tensors and numbers, and back again.
+
+Independent of how the model is wrapped: parameters that are sharded over the processes (DTensor)
+are put together for the file and sharded again when they are read, so that another number of
+processes can go on.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import set_seed
+from torch import nn
+from torch.utils._pytree import tree_map
+
+from flops_fit.train.checkpoint import Keys
+
+
+def tensors_of_model(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return parameters and all buffers by name, tied ones once."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def collect_state(
+    model: nn.Module, optimizer: torch.optim.Optimizer, *, keep: bool
+) -> dict[str, Any]:
+    """Return the state of model and optimizer (a collective call where they are sharded).
+
+    Buffers that are no part of the model's state dict are in it as well: the next step may depend
+    on them.
+
+    Parameters
+    ----------
+    model
+        The bare model.
+    keep
+        Whether this process wants the tensors, on its CPU; elsewhere None stands in their place.
+    """
+    state = {
+        "model": tensors_of_model(model),
+        "extra": {name: module.get_extra_state() for name, module in _with_extra_state(model)},
+        "optimizer": optimizer.state_dict(),
+    }
+    return tree_map(lambda value: _whole(value, keep=keep), state)
+
+
+def collect_weights(model: nn.Module, *, keep: bool) -> dict[str, torch.Tensor]:
+    """Return the model's state dict, tied weights once (a collective call where it is sharded)."""
+    unique: dict[int, tuple[str, Any]] = {}
+    for name, value in model.state_dict(keep_vars=True).items():
+        if torch.is_tensor(value):
+            unique.setdefault(id(value), (name, value))
+    weights = {name: _whole(value, keep=keep) for name, value in unique.values()}
+    return {name: value.clone() for name, value in weights.items()} if keep else {}
+
+
+def _whole(value: Any, *, keep: bool) -> Any:
+    if not torch.is_tensor(value):
+        return value
+    value = value.detach()
+    if hasattr(value, "full_tensor"):
+        value = value.full_tensor()
+    return value.to("cpu").contiguous() if keep else None
+
+
+def _with_extra_state(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    plain = nn.Module.get_extra_state
+    return [(n, m) for n, m in model.named_modules() if type(m).get_extra_state is not plain]
+
+
+def mismatch(
+    state: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer
+) -> str | None:
+    """Say in which way a state of model and optimizer is not one of these, None if it is."""
+    ours = tensors_of_model(model)
+    for name in sorted({*ours, *state["model"]}):
+        if name not in ours or name not in state["model"]:
+            return f"{name} is in one of checkpoint and model only"
+        found, expected = state["model"][name], ours[name]
+        if (found.dtype, found.shape) != (expected.dtype, expected.shape):
+            return (
+                f"{name} is {found.dtype} {tuple(found.shape)}, but the model has "
+                f"{expected.dtype} {tuple(expected.shape)}"
+            )
+    groups = [len(group["params"]) for group in state["optimizer"].get("param_groups", [])]
+    expected_groups = [len(group["params"]) for group in optimizer.param_groups]
+    if groups != expected_groups:
+        return f"its optimizer has {groups} parameters, but the recipe's has {expected_groups}"
+    return None
+
+
+def placed(
+    model: nn.Module, optimizer: torch.optim.Optimizer, fetch: Callable[[Keys, str], torch.Tensor]
+) -> Callable[[Keys, str], torch.Tensor]:
+    """Return ``fetch`` with its whole tensors sharded as this model's parameters are.
+
+    Tensor by tensor, so that no process ever holds more than one that is whole.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    ours = tensors_of_model(model)
+
+    def fetch_and_place(keys: Keys, name: str) -> torch.Tensor:
+        tensor = fetch(keys, name)
+        like = None
+        if keys[0] == "model":
+            like = ours.get(keys[1])
+        elif keys[:2] == ("optimizer", "state") and isinstance(keys[2], int):
+            like = parameters[keys[2]] if keys[2] < len(parameters) else None
+        if not hasattr(like, "device_mesh") or like.shape != tensor.shape:
+            return tensor
+        from torch.distributed.tensor import distribute_tensor
+
+        return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+
+    return fetch_and_place
+
+
+@torch.no_grad()
+def restore_state(
+    state: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Put a state of :func:`collect_state` into model and optimizer.
+
+    Parameters
+    ----------
+    state
+        Its tensors on the CPU, or sharded by :func:`placed`.
+    """
+    optimizer.load_state_dict(state["optimizer"])
+    _restore_types(state["optimizer"], optimizer)
+    extra = state["extra"]
+    for name, module in _with_extra_state(model):
+        module.set_extra_state(extra[name])
+    for name, tensor in tensors_of_model(model).items():
+        tensor.copy_(state["model"][name])
+
+
+def _restore_types(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Undo that torch casts every tensor of an optimizer's state to its parameter's type."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for index, entries in saved.get("state", {}).items():
+        if not isinstance(index, int) or not isinstance(entries, Mapping):
+            continue
+        current = optimizer.state[parameters[index]]
+        for key, value in entries.items():
+            now = current.get(key)
+            if torch.is_tensor(value) and torch.is_tensor(now) and now.dtype != value.dtype:
+                current[key] = value.to(now.device, copy=True)
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """Return the states of all random generators that this process may draw from."""
+    version, internal, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    state = {
+        "python": [version, torch.tensor(internal), gauss],
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
+    """Put all random generators back to a state of :func:`random_state`."""
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal.tolist()), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def seed_afresh(seed: int, step: int, process: int) -> None:
+    """Seed a process that goes on where another number of processes stopped.
+
+    None of the streams up to there is its own, and none may be drawn from again.
+    """
+    (mixed,) = np.random.SeedSequence((seed, step, process)).generate_state(1)
+    set_seed(int(mixed) % 2**31)
