@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from snakemake.common.configfile import load_configfile
-from snakemake.exceptions import WorkflowError
+from snakemake.exceptions import ResourceValidationError, WorkflowError
 from snakemake.utils import update_config
 
 # `current_basedir` is this file's folder, also where another workflow imports this one as a module.
@@ -73,7 +73,8 @@ def requested(name):
             site = Site.from_resources({key: given[key].raw for key in given})
             return getattr(request(row, site, attempt), name)
         except UserError as error:
-            raise WorkflowError(str(error)) from None
+            # The one class that Snakemake shows without a traceback here.
+            raise ResourceValidationError(str(error)) from None
 
     return resource
 
