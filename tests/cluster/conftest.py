@@ -1,93 +1,11 @@
-"""A private SLURM for the session, and checkouts that submit to it."""
+"""A private SLURM for the session, and studies on it."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
-from checkout import PARTS, ROOT, Checkout, copy_checkout, environment
-from private_slurm import GPUS_PER_NODE, Cluster, demand_packages, private_slurm
-
-# The GPUs of the private cluster are numbers. Two stand-ins make a node look as if it had them:
-# nvidia-smi lists as many, under names of this node, and the trainer believes that torch can use
-# those that it was given, writes down which, and trains on the CPU. It waits before it trains as
-# long as there is a file named "hold".
-NVIDIA_SMI = "#!/bin/sh\n" + "".join(
-    f"echo GPU-${{SLURMD_NODENAME:-n1}}-{i}\n" for i in range(GPUS_PER_NODE)
-)
-ANCHOR = "from flops_fit.errors import UserError\n"
-PRETENCE = """
-import atexit, json, time
-
-import torch
-
-torch.cuda.device_count = lambda: len(os.environ["CUDA_VISIBLE_DEVICES"].split(","))
-use = {
-    "job": os.environ.get("SLURM_JOB_ID"),
-    "id": next(word[5:] for word in sys.argv if word.startswith("--id=")),
-    "rank": int(os.environ.get("RANK", 0)),
-    "gpus": os.environ["CUDA_VISIBLE_DEVICES"].split(","),
-    "begin": time.time(),
-}
-report = Path("uses") / f"{use['id']}-{use['rank']}-{os.getpid()}.json"
-report.write_text(json.dumps(use))
-atexit.register(lambda: report.write_text(json.dumps(use | {"end": time.time()})))
-while Path("hold").exists():
-    time.sleep(0.05)
-"""
-
-# A loss that takes its time as long as there is a file named "slow"; its numbers are the same.
-LOSS = """
-
-import os, time
-
-def unhurried(outputs, targets):
-    if os.path.exists("slow"):
-        time.sleep(0.2)
-    return cross_entropy(outputs, targets)
-"""
-
-
-@dataclass
-class Site:
-    """A checkout on the cluster, whose profile was adapted to it as a user adapts his own."""
-
-    cluster: Cluster
-    checkout: Checkout
-
-    @property
-    def profile(self) -> Path:
-        return self.checkout.path / "profiles" / "slurm" / "config.yaml"
-
-    def submit(self, *arguments: str) -> str:
-        """Run the study through the profile, which has to succeed."""
-        return self.checkout.succeed("--workflow-profile", "profiles/slurm", *arguments)
-
-    def start(self, *arguments: str) -> subprocess.Popen:
-        """Begin to run the study through the profile."""
-        return subprocess.Popen(
-            ["snakemake", "--workflow-profile", "profiles/slurm", *arguments,
-             "--configfile", "config/studies/tiny.yaml"],
-            cwd=self.checkout.path, env=environment() | self.checkout.variables, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-    def uses(self) -> list[dict]:
-        """Which GPUs every training process had, and when."""
-        return [json.loads(p.read_text()) for p in (self.checkout.path / "uses").glob("*.json")]
-
-    def forget(self, *run_ids: str) -> None:
-        """Delete records, and what was noted of their trainings."""
-        for run_id in run_ids:
-            (self.checkout.study / "runs" / f"{run_id}.json").unlink()
-        shutil.rmtree(self.checkout.path / "uses")
-        (self.checkout.path / "uses").mkdir()
+from checkout import copy_checkout
+from cluster_site import LOSS, Site, cancel_jobs, make_site
+from private_slurm import Cluster, demand_packages, private_slurm
 
 
 @pytest.fixture(scope="session")
@@ -133,51 +51,3 @@ def finished(studied, tmp_path) -> Site:
     made.variables = site.checkout.variables | {"TMPDIR": str(tmp_path)}
     yield Site(site.cluster, made)
     cancel_jobs(site.cluster)
-
-
-def make_site(cluster: Cluster, folder: Path) -> Site:
-    made = copy_checkout(ROOT, folder / "checkout", PARTS)
-    (made.path / "uses").mkdir()
-    smi = folder / "bin" / "nvidia-smi"
-    smi.parent.mkdir()
-    smi.write_text(NVIDIA_SMI)
-    smi.chmod(0o755)
-    change(made.path / "workflow" / "scripts" / "train.py", (ANCHOR, ANCHOR + PRETENCE))
-    change(
-        made.path / "profiles" / "slurm" / "config.yaml",
-        ("gpus_per_node: 8", f"gpus_per_node: {GPUS_PER_NODE}"),
-        ("cpus_per_process: 4", "cpus_per_process: 1"),
-        ("status-checks: 20", "status-checks: 1"),
-        ("latency-wait: 60", "latency-wait: 10"),
-    )
-    path = environment()["PATH"]
-    made.variables = {
-        "PATH": f"{smi.parent}:{cluster.commands}:{path}",
-        "TMPDIR": str(folder),  # of the leases
-        "OMP_NUM_THREADS": "1",
-    }
-    return Site(cluster, made)
-
-
-def cancel_jobs(cluster: Cluster) -> None:
-    """Leave the cluster empty for the next test."""
-    if jobs := cluster.jobs():
-        cluster.ask("scancel", "--quiet", *jobs)
-        wait_until(lambda: not cluster.jobs("PENDING,RUNNING,COMPLETING"))
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
-    """Wait for a condition, which has to come true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
-
-
-def change(path: Path, *replacements: tuple[str, str]) -> None:
-    """Replace texts in a file, each of which has to be there."""
-    text = path.read_text()
-    for old, new in replacements:
-        assert old in text, old
-        text = text.replace(old, new, 1)
-    path.write_text(text)

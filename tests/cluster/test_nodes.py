@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 from checkout import jobs_of
-from conftest import change
+from cluster_site import change
 
 
 def test_two_nodes_give_the_loss_of_a_single_process(finished):

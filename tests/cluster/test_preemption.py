@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import change, wait_until
+from cluster_site import change, wait_until
 
 
 def test_the_time_limit_costs_nothing_but_time(finished):

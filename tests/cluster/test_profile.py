@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from checkout import jobs_of
-from conftest import wait_until
+from cluster_site import wait_until
 
 NOTHING = "Nothing to be done"
 

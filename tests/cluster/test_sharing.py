@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from checkout import environment
-from conftest import Site, change, wait_until
+from cluster_site import Site, change, wait_until
 from test_profile import overlaps
 
 # In place of accelerate and the trainer: it says which GPU it was given, holds it like the trainer,

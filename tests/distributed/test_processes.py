@@ -95,7 +95,7 @@ def test_two_experiments_of_two_processes_each_run_side_by_side(launchpad):
 def test_cpu_threads_are_divided_among_the_processes(launchpad):
     (launchpad.path / "points.py").open("a").write(
         "\n\ndef counting_loss(outputs, targets):\n"
-        "    path = f'threads-{os.getpid()}'\n"
+        "    path = os.path.join(os.path.dirname(__file__), f'threads-{os.getpid()}')\n"
         "    policy = os.environ.get('OMP_WAIT_POLICY')\n"
         "    open(path, 'w').write(f'{torch.get_num_threads()} {policy}')\n"
         "    return mean_loss(outputs, targets)\n"
