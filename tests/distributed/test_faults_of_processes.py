@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
+
 # A loss that reports its process once and then waits, or fails, when the test has asked for it.
 STUCK = """
 
@@ -63,6 +65,20 @@ def test_a_killed_process_ends_its_experiment(launchpad):
     assert not alive(ranks[0])
     assert not (launchpad.study / "runs" / f"{run_id}.json").exists()
     # A rerun repeats it, and it comes out as if nothing had happened.
+    assert launchpad.launch(run_id)["status"] == "completed"
+
+
+def test_processes_do_not_outlive_their_agent(launchpad):
+    """Not the store that they meet at, nor the lock that a rerun waits for."""
+    run_id, fifo = stuck(launchpad)
+    process = launchpad.start(run_id, STUCK_FIFO=str(fifo), FOREVER="1")
+    ranks = [psutil.Process(pid) for pid in ranks_of(fifo).values()]
+    agent = ranks[0].parent()
+    assert agent.ppid() == process.pid
+    agent.kill()
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert psutil.wait_procs(ranks, timeout=30)[1] == []
     assert launchpad.launch(run_id)["status"] == "completed"
 
 

@@ -7,13 +7,15 @@ import os
 import sys
 from pathlib import Path
 
+AGENT = os.getppid()  # read before the imports, which take seconds
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from flops_fit.errors import UserError
 from flops_fit.launch import read_job
 from flops_fit.leases import hold_use
 from flops_fit.runs import clear_checkpoints, held_experiment, link_stored_record, store_record
-from flops_fit.train.interruption import Interrupted, Warned, status_to_leave_with
+from flops_fit.train.interruption import Interrupted, Warned, end_with, status_to_leave_with
 from flops_fit.train.loop import train_experiment
 from flops_fit.train.progress import LOG, open_log
 
@@ -29,6 +31,9 @@ def main() -> None:
     warned = Warned().listen()
     hold_use(os.environ)
     process = int(os.environ.get("RANK", "0"))
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    if not alone:
+        end_with(AGENT)
     open_log(options.log, process)
     try:
         job = read_job(options.study_folder / "specs.json", options.id)
@@ -38,7 +43,6 @@ def main() -> None:
             )
         else:
             with held_experiment(options.study_folder, options.id, wait=False):
-                alone = os.environ.get("WORLD_SIZE", "1") == "1"
                 if alone and link_stored_record(options.study_folder, options.id):
                     return
                 record = train_experiment(

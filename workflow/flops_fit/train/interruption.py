@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ INTERRUPTED = 75
 # `accelerate launch` turns every status but 0 into 1, and prints a page about it.
 STATUS_FILE = "FLOPS_FIT_STATUS_FILE"
 WARNINGS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong
@@ -71,6 +73,27 @@ def _all_at_work() -> bool:
         return sum(s.status() != psutil.STATUS_ZOMBIE for s in siblings) >= started
     except psutil.Error:
         return False
+
+
+def end_with(agent: int) -> None:
+    """End this process, without a word to anybody, once its agent has died.
+
+    Several processes meet at a store that their agent keeps. Without it those that have not met
+    yet wait for half an hour, with the experiment's lock in their hands.
+
+    Parameters
+    ----------
+    agent
+        Process id of the parent, read at the very start: an orphan has another one.
+    """
+
+    def look() -> None:
+        # A process whose agent died while it was starting has been given to the first process.
+        while os.getppid() == agent != 1:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 def status_to_leave_with() -> int:
