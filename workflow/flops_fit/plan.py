@@ -27,6 +27,7 @@ RECIPE_VERSION = 1
 
 LARGEST_BUDGET_DEVIATION = 0.01
 FEWEST_SIZES = 3  # what a parabola needs
+_MOST_REASONS = 12  # that one sentence lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,6 +329,10 @@ def _too_few_sizes(
         "miss the budget": "lower train.batch",
     }
     advice = [text for word, text in remedies.items() if any(word in r for r in reasons)]
+    if len(reasons) > _MOST_REASONS:
+        left_out = len(reasons) - _MOST_REASONS
+        half = _MOST_REASONS // 2
+        reasons = [*reasons[:half], f"{left_out} more in between", *reasons[-half:]]
     return (
         f"{study.config_file}: plan.budgets: the budget {budget:g} is left with {len(feasible)} of "
         f"the {len(study.model.sizes)} sizes, expected at least {FEWEST_SIZES}; add model.sizes in "

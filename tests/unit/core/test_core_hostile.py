@@ -10,7 +10,7 @@ from core_study import FILE, FULL, SMALL, changed, dataset_meta, measures
 from flops_fit.errors import UserError
 from flops_fit.plan import make_plan, plan_csv, plan_specs, plan_summary
 from flops_fit.study import Study
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 HOSTILE_TEXT = [
@@ -108,6 +108,7 @@ def test_a_hostile_configuration_plans_or_is_refused_with_a_sentence(drawn):
 
 @settings(MANY, max_examples=500)
 @given(PLAUSIBLE)
+@example({"plan.budgets": [1000.0], "model.sizes": {"min": 1, "max": 33, "count": 97}})
 def test_a_configuration_of_any_numbers_plans_or_is_refused_with_a_sentence(changes):
     plan_or_be_refused(changed(SMALL, changes))
 
