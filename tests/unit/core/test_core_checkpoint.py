@@ -261,7 +261,9 @@ LOADER = """
 import os, signal, subprocess
 import torch
 from torch.utils.data import DataLoader, Dataset
-from flops_fit.train.interruption import Warned, leave_signals_to_the_trainer
+from flops_fit.train.interruption import (
+    Warned, leave_signals_to_the_trainer, signals_held_back
+)
 
 
 class Numbers(Dataset):
@@ -275,7 +277,8 @@ class Numbers(Dataset):
 warned = Warned().listen()
 loader = DataLoader(Numbers(), num_workers=2, batch_size=2,
                     worker_init_fn=leave_signals_to_the_trainer)
-batches = iter(loader)
+with signals_held_back():  # as the trainer does: its loaders are not ready at once
+    batches = iter(loader)
 total = next(batches).sum().item()
 for number in ("TERM", "USR1", "USR2", "INT", "TERM"):
     command = ["kill", f"-{number}", "--", f"-{os.getpgid(0)}"]
