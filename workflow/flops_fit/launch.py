@@ -27,7 +27,7 @@ from flops_fit.nodes import (
     processes_per_node,
     srun_command,
 )
-from flops_fit.runs import held_experiment, link_stored_record, write_whole
+from flops_fit.runs import held_experiment, use_stored_record, write_whole
 from flops_fit.supervise import supervise
 
 # A user's own accelerate configuration must not decide how an experiment is trained.
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         meeting = Meeting(nodes=options.nodes, rank=rank, address=address, port=int(port))
         return run_accelerate(options, job, visible_gpus(os.environ), meeting)
     with held_experiment(study_folder, options.id, wait=True):
-        if link_stored_record(study_folder, options.id):
+        if use_stored_record(study_folder, options.id):
             print(f"{options.id}: finished earlier, its stored record is used")
             return 0
     gpus = visible_gpus(os.environ)
@@ -203,7 +203,7 @@ def run_accelerate(
         print(f"{options.id}: no GPU is visible, it trains on the CPU")
     study_folder = options.plan.parent
     # Others may have finished it while this one waited for a GPU. (Nodes cannot decide that alone.)
-    if meeting is None and link_stored_record(study_folder, options.id):
+    if meeting is None and use_stored_record(study_folder, options.id):
         print(f"{options.id}: finished meanwhile, its stored record is used")
         return 0
     script_arguments = [

@@ -52,15 +52,17 @@ def fit_partial(
     outcomes = study_outcomes(plan_rows, study_folder)
     write_whole(folder / "missing.txt", missing_text(outcomes))
     finished = {outcome.id for outcome in outcomes if outcome.finished}
-    records = study_folder / "runs"
-    rows = collect_runs(
-        [row for row in plan_rows if row["id"] in finished], records, study.fit.params
-    )
+    finished_rows = [row for row in plan_rows if row["id"] in finished]
+    rows = collect_runs(finished_rows, study_folder, study.fit.params)
     write_whole(folder / "runs.csv", runs_csv(rows))
     excluded = tuple(run_id for run_id in study.fit.exclude if run_id in finished)
     so_far = dataclasses.replace(study, fit=dataclasses.replace(study.fit, exclude=excluded))
     fit = fit_study(
-        so_far, folder / "runs.csv", records=records, workers=workers, progress=progress
+        so_far,
+        folder / "runs.csv",
+        records=study_folder / "runs",
+        workers=workers,
+        progress=progress,
     )
     if len(finished) < len(outcomes):
         fit["warnings"].insert(0, f"The study is not finished: {headline(outcomes)}.")

@@ -1,16 +1,17 @@
 """The run record: one JSON file per experiment, written whole or not at all, read with checks.
 
-Life of a record: the trainer stores it as ``state/<id>/record.json`` and links it as
-``runs/<id>.json`` (Snakemake deletes a declared output before it reruns a job; the stored record
-survives that, and is linked again instead of training). ``collect`` merges the records and clears
-the stored ones: from then on a deleted JSON means "train this one again". Checkpoints of a training
-lie beside the stored record, until that is written; final weights that are kept lie elsewhere.
+Life of a record: the trainer stores it as ``state/<id>/record.json`` and then as ``runs/<id>.json``
+(Snakemake deletes a declared output before it reruns a job; the stored record survives that, and
+takes its place again instead of a training). ``collect`` merges the records and clears the stored
+ones: from then on a deleted JSON means "train this one again". Checkpoints of a training lie beside
+the stored record, until that is written; final weights that are kept lie elsewhere.
 """
 
 from __future__ import annotations
 
 import csv
 import fcntl
+import hashlib
 import io
 import json
 import math
@@ -43,6 +44,9 @@ _RECORD_FIELDS: dict[str, tuple[type, ...]] = {
     "world": (dict,),
     "provenance": (dict,),
 }
+_MEASURED_FIELDS = tuple(
+    name for name in _RECORD_FIELDS if name not in ("study", "throughput", "world", "provenance")
+)
 STATUSES = ("completed", "diverged")
 CHECKPOINT = "checkpoint.safetensors"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.safetensors"
@@ -54,6 +58,10 @@ RUNS_COLUMNS = (
     "model_source", "dataset_source", "loss_source", "optimizer_source", "dataset_content",
 )  # fmt: skip
 FINGERPRINT_COLUMNS = RUNS_COLUMNS[-5:]
+
+
+class DamagedRecordError(UserError):
+    """A file that should hold a record and holds no JSON at all: nothing in it can be used."""
 
 
 def write_whole(path: str | Path, text: str) -> None:
@@ -82,22 +90,40 @@ def state_folder(study_folder: str | Path, run_id: str) -> Path:
 
 
 def store_record(record: Mapping[str, Any], study_folder: str | Path) -> None:
-    """Store a finished record first and link it as ``runs/<id>.json`` last."""
+    """Store a finished record with its checksum first, and as ``runs/<id>.json`` last."""
     check_record(record, str(record.get("id")), "the trainer's record")
     stored = state_folder(study_folder, record["id"]) / "record.json"
-    write_json(stored, record)
-    _link(stored, Path(study_folder) / "runs" / f"{record['id']}.json")
+    write_json(stored, {**record, "checksum": record_checksum(record)})
+    use_stored_record(study_folder, record["id"])
 
 
-def link_stored_record(study_folder: str | Path, run_id: str) -> bool:
-    """Link a stored record again, if there is a valid one, and say whether there was."""
+def use_stored_record(study_folder: str | Path, run_id: str) -> bool:
+    """Write ``runs/<id>.json`` from a stored record, if there is a valid one, and say whether.
+
+    A copy, and no link: what damages one file leaves the other.
+    """
     stored = state_folder(study_folder, run_id) / "record.json"
     try:
         read_record(stored, run_id)
     except (FileNotFoundError, UserError):
         return False
-    _link(stored, Path(study_folder) / "runs" / f"{run_id}.json")
+    write_whole(run_file(study_folder, run_id), stored.read_text(encoding="utf-8"))
     return True
+
+
+def record_checksum(record: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of what was trained and measured.
+
+    Timings and provenance, which enter no fit, do not count.
+    """
+    content = {name: record.get(name) for name in _MEASURED_FIELDS}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def run_file(study_folder: str | Path, run_id: str) -> Path:
+    """The run record that the file contract names."""
+    return Path(study_folder) / "runs" / f"{run_id}.json"
 
 
 def clear_stored_records(study_folder: str | Path, run_ids: Iterable[str]) -> None:
@@ -146,12 +172,15 @@ def held_experiment(study_folder: str | Path, run_id: str, *, wait: bool) -> Ite
 
 
 def read_record(path: str | Path, run_id: str | None = None) -> dict[str, Any]:
-    """Return a checked record.
+    """Return a checked record, without its checksum.
 
     Raises
     ------
+    DamagedRecordError
+        If the file holds no JSON.
     UserError
-        If the file is no record, or its id does not follow from its content or its name.
+        If the file is no record, its id does not follow from its content or its name, or its
+        content is not the one that was written.
     FileNotFoundError
         If there is no such file.
     """
@@ -159,10 +188,11 @@ def read_record(path: str | Path, run_id: str | None = None) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except ValueError as error:
-        raise UserError(
+        raise DamagedRecordError(
             f"{path}: is no JSON file ({error}); delete it, and a rerun trains it again"
         ) from None
     check_record(record, run_id or path.stem, str(path))
+    record.pop("checksum", None)
     return record
 
 
@@ -191,6 +221,12 @@ def check_record(record: Any, run_id: str, source: str) -> None:
             f"{source}: id: found {record['id']!r} with a spec that gives "
             f"{fingerprint(record['spec'])!r}, expected {run_id!r} for both; {advice}"
         )
+    # Absent from records of earlier versions.
+    if record.get("checksum", record_checksum(record)) != record_checksum(record):
+        raise UserError(
+            f"{source}: checksum: found {record['checksum']!r} with a content that gives "
+            f"{record_checksum(record)!r}: the file was edited or damaged; {advice}"
+        )
     if record["status"] not in STATUSES:
         raise UserError(
             f"{source}: status: found {record['status']!r}, expected one of {STATUSES}; {advice}"
@@ -209,7 +245,7 @@ def check_record(record: Any, run_id: str, source: str) -> None:
 
 
 def collect_runs(
-    plan_rows: Sequence[Mapping[str, str]], runs_folder: str | Path, params: str
+    plan_rows: Sequence[Mapping[str, str]], study_folder: str | Path, params: str
 ) -> list[dict[str, Any]]:
     """Merge the records of the planned experiments into rows of ``runs.csv``, in the plan's order.
 
@@ -217,8 +253,8 @@ def collect_runs(
     ----------
     plan_rows
         Rows of ``plan.csv``.
-    runs_folder
-        Folder of the JSON files; files that the plan does not name are not read.
+    study_folder
+        ``results/<study>``; files of ``runs/`` that the plan does not name are not read.
     params
         Which count is N: ``total`` or ``non_embedding``.
 
@@ -234,13 +270,30 @@ def collect_runs(
         if run_id in seen:
             raise UserError(f"plan.csv: the id {run_id} stands twice, expected one row per id")
         seen.add(run_id)
-        path = Path(runs_folder) / f"{run_id}.json"
-        try:
-            record = read_record(path, run_id)
-        except FileNotFoundError:
-            raise UserError(f"{path}: is missing; run snakemake again to train it") from None
-        rows.append(_row(planned, record, params))
+        rows.append(_row(planned, _read_or_restore(study_folder, run_id), params))
     return rows
+
+
+def _read_or_restore(study_folder: str | Path, run_id: str) -> dict[str, Any]:
+    """Return a record, from its stored copy where its file is damaged.
+
+    Without that, the damaged file is moved aside: a rerun finds it missing, and trains it again.
+    """
+    path = run_file(study_folder, run_id)
+    try:
+        return read_record(path, run_id)
+    except FileNotFoundError:
+        raise UserError(f"{path}: is missing; run snakemake again to train it") from None
+    except DamagedRecordError as error:
+        reason = str(error).partition(";")[0]
+        if use_stored_record(study_folder, run_id):
+            print(f"{reason}; it was written anew from its stored copy", file=sys.stderr)
+            return read_record(path, run_id)
+        aside = path.with_name(f"{path.name}.damaged")
+        os.replace(path, aside)
+        raise UserError(
+            f"{reason}; it is {aside.name} now, and a rerun trains this experiment again"
+        ) from None
 
 
 def _row(planned: Mapping[str, str], record: Mapping[str, Any], params: str) -> dict[str, Any]:
@@ -289,20 +342,3 @@ def mixed_fingerprints(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str,
         for name in FINGERPRINT_COLUMNS:
             found.setdefault(name, {}).setdefault(str(row[name] or ""), []).append(row["id"])
     return {name: values for name, values in found.items() if len(values) > 1}
-
-
-def _link(stored: Path, target: Path) -> None:
-    """Make ``target`` the stored record, in one instant (by a copy where links fail)."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    aside.unlink(missing_ok=True)
-    try:
-        os.link(stored, aside)
-    except OSError:
-        write_whole(target, stored.read_text(encoding="utf-8"))
-        return
-    try:
-        # rename() does nothing if both names are one file already, so the old name goes first there
-        os.replace(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)

@@ -10,6 +10,6 @@ from flops_fit.study import Study
 with reported(snakemake.log[0]):
     folder = Path(snakemake.output.runs).parent
     params = Study.load(snakemake.input.study).fit.params
-    rows = collect_runs(read_plan(snakemake.input.plan), folder / "runs", params)
+    rows = collect_runs(read_plan(snakemake.input.plan), folder, params)
     write_whole(snakemake.output.runs, runs_csv(rows))
     clear_stored_records(folder, (row["id"] for row in rows))

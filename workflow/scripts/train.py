@@ -7,15 +7,13 @@ import os
 import sys
 from pathlib import Path
 
-AGENT = os.getppid()  # read before the imports, which take seconds
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from flops_fit.errors import UserError
 from flops_fit.launch import read_job
 from flops_fit.leases import hold_use
-from flops_fit.runs import clear_checkpoints, held_experiment, link_stored_record, store_record
-from flops_fit.train.interruption import Interrupted, Warned, end_with, status_to_leave_with
+from flops_fit.runs import clear_checkpoints, held_experiment, store_record, use_stored_record
+from flops_fit.train.interruption import Interrupted, Warned, end_with_agent, status_to_leave_with
 from flops_fit.train.loop import train_experiment
 from flops_fit.train.progress import LOG, open_log
 
@@ -33,7 +31,7 @@ def main() -> None:
     process = int(os.environ.get("RANK", "0"))
     alone = os.environ.get("WORLD_SIZE", "1") == "1"
     if not alone:
-        end_with(AGENT)
+        end_with_agent()
     open_log(options.log, process)
     try:
         job = read_job(options.study_folder / "specs.json", options.id)
@@ -43,7 +41,7 @@ def main() -> None:
             )
         else:
             with held_experiment(options.study_folder, options.id, wait=False):
-                if alone and link_stored_record(options.study_folder, options.id):
+                if alone and use_stored_record(options.study_folder, options.id):
                     return
                 record = train_experiment(
                     options.id,

@@ -24,12 +24,13 @@ from flops_fit.runs import (
     clear_stored_records,
     collect_runs,
     held_experiment,
-    link_stored_record,
     mixed_fingerprints,
     read_record,
+    record_checksum,
     runs_csv,
     state_folder,
     store_record,
+    use_stored_record,
     write_json,
     write_whole,
 )
@@ -113,6 +114,11 @@ def test_a_diverged_record_is_valid():
 
 def test_a_completed_run_trained_what_its_spec_says():
     assert "D: found 10, expected the" in refusal(record_of(ROW, D=10))
+
+
+def stored_of(row) -> dict:
+    """The record as it lies in its file."""
+    return record_of(row) | {"checksum": record_checksum(record_of(row))}
 
 
 def refusal(record: object, run_id: str = ROW.id) -> str:
@@ -219,27 +225,57 @@ def test_a_record_that_is_no_record_is_not_stored(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+EDITS = [
+    ("loss", 1.03), ("loss_std_err", 0.02), ("n_params", 51), ("n_params_non_embedding", 49),
+    ("steps", 7), ("C", 3.0), ("C_6nd", 3.0), ("curve", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), EDITS)
+def test_an_edited_number_is_found(name, value):
+    edited = stored_of(ROW) | {name: value}
+    assert refusal(edited).startswith(
+        f"a.json: checksum: found {edited['checksum']!r} with a content that gives "
+    )
+
+
+def test_timings_and_provenance_are_no_part_of_the_checksum():
+    for name in ("study", "throughput", "world", "provenance"):
+        other = "another" if name == "study" else {}
+        check_record(stored_of(ROW) | {name: other}, ROW.id, "a.json")
+
+
+def test_every_flipped_bit_of_a_number_is_found_or_changes_nothing(tmp_path):
+    store_record(record_of(ROW), tmp_path)
+    file = tmp_path / "runs" / f"{ROW.id}.json"
+    whole = file.read_bytes()
+    measured = ("status", "loss", "D", "C", "n_params", "n_params_non_embedding", "curve", "spec")
+    expected = {name: record_of(ROW)[name] for name in measured}
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << (bit % 8)
+        file.write_bytes(damaged)
+        try:
+            read = read_record(file)
+        except UserError:
+            continue
+        assert {name: read[name] for name in measured} == expected, bit
+
+
 # The stored record -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
-def test_a_stored_record_outlives_its_declared_output(tmp_path, monkeypatch, links):
-    """Snakemake deletes the output before it runs a job again; some file systems have no links."""
-    if not links:
-
-        def refuse(*_):
-            raise OSError("no links here")
-
-        monkeypatch.setattr(os, "link", refuse)
+def test_a_stored_record_outlives_its_declared_output(tmp_path):
+    """Snakemake deletes the output before it runs a job again."""
     output = tmp_path / "runs" / f"{ROW.id}.json"
-    assert not link_stored_record(tmp_path, ROW.id)
+    assert not use_stored_record(tmp_path, ROW.id)
     assert not output.exists()
     store_record(record_of(ROW), tmp_path)
     output.unlink()
-    assert link_stored_record(tmp_path, ROW.id)
+    assert use_stored_record(tmp_path, ROW.id)
     assert read_record(output) == record_of(ROW)
     # once more, with the output in place, and as another content
-    assert link_stored_record(tmp_path, ROW.id)
+    assert use_stored_record(tmp_path, ROW.id)
     store_record(record_of(ROW, loss=3.5), tmp_path)
     assert read_record(output)["loss"] == 3.5
     assert os.listdir(output.parent) == [output.name]
@@ -247,7 +283,7 @@ def test_a_stored_record_outlives_its_declared_output(tmp_path, monkeypatch, lin
     clear_stored_records(tmp_path, [ROW.id, "0123456789ab"])
     assert read_record(output)["loss"] == 3.5
     output.unlink()
-    assert not link_stored_record(tmp_path, ROW.id)
+    assert not use_stored_record(tmp_path, ROW.id)
     assert not output.exists()
 
 
@@ -256,7 +292,7 @@ def test_a_stored_record_that_is_invalid_is_not_linked(tmp_path, content):
     stored = state_folder(tmp_path, ROW.id) / "record.json"
     stored.parent.mkdir(parents=True)
     stored.write_text(content)
-    assert not link_stored_record(tmp_path, ROW.id)
+    assert not use_stored_record(tmp_path, ROW.id)
     assert not (tmp_path / "runs").exists()
 
 
@@ -345,7 +381,7 @@ def finished(tmp_path):
 def test_the_rows_of_runs_csv(finished):
     plan = read_plan(finished / "plan.csv")
     (finished / "runs" / "0123456789ab.json").write_text("of an earlier plan, and not even JSON")
-    rows = collect_runs(plan[::-1], finished / "runs", "non_embedding")
+    rows = collect_runs(plan[::-1], finished, "non_embedding")
     assert [row["size"] for row in rows] == ["400", "200", "100", "50"]  # the plan's order
     assert rows[0] == {
         "id": plan[3]["id"], "status": "completed", "budget": 6e6, "size": "400", "seed": 0,
@@ -360,7 +396,7 @@ def test_the_rows_of_runs_csv(finished):
 
 def test_the_study_says_which_count_is_n(finished):
     plan = read_plan(finished / "plan.csv")
-    rows = collect_runs(plan, finished / "runs", "total")
+    rows = collect_runs(plan, finished, "total")
     assert [row["N"] for row in rows] == [1050, 1100, 1200, 1400]
     assert [row["units_per_param"] for row in rows] == [400, 100, 25, 6.25]  # as planned
 
@@ -371,7 +407,7 @@ def test_a_diverged_run_counts_what_it_really_trained(finished):
         row, status="diverged", loss=None, loss_std_err=None, D=500, steps=50, C=2400.0 * 500
     )
     store_record(record, finished)
-    last = collect_runs(read_plan(finished / "plan.csv"), finished / "runs", "total")[3]
+    last = collect_runs(read_plan(finished / "plan.csv"), finished, "total")[3]
     assert (last["status"], last["loss"], last["D"], last["C"]) == ("diverged", None, 500, 1.2e6)
     assert (last["flops_per_unit"], last["units_per_param"], last["epochs"]) == (2400, 1.25, 0.05)
 
@@ -381,14 +417,56 @@ def test_a_missing_record_is_a_sentence(finished):
     missing = finished / "runs" / f"{plan[2]['id']}.json"
     missing.unlink()
     with pytest.raises(UserError) as caught:
-        collect_runs(plan, finished / "runs", "total")
+        collect_runs(plan, finished, "total")
     assert str(caught.value) == f"{missing}: is missing; run snakemake again to train it"
+
+
+DAMAGE = {"empty": b"", "truncated": b'{"id": "01', "binary": b"\x00\xff" * 40}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_file_is_written_anew_from_the_stored_record(finished, capfd, damage):
+    plan = read_plan(finished / "plan.csv")
+    whole = collect_runs(plan, finished, "total")
+    file = finished / "runs" / f"{plan[2]['id']}.json"
+    content = file.read_bytes()
+    file.write_bytes(damage)
+    assert collect_runs(plan, finished, "total") == whole
+    assert file.read_bytes() == content
+    assert f"{file}: is no JSON file (" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_file_without_a_stored_record_makes_room_for_another(finished, damage):
+    plan = read_plan(finished / "plan.csv")
+    clear_stored_records(finished, [row["id"] for row in plan])
+    file = finished / "runs" / f"{plan[2]['id']}.json"
+    file.write_bytes(damage)
+    with pytest.raises(UserError) as caught:
+        collect_runs(plan, finished, "total")
+    assert str(caught.value).startswith(f"{file}: is no JSON file (")
+    assert str(caught.value).endswith(
+        f"; it is {file.name}.damaged now, and a rerun trains this experiment again"
+    )
+    assert not file.exists()
+    assert file.with_name(f"{file.name}.damaged").read_bytes() == damage
+
+
+def test_an_edited_file_is_refused_and_stays(finished):
+    plan = read_plan(finished / "plan.csv")
+    file = finished / "runs" / f"{plan[2]['id']}.json"
+    edited = file.read_text().replace('"loss": 1.0', '"loss": 0.9')
+    file.write_text(edited)
+    for _ in range(2):
+        with pytest.raises(UserError, match="the file was edited or damaged"):
+            collect_runs(plan, finished, "total")
+    assert file.read_text() == edited
 
 
 def test_an_id_that_stands_twice_is_refused(finished):
     plan = read_plan(finished / "plan.csv")
     with pytest.raises(UserError, match=f"plan.csv: the id {plan[0]['id']} stands twice"):
-        collect_runs([*plan, plan[0]], finished / "runs", "total")
+        collect_runs([*plan, plan[0]], finished, "total")
 
 
 def test_a_record_under_a_wrong_name_is_refused(finished):
@@ -397,7 +475,7 @@ def test_a_record_under_a_wrong_name_is_refused(finished):
     file.unlink()
     file.write_bytes(other.read_bytes())
     with pytest.raises(UserError, match=f"id: found '{plan[1]['id']}'"):
-        collect_runs(plan, finished / "runs", "total")
+        collect_runs(plan, finished, "total")
 
 
 def test_runs_csv_keeps_every_digit():

@@ -20,6 +20,8 @@ INTERRUPTED = 75
 STATUS_FILE = "FLOPS_FIT_STATUS_FILE"
 WARNINGS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 _SECONDS_BETWEEN_LOOKS = 1.0
+# Read before the imports that take seconds: an orphan has another parent.
+_PARENT_AT_START = os.getppid()
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong
@@ -75,21 +77,16 @@ def _all_at_work() -> bool:
         return False
 
 
-def end_with(agent: int) -> None:
-    """End this process, without a word to anybody, once its agent has died.
+def end_with_agent() -> None:
+    """End this process, without a word to anybody, once the agent that started it has died.
 
     Several processes meet at a store that their agent keeps. Without it those that have not met
     yet wait for half an hour, with the experiment's lock in their hands.
-
-    Parameters
-    ----------
-    agent
-        Process id of the parent, read at the very start: an orphan has another one.
     """
 
     def look() -> None:
         # A process whose agent died while it was starting has been given to the first process.
-        while os.getppid() == agent != 1:
+        while os.getppid() == _PARENT_AT_START != 1:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         os.kill(os.getpid(), signal.SIGKILL)
 
