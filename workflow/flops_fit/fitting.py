@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from flops_fit.derived_files import read_csv_rows
 from flops_fit.errors import UserError
 from flops_fit.laws.fit import Progress, fit_runs
 from flops_fit.runs import FINGERPRINT_COLUMNS, mixed_fingerprints
@@ -86,6 +87,7 @@ def read_curves(folder: Path, ids: Iterable[str]) -> dict[str, list[list[float]]
 
 def _read(runs_file: str | Path) -> pd.DataFrame:
     text = dict.fromkeys(("id", "size", "derived", *FINGERPRINT_COLUMNS), str)
+    read_csv_rows(runs_file, ("N", "loss"))
     runs = pd.read_csv(runs_file, dtype=text)
     if "size" in runs and runs["size"].isna().all():
         runs = runs.drop(columns="size")

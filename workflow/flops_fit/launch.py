@@ -8,7 +8,6 @@ Imports no torch.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import shutil
@@ -18,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from flops_fit.derived_files import read_json_object
 from flops_fit.errors import UserError
 from flops_fit.leases import USE_FILES, lease_gpus, lease_port, use_files, visible_gpus
 from flops_fit.nodes import (
@@ -44,8 +44,8 @@ def read_job(specs_file: str | Path, run_id: str) -> dict[str, Any]:
         If the file cannot be read, or the plan holds no such experiment.
     """
     try:
-        jobs = json.loads(Path(specs_file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        jobs = read_json_object(specs_file)
+    except OSError as error:
         raise UserError(
             f"{specs_file}: cannot be read ({error}), expected what was written with the plan; "
             f"delete {Path(specs_file).parent / 'plan.csv'} and run snakemake again, it plans anew"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from flops_fit.derived_files import make_room, read_csv_rows, read_json_object
 from flops_fit.errors import UserError
 from flops_fit.study import Study, fingerprint
 
@@ -45,9 +45,16 @@ class DatasetMeta:
 
     @classmethod
     def load(cls, path: str | Path) -> DatasetMeta:
-        """Read ``meta.json``."""
-        stored = json.loads(Path(path).read_text(encoding="utf-8"))
-        return cls(**{field.name: stored[field.name] for field in fields(cls)})
+        """Read ``meta.json``.
+
+        Raises
+        ------
+        UserError
+            If it is damaged; it was renamed, and the dataset is prepared anew by a rerun.
+        """
+        names = [field.name for field in fields(cls)]
+        stored = read_json_object(path, names)
+        return cls(**{name: stored[name] for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -417,9 +424,19 @@ def plan_specs(plan: Plan, study: Study, *, data_folder: str, search_folder: str
 
 
 def read_plan(path: str | Path) -> list[dict[str, str]]:
-    """Return the rows of ``plan.csv`` as text by column (cheap: no pandas, for the workflow)."""
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    """Return the rows of ``plan.csv`` as text by column (cheap: no pandas, for the workflow).
+
+    Raises
+    ------
+    UserError
+        If it is damaged, or does not hold the experiments of ``specs.json`` beside it; it was
+        renamed, and is written anew by a rerun.
+    """
+    rows = read_csv_rows(path, PLAN_COLUMNS)
+    specs = Path(path).with_name("specs.json")
+    if specs.exists() and {row["id"] for row in rows} != set(read_json_object(specs)):
+        raise make_room(path, f"its experiments are not those of {specs.name}")
+    return rows
 
 
 def read_row(path: str | Path, run_id: str) -> dict[str, str]:

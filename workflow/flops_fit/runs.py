@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from flops_fit.derived_files import make_room
 from flops_fit.errors import UserError
 from flops_fit.study import fingerprint
 
@@ -285,15 +286,11 @@ def _read_or_restore(study_folder: str | Path, run_id: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path}: is missing; run snakemake again to train it") from None
     except DamagedRecordError as error:
-        reason = str(error).partition(";")[0]
+        reason = str(error).removeprefix(f"{path}: ").partition(";")[0]
         if use_stored_record(study_folder, run_id):
-            print(f"{reason}; it was written anew from its stored copy", file=sys.stderr)
+            print(f"{path}: {reason}; it was written anew from its stored copy", file=sys.stderr)
             return read_record(path, run_id)
-        aside = path.with_name(f"{path.name}.damaged")
-        os.replace(path, aside)
-        raise UserError(
-            f"{reason}; it is {aside.name} now, and a rerun trains this experiment again"
-        ) from None
+        raise make_room(path, reason, "trains this experiment again") from None
 
 
 def _row(planned: Mapping[str, str], record: Mapping[str, Any], params: str) -> dict[str, Any]:

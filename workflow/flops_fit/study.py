@@ -14,6 +14,7 @@ from typing import Any
 
 from flops_fit.accelerate_config import asks_for_shards
 from flops_fit.configuration import check_configuration
+from flops_fit.derived_files import make_room, read_json_object
 from flops_fit.errors import UserError
 
 
@@ -213,9 +214,18 @@ class Study:
 
     @classmethod
     def load(cls, path: str | Path) -> Study:
-        """Read a ``study.json`` that the workflow wrote."""
-        stored = json.loads(Path(path).read_text(encoding="utf-8"))
-        return cls.from_config(stored["config"], stored["config_file"])
+        """Read a ``study.json`` that the workflow wrote.
+
+        Raises
+        ------
+        UserError
+            If it is damaged; it was renamed, and is written anew by a rerun.
+        """
+        stored = read_json_object(path, ("config", "config_file"))
+        try:
+            return cls.from_config(stored["config"], stored["config_file"])
+        except UserError as error:  # what was written had passed
+            raise make_room(path, f"is damaged ({error})") from None
 
     def to_json(self) -> str:
         """The text of ``study.json``: equal texts mean equal studies."""
@@ -247,7 +257,7 @@ class Study:
 
 def unit_of(path: str | Path) -> str:
     """Return what D counts, from a dataset's ``meta.json`` or an importing ``study.json``."""
-    stored = json.loads(Path(path).read_text(encoding="utf-8"))
+    stored = read_json_object(path)
     if "unit" in stored:
         return stored["unit"]
     table = stored["config"]["runs_table"]

@@ -58,7 +58,10 @@ def cores_here():
 
 def planned_runs(wildcards):
     """Return the record of every experiment in the plan."""
-    rows = read_plan(checkpoints.plan_experiments.get().output.plan)
+    try:
+        rows = read_plan(checkpoints.plan_experiments.get().output.plan)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
     return [f"{STUDY_FOLDER}/runs/{row['id']}.json" for row in rows]
 
 
@@ -66,11 +69,12 @@ def requested(name):
     """Return the function of one resource of an experiment (see flops_fit.cluster_resources)."""
 
     def resource(wildcards, attempt, rulename):
-        row = read_row(checkpoints.plan_experiments.get().output.plan, wildcards.id)
+        plan = checkpoints.plan_experiments.get().output.plan
         # What the profile sets for this rule; in another workflow's module it has another name.
         given = workflow.get_rule(rulename).resources
         try:
             site = Site.from_resources({key: given[key].raw for key in given})
+            row = read_row(plan, wildcards.id)
             return getattr(request(row, site, attempt), name)
         except UserError as error:
             # The one class that Snakemake shows without a traceback here.

@@ -1,16 +1,16 @@
 """Write the table and draw the figures."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
+from flops_fit.derived_files import read_json_object
 from flops_fit.script import reported
 from flops_fit.study import unit_of
 
 with reported(snakemake.log[0]):
     from flops_fit.report.write import write_report
 
-    fit = json.loads(Path(snakemake.input.fit).read_text(encoding="utf-8"))
+    fit = read_json_object(snakemake.input.fit, ("approaches", "recommended"))
     runs = pd.read_csv(snakemake.input.runs, dtype={"id": str})
     unit = unit_of(snakemake.input.unit)
     write_report(fit, runs, Path(snakemake.output.csv).parent, unit)

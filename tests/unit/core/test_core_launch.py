@@ -216,8 +216,14 @@ def test_an_experiment_that_is_not_planned_is_a_sentence(study):
     assert not (folder / "logs").exists()
 
 
-@pytest.mark.parametrize("content", [None, "{"])
-def test_specs_that_cannot_be_read_are_a_sentence(study, content):
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (None, "delete {}/plan.csv and run snakemake again, it plans anew"),
+        ("{", "it is specs.json.damaged now, and a rerun writes it anew"),
+    ],
+)
+def test_specs_that_cannot_be_read_are_a_sentence(study, content, advice):
     folder, rows = study
     (folder / "specs.json").unlink()
     if content is not None:
@@ -226,7 +232,7 @@ def test_specs_that_cannot_be_read_are_a_sentence(study, content):
         launch.read_job(folder / "specs.json", rows[0].id)
     message = str(caught.value)
     assert message.startswith(f"{folder}/specs.json: ")
-    assert message.endswith(f"delete {folder}/plan.csv and run snakemake again, it plans anew")
+    assert message.endswith(advice.format(folder))
 
 
 def test_a_job_is_read_as_planned(study):

@@ -1,0 +1,93 @@
+"""Damaged files are named, and plain reruns make them anew without training what is there."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from checkout import Checkout, jobs_of
+
+NAMED = re.compile(r"(results/\S+): [^\n]*; it is \S+\.damaged now, and a rerun ")
+DAMAGE = {
+    "truncated": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+}
+
+
+def rerun(checkout: Checkout) -> tuple[list[str], int]:
+    """Rerun until the study is complete; return the names of the damaged files, and trainings."""
+    named: list[str] = []
+    trained = 0
+    while True:
+        done = checkout.snakemake("--cores", "2")
+        assert "Traceback" not in done.stdout, done.stdout
+        trained += jobs_of(done.stdout)
+        if done.returncode == 0:
+            return named, trained
+        found = re.search(
+            r"(results/\S+): [^\n]*; it is \S+\.damaged now, and a rerun ", done.stdout
+        )
+        assert found, done.stdout
+        assert found[1] not in named
+        named.append(found[1])
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_files_of_a_finished_study_are_made_anew(finished, damage):
+    run_id, record = next(iter(finished.records().items()))
+    whole = (finished.study / "runs.csv").read_bytes()
+    (meta,) = finished.path.glob("results/data/*/meta.json")
+    derived = [
+        meta, *(finished.study / name for name in
+                ("plan.csv", "planned_study.json", "runs.csv", "fit.json"))
+    ]  # fmt: skip
+    for path in (*derived, finished.study / "specs.json"):
+        path.write_bytes(damage(path.read_bytes()))
+    named, trained = rerun(finished)
+    assert trained == 0
+    assert {finished.path / name for name in named} <= {*derived, finished.study / "specs.json"}
+    assert (finished.study / "runs.csv").read_bytes() == whole
+
+    # A record that is merged has no stored copy any more: it is trained again, and it alone.
+    path = finished.study / "runs" / f"{run_id}.json"
+    path.write_bytes(damage(path.read_bytes()))
+    assert rerun(finished) == ([str(path.relative_to(finished.path))], 1)
+    assert (finished.study / "runs.csv").read_bytes() == whole
+    assert json.loads(path.read_text())["loss"] == record["loss"]
+
+
+def test_a_flipped_bit_in_a_number_is_refused_until_the_file_is_deleted(finished):
+    run_id, record = next(iter(finished.records().items()))
+    path = finished.study / "runs" / f"{run_id}.json"
+    flip_a_digit(path, '\n "loss": ')
+    for _ in range(2):
+        output = finished.refuse("--cores", "2")
+        assert f"runs/{run_id}.json: checksum: found" in output
+        assert "delete it, and a rerun trains this experiment again" in output
+    path.unlink()
+    assert rerun(finished) == ([], 1)
+    assert finished.records()[run_id]["loss"] == record["loss"]
+
+
+def flip_a_digit(path: Path, after: str) -> None:
+    """Flip the lowest bit of the second digit behind the point: 1.23 becomes 1.22 or 1.33."""
+    content = bytearray(path.read_bytes())
+    content[content.index(after.encode()) + len(after) + 3] ^= 1
+    json.loads(content)
+    path.write_bytes(content)
+
+
+def test_records_that_were_damaged_before_the_merge_come_back_from_their_stored_copies(finished):
+    whole = (finished.study / "runs.csv").read_bytes()
+    (finished.study / "runs.csv").unlink()
+    for run_id in finished.records():
+        path = finished.study / "runs" / f"{run_id}.json"
+        stored = finished.study / "state" / run_id / "record.json"
+        stored.write_bytes(path.read_bytes())
+        path.write_bytes(b"")
+    output = finished.succeed("--cores", "2")
+    assert jobs_of(output) == 0
+    assert output.count("it was written anew from its stored copy") == 6
+    assert (finished.study / "runs.csv").read_bytes() == whole
