@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+
+# Of an OSError that is no defect of the program: the machine has no room, or no permission.
+_TROUBLE_OF_THE_MACHINE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
+    errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE,
+)  # fmt: skip
+
 
 class UserError(ValueError):
     """A mistake that the user can mend: the message is one sentence that says how.
@@ -9,3 +17,8 @@ class UserError(ValueError):
     Scripts print the message and leave with exit status 1; everything else that is raised is a
     defect of flops-fit and keeps its traceback.
     """
+
+
+def is_trouble_of_the_machine(error: BaseException) -> bool:
+    """Say whether an error tells of a full disk, a read-only folder, too many open files."""
+    return isinstance(error, OSError) and error.errno in _TROUBLE_OF_THE_MACHINE

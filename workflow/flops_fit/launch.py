@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from flops_fit.derived_files import read_json_object
-from flops_fit.errors import UserError
+from flops_fit.errors import UserError, is_trouble_of_the_machine
 from flops_fit.leases import USE_FILES, lease_gpus, lease_port, use_files, visible_gpus
 from flops_fit.nodes import (
     Meeting,
@@ -226,3 +226,7 @@ if __name__ == "__main__":
         sys.exit(main())
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if not is_trouble_of_the_machine(error):
+            raise
+        sys.exit(f"error: {error}; run snakemake again once that is mended")

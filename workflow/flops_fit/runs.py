@@ -17,7 +17,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ _MEASURED_FIELDS = tuple(
 STATUSES = ("completed", "diverged")
 CHECKPOINT = "checkpoint.safetensors"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.safetensors"
+_SECONDS_BETWEEN_TRIES = 1.0
 
 RUNS_COLUMNS = (
     "id", "status", "budget", "size", "seed", "lr", "N", "D", "C", "loss", "loss_std_err",
@@ -76,6 +78,9 @@ def write_whole(path: str | Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
+    except OSError as error:
+        error.filename = str(path)  # a write that fails does not say where
+        raise
     finally:
         aside.unlink(missing_ok=True)
 
@@ -90,12 +95,47 @@ def state_folder(study_folder: str | Path, run_id: str) -> Path:
     return Path(study_folder) / "state" / run_id
 
 
-def store_record(record: Mapping[str, Any], study_folder: str | Path) -> None:
-    """Store a finished record with its checksum first, and as ``runs/<id>.json`` last."""
+def store_record(
+    record: Mapping[str, Any],
+    study_folder: str | Path,
+    *,
+    patience: float = 0.0,
+    complain: Callable[[str], None] = print,
+) -> None:
+    """Store a finished record with its checksum first, and as ``runs/<id>.json`` last.
+
+    Parameters
+    ----------
+    patience
+        For so many seconds it is tried again where a file cannot be written: a training may have
+        taken days, and a disk that is full be mended.
+    complain
+        Told once why it is tried again.
+
+    Raises
+    ------
+    OSError
+        If it could not be written to the end.
+    """
     check_record(record, str(record.get("id")), "the trainer's record")
     stored = state_folder(study_folder, record["id"]) / "record.json"
-    write_json(stored, {**record, "checksum": record_checksum(record)})
-    use_stored_record(study_folder, record["id"])
+    deadline = time.monotonic() + patience
+    complained = False
+    while True:
+        try:
+            write_json(stored, {**record, "checksum": record_checksum(record)})
+            use_stored_record(study_folder, record["id"])
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                raise
+            if not complained:
+                complain(
+                    f"the record cannot be written ({error}); it is tried again for {patience:g} s"
+                )
+                complained = True
+            time.sleep(_SECONDS_BETWEEN_TRIES)
+        else:
+            return
 
 
 def use_stored_record(study_folder: str | Path, run_id: str) -> bool:

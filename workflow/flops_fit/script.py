@@ -8,8 +8,9 @@ import traceback
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
-from flops_fit.errors import UserError
+from flops_fit.errors import UserError, is_trouble_of_the_machine
 
 LIBRARY_FOLDER = Path(__file__).resolve().parent.parent
 
@@ -29,13 +30,21 @@ def reported(log: str | Path) -> Iterator[None]:
     A log without an error is emptied, so that an old one does not mislead.
     """
     path = Path(log)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("", encoding="utf-8")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("", encoding="utf-8")
         yield
     except UserError as error:
-        path.write_text(f"error: {error}\n", encoding="utf-8")
-        sys.exit(1)
-    except Exception:
-        path.write_text(traceback.format_exc(), encoding="utf-8")
-        sys.exit(1)
+        _end_with(f"error: {error}\n", path)
+    except Exception as error:
+        if is_trouble_of_the_machine(error):
+            _end_with(f"error: {error}; run snakemake again once that is mended\n", path)
+        _end_with(traceback.format_exc(), path)
+
+
+def _end_with(text: str, path: Path) -> NoReturn:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError:
+        print(text, end="", file=sys.stderr)
+    sys.exit(1)

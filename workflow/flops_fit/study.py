@@ -295,25 +295,28 @@ def claim_study(study: Study, results: str | Path = "results") -> Path:
     except UnicodeDecodeError:
         old = ""  # not ours, which is said below
     except OSError as error:
-        raise UserError(_inaccessible(path, "read", error)) from None
+        raise UserError(_inaccessible(path, "read", error.strerror)) from None
     text = study.to_json()
+    if old is not None and old != text:
+        _check_owner(path, old, study)
+    for folder in (path.parent, *(path.parent / name for name in ("runs", "state", "logs"))):
+        if folder.exists() and not os.access(folder, os.W_OK):
+            raise UserError(_inaccessible(folder, "written", "read-only"))
     if old == text:
         return path
-    if old is not None:
-        _check_owner(path, old, study)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # others may write theirs
         aside.write_text(text, encoding="utf-8")
         aside.replace(path)
     except OSError as error:
-        raise UserError(_inaccessible(path, "written", error)) from None
+        raise UserError(_inaccessible(path, "written", error.strerror)) from None
     return path
 
 
-def _inaccessible(path: Path, verb: str, error: OSError) -> str:
+def _inaccessible(path: Path, verb: str, reason: str) -> str:
     return (
-        f"{path}: cannot be {verb} ({error.strerror}); expected a results folder that this user "
+        f"{path}: cannot be {verb} ({reason}); expected a results folder that this user "
         "may write to"
     )
 

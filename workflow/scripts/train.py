@@ -9,13 +9,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from flops_fit.errors import UserError
+from flops_fit.errors import UserError, is_trouble_of_the_machine
 from flops_fit.launch import read_job
 from flops_fit.leases import hold_use
 from flops_fit.runs import clear_checkpoints, held_experiment, store_record, use_stored_record
 from flops_fit.train.interruption import Interrupted, Warned, end_with_agent, status_to_leave_with
 from flops_fit.train.loop import train_experiment
 from flops_fit.train.progress import LOG, open_log
+
+# Environment variable: for so many seconds a record that cannot be written is tried again.
+RECORD_PATIENCE = "FLOPS_FIT_RECORD_PATIENCE"
+DEFAULT_RECORD_PATIENCE = 600
 
 
 def main() -> None:
@@ -32,8 +36,8 @@ def main() -> None:
     alone = os.environ.get("WORLD_SIZE", "1") == "1"
     if not alone:
         end_with_agent()
-    open_log(options.log, process)
     try:
+        open_log(options.log, process)
         job = read_job(options.study_folder / "specs.json", options.id)
         if process != 0:
             train_experiment(
@@ -50,7 +54,8 @@ def main() -> None:
                     study_folder=options.study_folder,
                     warned=warned,
                 )
-                store_record(record, options.study_folder)
+                patience = float(os.environ.get(RECORD_PATIENCE) or DEFAULT_RECORD_PATIENCE)
+                store_record(record, options.study_folder, patience=patience, complain=LOG.warning)
                 clear_checkpoints(options.study_folder, options.id)
                 LOG.info("%s: %s, loss %s", options.id, record["status"], record["loss"])
     except Interrupted as left:
@@ -60,8 +65,11 @@ def main() -> None:
     except UserError as error:
         LOG.error("error: %s", error)
         sys.exit(1)
-    except Exception:
-        LOG.exception("the experiment %s failed", options.id)
+    except Exception as error:
+        if is_trouble_of_the_machine(error):
+            LOG.error("error: %s; run snakemake again once that is mended", error)
+        else:
+            LOG.exception("the experiment %s failed", options.id)
         sys.exit(1)
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import flops_fit
 import pytest
 from core_study import planned, record_of
 from flops_fit import runs as runs_module
-from flops_fit.errors import UserError
+from flops_fit.errors import UserError, is_trouble_of_the_machine
 from flops_fit.plan import plan_csv, read_plan
 from flops_fit.runs import (
     RUNS_COLUMNS,
@@ -263,6 +264,38 @@ def test_every_flipped_bit_of_a_number_is_found_or_changes_nothing(tmp_path):
 
 
 # The stored record -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_files():
+    """Let no file grow above 64 bytes, as a disk would that is full; yield what ends that."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_record_waits_for_room(tmp_path, small_files):
+    said = []
+
+    def complain(text: str) -> None:
+        small_files()
+        said.append(text)
+
+    store_record(record_of(ROW), tmp_path, patience=60, complain=complain)
+    assert read_record(tmp_path / "runs" / f"{ROW.id}.json") == record_of(ROW)
+    (sentence,) = said
+    stored = state_folder(tmp_path, ROW.id) / "record.json"
+    assert sentence.startswith("the record cannot be written (")
+    assert f"'{stored}'); it is tried again for 60 s" in sentence
+
+
+def test_a_record_does_not_wait_for_ever(tmp_path, small_files):
+    with pytest.raises(OSError, match=r"record\.json") as caught:
+        store_record(record_of(ROW), tmp_path)
+    small_files()
+    assert is_trouble_of_the_machine(caught.value)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_stored_record_outlives_its_declared_output(tmp_path):

@@ -23,13 +23,21 @@ def open_log(path: Path, process: int) -> None:
     LOG.setLevel(logging.INFO if process == 0 else logging.WARNING)
     LOG.propagate = False
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(path, mode="a", encoding="utf-8")
+    file = _LogFile(path, mode="a", encoding="utf-8")
     file.setFormatter(logging.Formatter(f"%(asctime)s {name}%(message)s", "%Y-%m-%d %H:%M:%S"))
     LOG.addHandler(file)
     console = logging.StreamHandler(sys.stderr)
     console.setLevel(logging.WARNING if sys.stderr.isatty() else logging.INFO)
     console.setFormatter(logging.Formatter(f"{name}%(message)s"))
     LOG.addHandler(console)
+
+
+class _LogFile(logging.FileHandler):
+    """A training does not talk about each line that a full disk has no room for."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 class Progress:
