@@ -123,19 +123,35 @@ def headline(outcomes: Sequence[Outcome]) -> str:
     return f"{len(outcomes)} experiments: {', '.join(parts)}"
 
 
+def engine_options(arguments: Sequence[str]) -> list[str]:
+    """Return the options of a running Snakemake that say where it runs: a profile, or the cores.
+
+    Parameters
+    ----------
+    arguments
+        Its command line.
+    """
+    found: list[str] = []
+    for i, word in enumerate(arguments):
+        name, equals, value = word.partition("=")
+        if name in ("--profile", "--workflow-profile"):
+            found += [name, value] if equals else list(arguments[i : i + 2])
+    return found or ["--cores", "all"]
+
+
 def closing_lines(
-    study: str, outcomes: Sequence[Outcome], study_folder: str | Path, options: Sequence[str] = ()
+    study: str, outcomes: Sequence[Outcome], study_folder: str | Path, options: Sequence[str]
 ) -> list[str]:
     """Return the three lines that end a run: how far it is, what is wrong, what to do next.
 
     Parameters
     ----------
     options
-        Options that a command for this study needs, such as ``--configfile``.
+        Options that a command for this study needs, such as ``--cores`` and ``--configfile``.
     """
     folder = Path(study_folder)
-    command = shlex.join(["snakemake", "--cores", "all", *options])
-    partial = shlex.join(["snakemake", "partial", "--cores", "all", *options])
+    command = shlex.join(["snakemake", *options])
+    partial = shlex.join(["snakemake", "partial", *options])
     first = f"{study}: {headline(outcomes)}"
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     left = [outcome for outcome in outcomes if not outcome.finished]

@@ -15,7 +15,7 @@ from flops_fit.cluster_resources import Site, request
 from flops_fit.errors import UserError
 from flops_fit.plan import read_plan, read_row
 from flops_fit.script import share_library
-from flops_fit.status import closing_lines, study_outcomes
+from flops_fit.status import closing_lines, engine_options, study_outcomes
 from flops_fit.study import Study, claim_study
 
 
@@ -90,7 +90,8 @@ def print_closing_lines():
     except (OSError, UserError):  # there is no plan yet; what went wrong has been said
         return
     files = workflow.overwrite_configfiles
-    options = ["--configfile", readable_path(files[0])] if files else []
+    options = engine_options(sys.argv)
+    options += ["--configfile", readable_path(files[0])] if files else []
     print(
         "",
         *closing_lines(STUDY.name, outcomes, STUDY_FOLDER, options),

@@ -8,7 +8,14 @@ import pytest
 from core_study import planned, record_of
 from flops_fit.plan import plan_csv, read_plan
 from flops_fit.runs import state_folder, write_json, write_whole
-from flops_fit.status import closing_lines, headline, last_lines, missing_text, study_outcomes
+from flops_fit.status import (
+    closing_lines,
+    engine_options,
+    headline,
+    last_lines,
+    missing_text,
+    study_outcomes,
+)
 
 PLAN = planned()
 COMMAND = "/somewhere/accelerate launch --config_file=a.yaml train.py --id=x\n"
@@ -83,10 +90,23 @@ def test_what_is_missing_is_listed_with_the_reason(tmp_path, rows):
     assert not any(row.id in text for row in others)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        ("snakemake --cores 8 runs", "--cores all"),
+        ("snakemake --workflow-profile profiles/slurm -n", "--workflow-profile profiles/slurm"),
+        ("snakemake --workflow-profile=p --profile mine", "--workflow-profile p --profile mine"),
+    ],
+)
+def test_the_next_command_runs_where_the_last_one_did(arguments, options):
+    assert engine_options(arguments.split()) == options.split()
+
+
 def test_a_run_ends_with_three_lines(tmp_path, rows):
     first, second, *others = PLAN.experiments
 
     def lines(*options):
+        options = ["--cores", "all", *options]
         return closing_lines("small", study_outcomes(rows, tmp_path), tmp_path, options)
 
     assert lines("--configfile", "a b.yaml") == [
