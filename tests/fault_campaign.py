@@ -5,12 +5,14 @@ Shared by tests/faults/test_campaign.py (short) and benchmarks/faults.py (long).
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
 import subprocess
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -152,8 +154,9 @@ class Campaign:
             if found:
                 self.rng.choice(found).kill()
                 self.kills[victim] += 1
-            if victim != SNAKEMAKE:
-                process.send_signal(signal.SIGINT)  # begin anew, as a user would
+            with suppress(ProcessLookupError):
+                if victim != SNAKEMAKE:
+                    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C, to begin anew
             process.wait(timeout=600)
         self._note_retrained(before)
 
