@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from flops_fit.derived_files import make_room, read_csv_rows, read_json_object
+from flops_fit.derived_files import read_csv_rows, read_json_object
 from flops_fit.errors import UserError
 from flops_fit.study import Study, fingerprint
 
@@ -429,13 +429,17 @@ def read_plan(path: str | Path) -> list[dict[str, str]]:
     Raises
     ------
     UserError
-        If it is damaged, or does not hold the experiments of ``specs.json`` beside it; it was
-        renamed, and is written anew by a rerun.
+        If it is damaged (it was renamed, and is written anew by a rerun), or does not hold the
+        experiments of ``specs.json`` beside it.
     """
     rows = read_csv_rows(path, PLAN_COLUMNS)
     specs = Path(path).with_name("specs.json")
     if specs.exists() and {row["id"] for row in rows} != set(read_json_object(specs)):
-        raise make_room(path, f"its experiments are not those of {specs.name}")
+        # Nothing says which of the two is right, and a shared file system may be behind.
+        raise UserError(
+            f"{path}: its experiments are not those of {specs.name}; run snakemake again, or, if "
+            "that says the same, delete both: they are written anew, and nothing is trained for it"
+        )
     return rows
 
 

@@ -225,7 +225,7 @@ class Study:
         try:
             return cls.from_config(stored["config"], stored["config_file"])
         except UserError as error:  # what was written had passed
-            raise make_room(path, f"is damaged ({error})") from None
+            raise make_room(path, f"cannot be used any more ({error})") from None
 
     def to_json(self) -> str:
         """The text of ``study.json``: equal texts mean equal studies."""
