@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -34,8 +35,7 @@ def main() -> None:
     hold_use(os.environ)
     process = int(os.environ.get("RANK", "0"))
     alone = os.environ.get("WORLD_SIZE", "1") == "1"
-    if not alone:
-        end_with_agent()
+    trained = threading.Event() if alone else end_with_agent()
     try:
         open_log(options.log, process)
         job = read_job(options.study_folder / "specs.json", options.id)
@@ -54,6 +54,7 @@ def main() -> None:
                     study_folder=options.study_folder,
                     warned=warned,
                 )
+                trained.set()
                 patience = float(os.environ.get(RECORD_PATIENCE) or DEFAULT_RECORD_PATIENCE)
                 store_record(record, options.study_folder, patience=patience, complain=LOG.warning)
                 clear_checkpoints(options.study_folder, options.id)

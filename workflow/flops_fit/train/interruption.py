@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,20 +76,27 @@ def _all_at_work() -> bool:
         return False
 
 
-def end_with_agent() -> None:
+def end_with_agent() -> threading.Event:
     """End this process, without a word to anybody, once the agent that started it has died.
 
     Several processes meet at a store that their agent keeps. Without it those that have not met
     yet wait for half an hour, with the experiment's lock in their hands.
+
+    Returns
+    -------
+    threading.Event
+        To be set when this process needs no other one any more: then it outlives the agent.
     """
+    alone = threading.Event()
 
     def look() -> None:
-        # A process whose agent died while it was starting has been given to the first process.
-        while os.getppid() == _PARENT_AT_START != 1:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-        os.kill(os.getpid(), signal.SIGKILL)
+        while not alone.wait(_SECONDS_BETWEEN_LOOKS):
+            # One whose agent died while it was starting has been given to the first process.
+            if os.getppid() != _PARENT_AT_START or _PARENT_AT_START == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=look, daemon=True).start()
+    return alone
 
 
 def status_to_leave_with() -> int:
