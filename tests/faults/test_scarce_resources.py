@@ -13,9 +13,9 @@ from fault_campaign import fresh_copy
 MOUNT = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
 SCARCE = """
 run() {
-    status=0
-    snakemake --cores 2 --keep-going --configfile config/studies/tiny.yaml > $1.log 2>&1 || status=$?
-    echo $status > $1.status
+    state=0
+    snakemake --cores 2 --keep-going --configfile config/studies/tiny.yaml > $1.log 2>&1 || state=$?
+    echo $state > $1.status
 }
 
 set -e
