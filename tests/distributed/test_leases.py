@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 
+import psutil
 import pytest
 from checkout import ROOT
 from flops_fit.errors import UserError
@@ -109,6 +110,22 @@ def test_a_lease_outlives_its_launcher_and_ends_with_the_training(node):
     waiting.finish()
 
 
+def test_a_training_alone_keeps_its_gpu(node):
+    """Its launcher and accelerate are gone, and with them the claim that these hold."""
+    node["CUDA_VISIBLE_DEVICES"] = "2"
+    holder = Holder(node)
+    holder.wait_until_it_holds()
+    trainer = psutil.Process(holder.trainer)
+    trainer.parent().kill()
+    holder.process.kill()
+    holder.process.wait()
+    waiting = Holder(node)
+    assert "waiting for 1 of 1 GPUs" in waiting.process.stderr.readline()
+    trainer.kill()
+    assert waiting.wait_until_it_holds() == [UUIDS[2]]
+    waiting.finish()
+
+
 def test_more_gpus_than_are_visible_fail_at_once_with_the_numbers(tmp_path):
     with pytest.raises(UserError, match="3 GPUs were asked for, but 2 are visible"):
         lease_gpus(3, UUIDS[:2], tmp_path)
@@ -120,6 +137,7 @@ def test_more_gpus_than_are_visible_fail_at_once_with_the_numbers(tmp_path):
         (None, UUIDS),
         ("", []),
         ("-1", []),
+        ("NoDevFiles", []),
         ("1", [UUIDS[1]]),
         ("3,0", [UUIDS[3], UUIDS[0]]),
         (UUIDS[2], [UUIDS[2]]),
@@ -132,7 +150,7 @@ def test_visible_gpus_are_those_of_the_environment(node, monkeypatch, variable, 
     assert visible_gpus(environment) == expected
 
 
-@pytest.mark.parametrize("variable", ["4", "GPU-9", "0,7"])
+@pytest.mark.parametrize("variable", ["4", "GPU-9", "0,7", "0,0", f"1,{UUIDS[1]}", "0,", ",1"])
 def test_a_gpu_that_is_not_there_is_named(node, monkeypatch, variable):
     monkeypatch.setenv("PATH", node["PATH"])
     with pytest.raises(UserError, match="expected indices or UUIDs of the 4 GPUs"):

@@ -40,6 +40,16 @@ def asks_for_shards(path: str | Path) -> bool:
                 f"{path}: {key}: found {content[key]!r}, expected no such key: experiments are "
                 "trained data parallel, with whole (MULTI_GPU) or sharded (FSDP) parameters"
             )
+    if content.get("gpu_ids", "all") not in ("all", None):
+        raise UserError(
+            f"{path}: gpu_ids: found {content['gpu_ids']!r}, expected all, or no such key: every "
+            "experiment leases GPUs of its own (CUDA_VISIBLE_DEVICES chooses among which)"
+        )
+    if content.get("use_cpu"):
+        raise UserError(
+            f"{path}: use_cpu: found {content['use_cpu']!r}, expected false: to train on the CPU "
+            "of a machine with GPUs, set CUDA_VISIBLE_DEVICES= (empty)"
+        )
     kind = content.get("distributed_type", "NO")
     if kind == "FSDP":
         _check_fsdp(content.get("fsdp_config") or {}, path)

@@ -26,6 +26,7 @@ from typing import IO
 from flops_fit.errors import UserError
 
 USE_FILES = "FLOPS_FIT_GPU_USE"  # environment variable: paths that training processes lock
+NO_GPU = ("", "-1", "NoDevFiles")  # values of CUDA_VISIBLE_DEVICES; the last one is SLURM's
 _SECONDS_BETWEEN_TRIES = 0.5
 # Below the range from which systems draw ports for outgoing connections (32768 and above).
 _PORTS = range(20_000, 32_000)
@@ -40,10 +41,10 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
     Raises
     ------
     UserError
-        If the variable names a GPU that the node does not have.
+        If the variable names a GPU that the node does not have, or one twice.
     """
     named = environment.get("CUDA_VISIBLE_DEVICES")
-    if named is not None and named.strip() in ("", "-1"):
+    if named is not None and named.strip() in NO_GPU:
         return []
     present = _gpus_of_node()
     if named is None:
@@ -55,11 +56,11 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
         elif name.isdigit():
             matches = present[int(name) : int(name) + 1]
         else:
-            matches = [uuid for uuid in present if uuid.startswith(name)]
-        if len(matches) != 1:
+            matches = [uuid for uuid in present if name and uuid.startswith(name)]
+        if len(matches) != 1 or matches[0] in chosen:
             raise UserError(
                 f"CUDA_VISIBLE_DEVICES: found {name!r} in {named!r}, expected indices or UUIDs of "
-                f"the {len(present)} GPUs of this node"
+                f"the {len(present)} GPUs of this node, each once"
             )
         chosen += matches
     return chosen
