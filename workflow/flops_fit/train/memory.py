@@ -48,8 +48,10 @@ def agree_on_micro_batch(
             fits = 0 if fits == 1 else (fits + 1) // 2
         clear_device_cache(garbage_collection=True)
     found = torch.tensor([fits, share], device=accelerator.device)
-    everywhere = accelerator.gather(found).view(-1, 2)  # (processes, 2)
-    smallest, largest_share = int(everywhere[:, 0].min()), int(everywhere[:, 1].max())
+    everywhere = accelerator.gather(found).view(-1, 2).tolist()  # (processes, 2)
+    largest_share = max(share for _, share in everywhere)
+    # A process whose whole share fits says nothing against the larger share of another one.
+    smallest = min((fits for fits, share in everywhere if fits < share), default=largest_share)
     if smallest == 0:
         raise UserError(
             "out of memory with a single sample per process; expected the model, its gradients and "
