@@ -53,6 +53,7 @@ def experiment_job(
         "budget": measure.flops_per_unit * steps * batch, "n_params": measure.n_params,
         "n_params_non_embedding": measure.n_params_non_embedding,
         "flops_per_unit": measure.flops_per_unit, "steps": steps, "processes": 1,
-        "compile": compiled, "accelerate_config": None, "data_folder": str(data),
-        "search_folder": str(ROOT / "config"),
+        "compile": compiled, "find_unused_parameters": False, "accelerate_config": None,
+        "checkpoint_minutes": study.train.checkpoint_minutes, "keep_checkpoint": False,
+        "data_folder": str(data), "search_folder": str(ROOT / "config"),
     }  # fmt: skip

@@ -23,13 +23,17 @@ from typing import Any
 import torch
 from flops_fit.targets import UserCode, loss_function, model_factory, open_dataset
 from flops_fit.train.data_order import samples_of_steps
+from flops_fit.train.interruption import Warned
 from flops_fit.train.loop import Trainer, device_name, start_accelerator
 from flops_fit.train.optimizer import build_optimizer
 from flops_fit.train.peak_flops import mfu
+from flops_fit.train.provenance import now
+from flops_fit.train.saving import Saver
 from flops_fit.train.schedule import lr_factor
 from one_experiment import experiment_job
 from torch.utils.data import DataLoader
 
+THREADS = 5  # of a process with a GPU: all but one load samples
 MODELS: dict[str, dict[str, Any]] = {
     "demo": {"size": 64, "batch": 1024, "kwargs": {}, "lr": 0.016},
     "gpt124m": {
@@ -67,7 +71,10 @@ class BareLoop:
         ]
         on_gpu = device.type == "cuda"
         loader = DataLoader(
-            self.data, batch_sampler=lists, num_workers=4 if on_gpu else 0, pin_memory=on_gpu
+            self.data,
+            batch_sampler=lists,
+            num_workers=THREADS - 1 if on_gpu else 0,
+            pin_memory=on_gpu,
         )
         begun = time.monotonic()
         batches = iter(loader)
@@ -116,7 +123,8 @@ def main() -> None:
         gpus = min(1, torch.cuda.device_count())
         accelerator = start_accelerator(options.precision, 1, gpus)
         for number in range(options.rounds + 1):
-            trainer = Trainer("benchmark", job, accelerator)
+            saver = Saver("benchmark", job, accelerator, Path(name), Warned(), now())
+            trainer = Trainer("benchmark", job, accelerator, saver, THREADS)
             bare = BareLoop(job, trainer.micro_batch, accelerator.device)
             for which, train in (("trainer", trainer.train), ("bare loop", bare.train)):
                 cpu = time.process_time()
