@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from checkout import ROOT, environment
 from flops_fit.measure import measure_sizes
@@ -121,7 +124,7 @@ class Launchpad:
 
 
 @pytest.fixture
-def launchpad(tmp_path, monkeypatch) -> Launchpad:
+def launchpad(tmp_path, monkeypatch) -> Iterator[Launchpad]:
     monkeypatch.setattr(sys, "path", [*sys.path])  # the search for modules adds folders
     (tmp_path / "points.py").write_text(MODULE)
     config = {
@@ -132,4 +135,8 @@ def launchpad(tmp_path, monkeypatch) -> Launchpad:
         "plan": {"budgets": [4e5], "tokens_per_param": [1, 1e6], "min_steps": 2},
         "train": {"batch": 10, "lr": 0.01, "eval_units": 103, "precision": "float64"},
     }
-    return Launchpad(tmp_path, config)
+    yield Launchpad(tmp_path, config)
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(tmp_path) in word for word in process.info["cmdline"] or ()):
+            with suppress(psutil.Error):
+                process.kill()

@@ -7,6 +7,9 @@ import signal
 from pathlib import Path
 
 import psutil
+import pytest
+
+pytestmark = pytest.mark.timeout(300)  # a process that dies early reports nothing to a fifo
 
 # A loss that reports its process once and then waits, or fails, when the test has asked for it.
 STUCK = """
