@@ -34,7 +34,7 @@ def masked_loss(outputs, targets):
 def train_arguments(launchpad, run_id):
     return [
         str(TRAIN_SCRIPT), f"--study-folder={launchpad.study}", f"--id={run_id}",
-        f"--log={launchpad.study / 'logs' / run_id}.log", "--gpus=0",
+        f"--log={launchpad.study / 'logs' / run_id}.log", "--gpus=0", "--threads=1",
     ]  # fmt: skip
 
 
@@ -75,6 +75,71 @@ def test_an_accelerate_configuration_in_the_home_folder_has_no_influence(launchp
     assert with_home["loss"] == without["loss"]
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_variables_of_another_launch_have_no_influence(launchpad, processes):
+    """Such as those of a pod or of an MPI job that Snakemake runs in."""
+    launchpad.config["train"]["processes"] = processes
+    run_id = launchpad.plan()[0]
+    record = launchpad.launch(
+        run_id, RANK="1", WORLD_SIZE="3", LOCAL_RANK="1", LOCAL_WORLD_SIZE="3",
+        MASTER_ADDR="localhost", MASTER_PORT="1", PMI_SIZE="3", PMI_RANK="1",
+        OMPI_COMM_WORLD_SIZE="3", OMPI_COMM_WORLD_RANK="1", PET_NNODES="2",
+    )  # fmt: skip
+    assert record["world"]["num_processes"] == processes
+
+
+# An expert that few samples are sent to, in a model with a part that nothing uses.
+EXPERTS = """
+
+class Experts(Perceptron):
+    def __init__(self, width):
+        super().__init__(width)
+        self.expert = nn.Linear(6, 3)
+        self.spare = nn.Linear(2, 2)
+
+    def forward(self, x):
+        chosen = x[:, 0] > 1
+        outputs = self.layers(x)
+        if chosen.any():
+            outputs = outputs.index_add(0, chosen.nonzero()[:, 0], self.expert(x[chosen]))
+        return outputs
+"""
+
+
+def with_experts(launchpad, processes: int, **train) -> str:
+    if not hasattr(launchpad, "experts"):
+        (launchpad.path / "points.py").open("a").write(EXPERTS)
+        launchpad.experts = True
+    launchpad.config["model"]["target"] = "points:Experts"
+    launchpad.config["study"] = f"experts{processes}"
+    launchpad.config["train"] |= {"processes": processes, **train}
+    return launchpad.plan()[0]
+
+
+def test_parameters_without_a_gradient_are_a_sentence_and_no_hang(launchpad):
+    run_id = with_experts(launchpad, 2)
+    process = launchpad.start(run_id)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    # accelerate prints a page of its own; the log of the experiment says what went wrong.
+    log = (launchpad.study / "logs" / f"{run_id}.log").read_text()
+    assert "error: width=4 C=4e+05: parameters of the model got no gradient (" in log
+    assert "train.find_unused_parameters: true" in log
+    assert "Traceback" not in log
+    assert not (launchpad.study / "runs" / f"{run_id}.json").exists()
+
+
+def test_parameters_without_a_gradient_change_nothing_where_they_are_expected(launchpad):
+    run_id = with_experts(launchpad, 1)
+    one = launchpad.launch(run_id)
+    for processes in (2, 4):
+        assert with_experts(launchpad, processes, find_unused_parameters=True) == run_id
+        several = launchpad.launch(run_id)
+        assert several["world"]["num_processes"] == processes
+        assert several["steps"] >= 100
+        assert several["loss"] == pytest.approx(one["loss"], rel=1e-8)
+
+
 def test_two_experiments_of_two_processes_each_run_side_by_side(launchpad):
     launchpad.config["train"]["processes"] = 2
     first, second = launchpad.plan()[:2]
@@ -106,8 +171,10 @@ def test_cpu_threads_are_divided_among_the_processes(launchpad):
     for path in launchpad.path.glob("threads-*"):
         path.unlink()
     command = launchpad.command(run_id, threads=2)  # torch takes no more than there are cores
+    # Snakemake tells every library the threads of the whole job.
+    of_job = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "2")
     subprocess.run(
-        command, env=launchpad.environment(), cwd=launchpad.path, check=True, timeout=120
+        command, env=launchpad.environment(**of_job), cwd=launchpad.path, check=True, timeout=120
     )
     reports = [path.read_text() for path in launchpad.path.glob("threads-*")]
     assert reports == ["1 PASSIVE", "1 PASSIVE"]

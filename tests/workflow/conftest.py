@@ -16,7 +16,7 @@ def checkout(tmp_path) -> Checkout:
 def trained(tmp_path_factory) -> tuple[Checkout, str]:
     """A checkout whose study ran from nothing, and what Snakemake printed. Leave it as it is."""
     made = copy_checkout(ROOT, tmp_path_factory.mktemp("trained") / "checkout", PARTS)
-    output = made.succeed("--cores", "2")
+    output = made.succeed("--cores", "2", "--resources", "gpu=4")
     return made, output
 
 

@@ -71,6 +71,8 @@ def test_every_experiment_is_one_accelerate_launch_and_one_benchmark(trained):
     checkout, output = trained
     launches = [line for line in output.splitlines() if "/accelerate launch " in line]
     assert len(launches) == 6
+    # --resources gpu=4 on a machine without any
+    assert output.count("no GPU is visible, it trains on the CPU") == 6
     for run_id in checkout.records():
         assert sum(f"--id={run_id}" in line for line in launches) == 1
         log = (checkout.study / "logs" / f"{run_id}.log").read_text()

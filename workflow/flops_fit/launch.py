@@ -34,6 +34,20 @@ from flops_fit.supervise import supervise
 ACCELERATE_CONFIG = Path(__file__).resolve().parent / "accelerate.yaml"
 TRAIN_SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "train.py"
 
+# Snakemake sets all of these to the threads of a whole job; torch follows MKL's before OpenMP's.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+# What accelerate, torch.distributed and MPI read to find their place among processes.
+LAUNCH_PREFIXES = (
+    "ACCELERATE_", "FSDP_", "PET_", "TORCHELASTIC_", "PMI_", "PMIX_", "OMPI_COMM_", "MV2_COMM_",
+)  # fmt: skip
+LAUNCH_VARIABLES = (
+    "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK",
+    "GROUP_WORLD_SIZE", "ROLE_NAME", "ROLE_RANK", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
+)  # fmt: skip
+
 
 def read_job(specs_file: str | Path, run_id: str) -> dict[str, Any]:
     """Return the entry of ``specs.json`` for one experiment.
@@ -111,11 +125,15 @@ def process_environment(threads: int, processes: int) -> dict[str, str]:
     """Return the environment of the training processes: CPU threads divided among them.
 
     Waiting threads sleep (OMP_WAIT_POLICY): on busy cores spinning ones cost a factor of 60.
+    Variables of another launch that this one was started in (a pod, an MPI job, somebody's
+    torchrun) would tell the processes to join that one, and are left out.
     """
     environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("ACCELERATE_")
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(LAUNCH_PREFIXES) and name not in LAUNCH_VARIABLES
     }
-    environment["OMP_NUM_THREADS"] = str(max(1, threads // processes))
+    environment |= dict.fromkeys(THREAD_VARIABLES, str(max(1, threads // processes)))
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return environment
 
@@ -211,6 +229,7 @@ def run_accelerate(
         f"--id={options.id}",
         f"--log={options.log}",
         f"--gpus={len(gpus)}",
+        f"--threads={max(1, options.threads // processes)}",
     ]
     if meeting is None and processes > 1:
         meeting = Meeting(nodes=1, rank=0, address="localhost", port=lease_port())

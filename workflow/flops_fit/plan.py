@@ -413,6 +413,7 @@ def plan_specs(plan: Plan, study: Study, *, data_folder: str, search_folder: str
             "steps": row.steps,
             "processes": row.processes,
             "compile": study.train.compile,
+            "find_unused_parameters": study.train.find_unused_parameters,
             "accelerate_config": study.train.accelerate_config,
             "checkpoint_minutes": study.train.checkpoint_minutes,
             "keep_checkpoint": study.train.keep_checkpoint,

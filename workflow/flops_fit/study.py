@@ -71,6 +71,7 @@ class TrainSettings:
     precision: str
     processes: tuple[tuple[float, int], ...]  # (from so many parameters on, processes)
     compile: bool
+    find_unused_parameters: bool
     accelerate_config: str | None
     sharded: bool  # parameters over the processes, as accelerate_config asks for
     checkpoint_minutes: float | None
@@ -204,6 +205,7 @@ class Study:
                 precision=train["precision"],
                 processes=_processes(train["processes"], source),
                 compile=train["compile"],
+                find_unused_parameters=train["find_unused_parameters"],
                 accelerate_config=accelerate_config,
                 sharded=accelerate_config is not None and asks_for_shards(accelerate_config),
                 checkpoint_minutes=train["checkpoint_minutes"],

@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--id", required=True)
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--gpus", type=int, required=True, help="GPUs leased for all processes")
+    parser.add_argument("--threads", type=int, required=True, help="CPU threads of this process")
     options = parser.parse_args()
     warned = Warned().listen()
     hold_use(os.environ)
@@ -39,21 +40,19 @@ def main() -> None:
     try:
         open_log(options.log, process)
         job = read_job(options.study_folder / "specs.json", options.id)
+        place = {
+            "gpus": options.gpus,
+            "threads": options.threads,
+            "study_folder": options.study_folder,
+            "warned": warned,
+        }
         if process != 0:
-            train_experiment(
-                options.id, job, gpus=options.gpus, study_folder=options.study_folder, warned=warned
-            )
+            train_experiment(options.id, job, **place)
         else:
             with held_experiment(options.study_folder, options.id, wait=False):
                 if alone and use_stored_record(options.study_folder, options.id):
                     return
-                record = train_experiment(
-                    options.id,
-                    job,
-                    gpus=options.gpus,
-                    study_folder=options.study_folder,
-                    warned=warned,
-                )
+                record = train_experiment(options.id, job, **place)
                 trained.set()
                 patience = float(os.environ.get(RECORD_PATIENCE) or DEFAULT_RECORD_PATIENCE)
                 store_record(record, options.study_folder, patience=patience, complain=LOG.warning)

@@ -57,6 +57,7 @@ FULL = {
         "precision": "bf16",
         "processes": [{"from_params": 0, "processes": 1}, {"from_params": 1050, "processes": 2}],
         "compile": True,
+        "find_unused_parameters": True,
         "accelerate_config": str(ACCELERATE_CONFIG),
         "checkpoint_minutes": 2.5,
         "keep_checkpoint": True,

@@ -102,12 +102,15 @@ def test_an_environment_without_accelerate_says_so(monkeypatch, tmp_path):
     ("threads", "processes", "each"), [(1, 1, 1), (8, 1, 8), (8, 2, 4), (7, 2, 3), (1, 4, 1)]
 )
 def test_threads_are_shared_among_the_processes(monkeypatch, threads, processes, each):
-    monkeypatch.setenv("OMP_NUM_THREADS", "99")
+    # What Snakemake sets for a job; torch follows MKL's number before OpenMP's.
+    names = [f"{library}_NUM_THREADS" for library in ("OMP", "MKL", "OPENBLAS", "GOTO", "NUMEXPR")]
+    for name in names:
+        monkeypatch.setenv(name, "99")
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     monkeypatch.setenv("MINE", "kept")
     environment = launch.process_environment(threads, processes)
-    assert environment["OMP_NUM_THREADS"] == str(each)
+    assert {environment[name] for name in names} == {str(each)}
     assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
     assert environment["MINE"] == "kept"
     assert not [name for name in environment if name.startswith("ACCELERATE_")]
@@ -155,6 +158,7 @@ def test_the_launcher_runs_its_command(study, capfd):
     assert options.num_processes == 1
     assert options.training_script_args == [
         f"--study-folder={folder}", f"--id={rows[0].id}", f"--log={log}", "--gpus=0",
+        "--threads=3",
     ]  # fmt: skip
     assert environment["OMP_NUM_THREADS"] == "3"
     # shown to the person, and in the log, as one could paste it
@@ -176,7 +180,7 @@ def test_processes_see_the_gpus_that_were_leased_for_them(study, monkeypatch):
     folder, rows = study
     ((command, environment),) = main(folder, rows[1].id, gpus=("GPU-a", "GPU-b", "GPU-c"))
     assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-b,GPU-c"
-    assert understood(command).training_script_args[-1] == "--gpus=2"
+    assert understood(command).training_script_args[-2:] == ["--gpus=2", "--threads=1"]
     held = environment[launch.USE_FILES].split(os.pathsep)
     assert held == [f"{folder}/GPU-b.use", f"{folder}/GPU-c.use"]
 

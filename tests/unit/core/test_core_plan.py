@@ -411,6 +411,7 @@ def test_another_recipe_gives_other_ids(monkeypatch):
         {"train.compile": True},
         {"train.accelerate_config": str(ACCELERATE_CONFIG)},
         {"train.checkpoint_minutes": 1e-3},
+        {"train.find_unused_parameters": True},
         {"train.checkpoint_minutes": None},
         {"train.keep_checkpoint": True},
         {"fit.params": "total", "fit.exclude": ["x"], "predict.budgets": [1e12]},
@@ -547,8 +548,8 @@ def test_specs_hold_what_the_trainer_needs():
     assert specs[row.id] == {
         "spec": SPEC, "study": "small", "unit": "token", "budget": 6e6, "n_params": 1400,
         "n_params_non_embedding": 400, "flops_per_unit": 2400.0, "steps": 250, "processes": 2,
-        "compile": True, "accelerate_config": None, "checkpoint_minutes": 2,
-        "keep_checkpoint": False,
+        "compile": True, "find_unused_parameters": False, "accelerate_config": None,
+        "checkpoint_minutes": 2, "keep_checkpoint": False,
         "data_folder": "results/data/x", "search_folder": "studies",
     }  # fmt: skip
     assert json.loads(json.dumps(specs)) == specs

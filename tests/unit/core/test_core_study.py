@@ -74,6 +74,7 @@ OTHER_VALUES = {
     "train.precision": ({}, "no", "float64"),
     "train.processes": ({}, 1, 2),
     "train.compile": ({}, False, True),
+    "train.find_unused_parameters": ({}, False, True),
     "train.accelerate_config": ({}, None, str(ACCELERATE_CONFIG)),
     "train.checkpoint_minutes": ({}, 10, None),
     "train.keep_checkpoint": ({}, False, True),
@@ -158,8 +159,9 @@ def test_what_a_full_study_says():
         lr_power=-1, lr_reference_size=32, lr_apply="all",
         optimizer="mine:optimizer", optimizer_version=5, weight_decay=0.2, warmup_fraction=0.3,
         grad_clip=2.0, schedule="constant", final_lr_fraction=0.5, precision="bf16",
-        processes=((0, 1), (1050, 2)), compile=True, accelerate_config=str(ACCELERATE_CONFIG),
-        sharded=False, checkpoint_minutes=2.5, keep_checkpoint=True, eval_units=1000,
+        processes=((0, 1), (1050, 2)), compile=True, find_unused_parameters=True,
+        accelerate_config=str(ACCELERATE_CONFIG), sharded=False, checkpoint_minutes=2.5,
+        keep_checkpoint=True, eval_units=1000,
     )  # fmt: skip
     assert study.fit == FitSettings(
         params="total",
@@ -248,6 +250,11 @@ def test_an_accelerate_configuration_may_ask_for_shards(tmp_path, text, sharded)
             "distributed_type: MULTI_GPU\nparallelism_config: {parallelism_config_tp_size: 2}\n",
             "parallelism_config: found {'parallelism_config_tp_size': 2}, expected no such key",
         ),
+        (
+            "distributed_type: MULTI_GPU\ngpu_ids: '2,3'\n",
+            "gpu_ids: found '2,3', expected all, or no such key",
+        ),
+        ("use_cpu: true\n", "use_cpu: found True, expected false"),
         ("- a list\n", "is no configuration file of accelerate (YAML)"),
         ("{", "is no configuration file of accelerate (YAML)"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -26,11 +25,17 @@ class Batches:
         Says which device the tensors go to.
     dtype
         What floating-point inputs and targets are cast to, None to leave them.
+    threads
+        CPU threads of this process. Where a GPU computes, all but one load samples; with a single
+        one the process itself does, while its GPU is busy with what it was given before.
     """
 
-    def __init__(self, accelerator: Accelerator, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self, accelerator: Accelerator, dtype: torch.dtype | None = None, threads: int = 1
+    ) -> None:
         self.accelerator = accelerator
         self.dtype = dtype
+        self.workers = min(_MOST_WORKERS, max(0, threads - 1))
 
     def load(
         self,
@@ -47,7 +52,7 @@ class Batches:
         loader = DataLoader(
             dataset,
             batch_sampler=index_lists,
-            num_workers=self._workers() if on_gpu else 0,
+            num_workers=self.workers if on_gpu else 0,
             pin_memory=on_gpu,
             worker_init_fn=leave_signals_to_the_trainer,
         )
@@ -69,9 +74,3 @@ class Batches:
         return tree_map(
             lambda x: x.to(self.dtype) if torch.is_tensor(x) and x.is_floating_point() else x, batch
         )
-
-    def _workers(self) -> int:
-        """CPU cores of this process beyond its own: where a GPU computes, they load."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        return min(_MOST_WORKERS, max(0, cores // local - 1))

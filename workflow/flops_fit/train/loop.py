@@ -10,11 +10,16 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast, gather_object, set_seed
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    broadcast,
+    gather_object,
+    set_seed,
+)
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from flops_fit.errors import UserError
@@ -54,6 +59,7 @@ def train_experiment(
     job: Mapping[str, Any],
     *,
     gpus: int,
+    threads: int = 1,
     study_folder: Path | None = None,
     warned: Warned | None = None,
 ) -> dict[str, Any]:
@@ -67,6 +73,8 @@ def train_experiment(
         Its entry of ``specs.json``.
     gpus
         GPUs that all processes of this node have together; 0 trains on the CPU.
+    threads
+        CPU threads of this process.
     study_folder
         Where checkpoints and weights are kept; None keeps none.
     warned
@@ -82,11 +90,13 @@ def train_experiment(
     """
     started, start = time.monotonic(), now()
     spec = job["spec"]
-    accelerator = start_accelerator(spec["precision"], job["processes"], gpus)
+    accelerator = start_accelerator(
+        spec["precision"], job["processes"], gpus, find_unused=job["find_unused_parameters"]
+    )
     saver = Saver(
         run_id, job, accelerator, study_folder, Warned() if warned is None else warned, start
     )
-    trainer = Trainer(run_id, job, accelerator, saver)
+    trainer = Trainer(run_id, job, accelerator, saver, threads)
     LOG.info(
         "%s: %s on %s, %d steps of %d %ss",
         run_id, trainer.title, accelerator.device, trainer.steps, spec["batch"], job["unit"],
@@ -150,8 +160,15 @@ def train_experiment(
     }
 
 
-def start_accelerator(precision: str, processes: int, gpus: int) -> Accelerator:
+def start_accelerator(
+    precision: str, processes: int, gpus: int, *, find_unused: bool = False
+) -> Accelerator:
     """Return the Accelerator of this experiment.
+
+    Parameters
+    ----------
+    find_unused
+        Look in every step which parameters have a gradient, instead of waiting for all of them.
 
     Raises
     ------
@@ -174,12 +191,18 @@ def start_accelerator(precision: str, processes: int, gpus: int) -> Accelerator:
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision="no" if precision == "float64" else precision,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=find_unused)],
     )
     if accelerator.num_processes != processes:
         raise UserError(
             f"train.processes: {processes} processes were asked for, but "
             f"{accelerator.num_processes} work together; expected the launcher of flops-fit to "
             "start them all"
+        )
+    if torch.cuda.is_available() and accelerator.device.type != "cuda":
+        raise UserError(
+            f"train.processes: {gpus} GPUs were leased for {processes} processes, but accelerate "
+            f"chose the device {accelerator.device}; expected no setting that overrules this"
         )
     if accelerator.device.type == "cpu":
         torch.set_flush_denormal(True)
@@ -197,6 +220,8 @@ class Trainer:
         Places model and batches, and runs the backward pass.
     saver
         Saves and leaves between steps; None does neither.
+    threads
+        CPU threads of this process.
     """
 
     def __init__(
@@ -205,6 +230,7 @@ class Trainer:
         job: Mapping[str, Any],
         accelerator: Accelerator,
         saver: Saver | None = None,
+        threads: int = 1,
     ) -> None:
         spec = job["spec"]
         self.spec, self.job, self.accelerator = spec, job, accelerator
@@ -240,7 +266,7 @@ class Trainer:
             )
         set_seed(spec["seed"], device_specific=True)  # dropout differs between processes
         self.peak_lrs = [group["lr"] for group in self.optimizer.param_groups]
-        self.batches = Batches(accelerator, dtype)
+        self.batches = Batches(accelerator, dtype, threads)
         self.units_per_sample = units_per_sample(self.train_data)
         self.samples_per_step = spec["batch"] // self.units_per_sample
         self.steps = spec["D"] // spec["batch"]
@@ -248,8 +274,15 @@ class Trainer:
             self.samples_per_step, accelerator.process_index, accelerator.num_processes
         )
         self.share = share
+        # Between several processes, a gradient that does not come would be waited for.
+        self.all_used = (
+            accelerator.num_processes > 1 and not self.sharded and not job["find_unused_parameters"]
+        )
+        self.unused: list[str] = []  # in the trial pass
         agree = agree_on_sharded_micro_batch if self.sharded else agree_on_micro_batch
         self.set_micro_batch(agree(share.stop - share.start, self._try_samples, accelerator))
+        if self.all_used and (unused := sorted(set(gather_object(self.unused)))):
+            self._refuse_unused(unused)
         self.curve = Curve(device=accelerator.device)
         self.done = 0
         self.diverged = False
@@ -343,6 +376,19 @@ class Trainer:
             with self.accelerator.autocast():
                 value = self.loss(model(inputs), targets)
             loss_sum_and_count(value, 1)[0].backward()
+            self.unused = self._without_gradient()
+
+    def _without_gradient(self) -> list[str]:
+        """Names of the trainable parameters that have no gradient at this moment."""
+        named = self.bare.named_parameters()
+        return [name for name, p in named if p.requires_grad and p.grad is None]
+
+    def _refuse_unused(self, names: list[str]) -> NoReturn:
+        raise UserError(
+            f"{self.title}: parameters of the model got no gradient ({len(names)}, such as "
+            f"{names[0]}); several processes train such a model with "
+            "train.find_unused_parameters: true"
+        )
 
     def _step(self, step: int, micro_batches: Iterator[Any]) -> tuple[float, torch.Tensor]:
         """Take one optimizer step; return the learning rate and this process's last mean loss."""
@@ -371,6 +417,8 @@ class Trainer:
                 accelerator.backward(total * (accelerator.num_processes / spec["batch"]))
             self.curve.add(total, count)
             counts.append(count)
+        if self.all_used and (unused := self._without_gradient()):
+            self._refuse_unused(unused)
         self._rescale_gradients(counts)
         if spec["grad_clip"] is not None:
             accelerator.clip_grad_norm_(self.model.parameters(), spec["grad_clip"])
@@ -382,12 +430,13 @@ class Trainer:
         if isinstance(counts[0], int):  # a mean over all units of the batch
             return
         local = torch.stack(counts).sum().double().to(self.accelerator.device)
-        predicted = self.accelerator.reduce(local, reduction="sum").item()
-        if predicted == 0:  # nothing but padding: the gradients are zero already
-            return
+        predicted = self.accelerator.reduce(local, reduction="sum")
+        # Where nothing but padding was seen, the gradients are zero already. (Without a look at the
+        # number itself, a GPU need not be waited for.)
+        factor = torch.where(predicted == 0, 1.0, self.spec["batch"] / predicted)
         for parameter in self.model.parameters():
             if parameter.grad is not None:
-                parameter.grad.mul_(self.spec["batch"] / predicted)
+                parameter.grad.mul_(factor.to(parameter.grad.dtype))
 
     def _micro_units(self, k: int) -> int:
         samples = min(self.micro_batch, self.share.stop - self.share.start - k * self.micro_batch)
