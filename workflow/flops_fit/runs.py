@@ -21,11 +21,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from flops_fit.derived_files import make_room
 from flops_fit.errors import UserError
 from flops_fit.study import fingerprint
+from flops_fit.train.interruption import Interrupted
 
 _NUMBER = (int, float)
 _RECORD_FIELDS: dict[str, tuple[type, ...]] = {
@@ -52,7 +53,9 @@ _MEASURED_FIELDS = tuple(
 STATUSES = ("completed", "diverged")
 CHECKPOINT = "checkpoint.safetensors"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.safetensors"
+TRAINING_LOCK, LAUNCH_LOCK = "lock", "launch.lock"
 _SECONDS_BETWEEN_TRIES = 1.0
+_SECONDS_BETWEEN_LOOKS = 0.2
 
 RUNS_COLUMNS = (
     "id", "status", "budget", "size", "seed", "lr", "N", "D", "C", "loss", "loss_std_err",
@@ -188,28 +191,50 @@ def weights_file(study_folder: str | Path, run_id: str) -> Path:
 
 
 @contextmanager
-def held_experiment(study_folder: str | Path, run_id: str, *, wait: bool) -> Iterator[None]:
-    """Hold the lock of one experiment; it ends with the process, however that ends.
+def held_experiment(
+    study_folder: str | Path,
+    run_id: str,
+    lock: str = TRAINING_LOCK,
+    *,
+    asked_to_leave: Callable[[], bool] = lambda: False,
+) -> Iterator[None]:
+    """Hold a lock of one experiment, waiting for it; it ends with the process, however that ends.
+
+    Parameters
+    ----------
+    lock
+        ``TRAINING_LOCK`` while it trains; ``LAUNCH_LOCK`` from before a trainer starts until the
+        ``accelerate launch`` that inherits it has ended: a trainer takes a while to get so far.
+    asked_to_leave
+        Whether it is no longer to be waited for.
 
     Raises
     ------
-    UserError
-        If another process holds it and ``wait`` is false.
+    Interrupted
+        If it was asked to leave while it waited.
     """
-    path = state_folder(study_folder, run_id) / "lock"
+    path = state_folder(study_folder, run_id) / lock
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not wait:
-                raise UserError(
-                    f"{path}: another process trains the experiment {run_id} at this moment; run "
-                    "snakemake again when it has ended"
-                ) from None
-            print(f"waiting for the process that trains {run_id} already", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
+        waiting = False
+        while not _locked(file):
+            if asked_to_leave():
+                raise Interrupted(f"{run_id}: stopped while it waited for another process")
+            if not waiting:
+                print(f"waiting for the process that trains {run_id} already", file=sys.stderr)
+                waiting = True
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        if lock == LAUNCH_LOCK:
+            os.set_inheritable(file.fileno(), True)
         yield
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def read_record(path: str | Path, run_id: str | None = None) -> dict[str, Any]:

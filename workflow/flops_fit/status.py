@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flops_fit.errors import UserError
-from flops_fit.runs import read_record, state_folder
+from flops_fit.runs import LAUNCH_LOCK, TRAINING_LOCK, read_record, state_folder
 
 STATES = ("done", "diverged", "running", "failed", "missing")
 _LINES_OF_A_LOG = 3
@@ -64,7 +64,9 @@ def _outcome(row: Mapping[str, str], folder: Path) -> Outcome:
         state = "done" if record["status"] == "completed" else "diverged"
         return Outcome(id=run_id, title=title, state=state)
     if is_held(folder, run_id):
-        return Outcome(id=run_id, title=title, state="running", reason="it trains now", log=log)
+        return Outcome(
+            id=run_id, title=title, state="running", reason="it trains, or is about to", log=log
+        )
     reason = last_lines(log)
     if reason is None:
         return Outcome(id=run_id, title=title, state="missing", reason="it was not started")
@@ -72,15 +74,18 @@ def _outcome(row: Mapping[str, str], folder: Path) -> Outcome:
 
 
 def is_held(study_folder: str | Path, run_id: str) -> bool:
-    """Say whether a process trains an experiment at this moment (on this node, or by any that
-    shares its file locks)."""
-    try:
-        with open(state_folder(study_folder, run_id) / "lock", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+    """Say whether a process trains an experiment at this moment, or is about to.
+
+    On this node, or by any that shares its file locks.
+    """
+    for lock in (TRAINING_LOCK, LAUNCH_LOCK):
+        try:
+            with open(state_folder(study_folder, run_id) / lock, encoding="utf-8") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            continue
     return False
 
 

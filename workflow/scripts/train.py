@@ -44,7 +44,8 @@ def main() -> None:
                 options.id, job, gpus=options.gpus, study_folder=options.study_folder, warned=warned
             )
         else:
-            with held_experiment(options.study_folder, options.id, wait=False):
+            held = held_experiment(options.study_folder, options.id, asked_to_leave=warned.asked)
+            with held:
                 if alone and use_stored_record(options.study_folder, options.id):
                     return
                 record = train_experiment(

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +19,9 @@ from flops_fit import runs as runs_module
 from flops_fit.errors import UserError, is_trouble_of_the_machine
 from flops_fit.plan import plan_csv, read_plan
 from flops_fit.runs import (
+    LAUNCH_LOCK,
     RUNS_COLUMNS,
+    TRAINING_LOCK,
     check_record,
     clear_stored_records,
     collect_runs,
@@ -35,7 +36,9 @@ from flops_fit.runs import (
     write_json,
     write_whole,
 )
+from flops_fit.status import is_held
 from flops_fit.study import fingerprint
+from flops_fit.train.interruption import Interrupted
 
 WORKFLOW = Path(flops_fit.__file__).resolve().parent.parent
 
@@ -332,70 +335,72 @@ def test_a_stored_record_that_is_invalid_is_not_linked(tmp_path, content):
 # The lock ----------------------------------------------------------------------------------------
 
 
-def test_one_experiment_has_one_trainer(tmp_path):
-    with held_experiment(tmp_path, ROW.id, wait=False):
-        # A second open file is a second owner to the kernel, be it in one process.
-        with (
-            pytest.raises(UserError, match=f"another process trains the experiment {ROW.id}"),
-            held_experiment(tmp_path, ROW.id, wait=False),
-        ):
-            pass
-        with held_experiment(tmp_path, "0123456789ab", wait=False):
-            pass
-    with held_experiment(tmp_path, ROW.id, wait=False):
-        pass
-
-
-def test_the_lock_ends_with_a_killed_process(tmp_path):
-    code = """
-import sys, time
-from flops_fit.runs import held_experiment
-
-with held_experiment(sys.argv[1], sys.argv[2], wait=False):
-    print("held", flush=True)
-    time.sleep(600)
-"""
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path), ROW.id],
-        env={**os.environ, "PYTHONPATH": str(WORKFLOW)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert holder.stdout.readline() == "held\n"
-        with (
-            pytest.raises(UserError, match="run snakemake again when it has ended"),
-            held_experiment(tmp_path, ROW.id, wait=False),
-        ):
-            pass
-    finally:
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
-        holder.stdout.close()
-    with held_experiment(tmp_path, ROW.id, wait=False):
-        pass
-
-
-def test_who_waits_gets_the_lock_when_it_is_free(tmp_path):
-    code = """
+HOLDER = """
 import sys
 from flops_fit.runs import held_experiment
 
-with held_experiment(sys.argv[1], sys.argv[2], wait=True):
+with held_experiment(*sys.argv[1:]):
     print("held", flush=True)
+    sys.stdin.read()
 """
-    with held_experiment(tmp_path, ROW.id, wait=False):
-        waiter = subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path), ROW.id],
-            env={**os.environ, "PYTHONPATH": str(WORKFLOW)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+
+
+def holder(*arguments: object) -> subprocess.Popen:
+    """A process that takes a lock, says so, and keeps it until its input ends."""
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLDER, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(WORKFLOW)}, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("lock", [TRAINING_LOCK, LAUNCH_LOCK])
+def test_one_experiment_is_held_once_at_a_time(tmp_path, lock):
+    assert not is_held(tmp_path, ROW.id)
+    with held_experiment(tmp_path, ROW.id, lock):
+        assert is_held(tmp_path, ROW.id)
+        assert not is_held(tmp_path, "0123456789ab")
+        other = {TRAINING_LOCK: LAUNCH_LOCK, LAUNCH_LOCK: TRAINING_LOCK}[lock]
+        with held_experiment(tmp_path, ROW.id, other):
+            pass
+    assert not is_held(tmp_path, ROW.id)
+
+
+def test_the_lock_ends_with_a_killed_process(tmp_path):
+    killed = holder(tmp_path, ROW.id)
+    assert killed.stdout.readline() == "held\n"
+    assert is_held(tmp_path, ROW.id)
+    killed.kill()
+    killed.communicate()
+    assert not is_held(tmp_path, ROW.id)
+
+
+@pytest.mark.parametrize("lock", [TRAINING_LOCK, LAUNCH_LOCK])
+def test_who_waits_gets_the_lock_when_it_is_free(tmp_path, lock):
+    with held_experiment(tmp_path, ROW.id, lock):
+        waiter = holder(tmp_path, ROW.id, lock)
         assert waiter.stderr.readline() == f"waiting for the process that trains {ROW.id} already\n"
         assert waiter.poll() is None
     out, _ = waiter.communicate()
     assert (out, waiter.returncode) == ("held\n", 0)
+
+
+def test_the_lock_of_a_launch_lasts_as_long_as_a_child_that_inherits_its_files(tmp_path):
+    for lock, inherited in ((LAUNCH_LOCK, True), (TRAINING_LOCK, False)):
+        with held_experiment(tmp_path, ROW.id, lock):
+            child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=False)
+        assert is_held(tmp_path, ROW.id) is inherited
+        child.communicate()
+        assert not is_held(tmp_path, ROW.id)
+
+
+def test_who_is_asked_to_leave_waits_no_longer(tmp_path):
+    with (
+        held_experiment(tmp_path, ROW.id),
+        pytest.raises(Interrupted, match="stopped while it waited for another process"),
+        held_experiment(tmp_path, ROW.id, asked_to_leave=lambda: True),
+    ):
+        pass
 
 
 # Merging -----------------------------------------------------------------------------------------
