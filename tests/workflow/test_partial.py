@@ -98,3 +98,62 @@ def test_a_study_that_is_edited_or_started_twice_while_it_runs_keeps_what_was_pl
     output = checkout.succeed("--cores", "2")
     assert jobs_of(output) == 0
     assert json.loads((checkout.study / "fit.json").read_text())["params"] == "total"
+
+
+# Prepares only once a file is there, and says that it waits.
+PATIENT = """
+from pathlib import Path
+import time
+
+from teacher import TeacherLabels
+
+
+class Patient(TeacherLabels):
+    @classmethod
+    def prepare(cls, folder, note, **kwargs):
+        Path("results/preparing").touch()
+        while not Path("results/go").exists():
+            time.sleep(0.05)
+        super().prepare(folder, **kwargs)
+
+    def __init__(self, split, folder, note, **kwargs):
+        super().__init__(split, folder, **kwargs)
+"""
+
+
+def test_a_dataset_that_is_edited_while_it_is_prepared_is_not_mixed_with_the_old_one(checkout):
+    checkout.config_file.with_name("patient.py").write_text(PATIENT)
+
+    def note(text):
+        def change(config):
+            config["dataset"]["target"] = "patient:Patient"
+            config["dataset"]["kwargs"]["note"] = text
+
+        return change
+
+    checkout.configure(note("A"))
+    command = ["snakemake", "--cores", "1", "--configfile", "config/studies/tiny.yaml", "plan"]
+    log = checkout.path / "first.log"
+    with log.open("w") as file:
+        first = subprocess.Popen(
+            command, cwd=checkout.path, env=environment(), stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_for((checkout.path / "results" / "preparing").exists, 120)
+        checkout.configure(note("B"))
+        assert checkout.snakemake("--dry-run").returncode == 0
+    finally:
+        Path(checkout.path / "results" / "go").touch()
+        first.wait(timeout=300)
+    assert first.returncode != 0
+    assert "dataset: was edited while snakemake ran" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert not (checkout.study / "planned_study.json").exists()
+    assert not (checkout.study / "specs.json").exists()
+    checkout.succeed("plan", "--cores", "1")
+    jobs = json.loads((checkout.study / "specs.json").read_text()).values()
+    for job in jobs:
+        assert job["spec"]["dataset"]["kwargs"]["note"] == "B"
+        meta = json.loads((checkout.path / job["data_folder"] / "meta.json").read_text())
+        assert meta["kwargs"]["note"] == "B"
+    assert len(jobs) == 6

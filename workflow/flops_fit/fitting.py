@@ -12,7 +12,12 @@ import pandas as pd
 from flops_fit.derived_files import read_csv_rows
 from flops_fit.errors import UserError
 from flops_fit.laws.fit import Progress, fit_runs
-from flops_fit.runs import FINGERPRINT_COLUMNS, mixed_fingerprints
+from flops_fit.runs import (
+    FINGERPRINT_COLUMNS,
+    RUNS_COLUMNS,
+    check_merged_rows,
+    mixed_fingerprints,
+)
 from flops_fit.study import Study
 
 
@@ -38,7 +43,7 @@ def fit_study(
         If runs of different code or data stand side by side and ``fit.allow_mixed_code`` is false,
         or ``fit.exclude`` names no run.
     """
-    runs = _read(runs_file)
+    runs = _read(runs_file, imported=study.runs_table is not None)
     unknown = sorted(set(study.fit.exclude) - set(runs["id"]))
     if unknown:
         raise UserError(
@@ -85,9 +90,12 @@ def read_curves(folder: Path, ids: Iterable[str]) -> dict[str, list[list[float]]
     return curves
 
 
-def _read(runs_file: str | Path) -> pd.DataFrame:
+def _read(runs_file: str | Path, *, imported: bool) -> pd.DataFrame:
+    """Return the table of runs; an imported one has fewer columns than ours."""
     text = dict.fromkeys(("id", "size", "derived", *FINGERPRINT_COLUMNS), str)
-    read_csv_rows(runs_file, ("N", "loss"))
+    rows = read_csv_rows(runs_file, ("N", "loss") if imported else RUNS_COLUMNS)
+    if not imported:
+        check_merged_rows(runs_file, rows)
     runs = pd.read_csv(runs_file, dtype=text)
     if "size" in runs and runs["size"].isna().all():
         runs = runs.drop(columns="size")

@@ -27,6 +27,7 @@ from flops_fit.nodes import (
     processes_per_node,
     srun_command,
 )
+from flops_fit.planned_files import check_job
 from flops_fit.runs import LAUNCH_LOCK, held_experiment, use_stored_record, write_whole
 from flops_fit.supervise import supervise
 
@@ -41,7 +42,8 @@ def read_job(specs_file: str | Path, run_id: str) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If the file cannot be read, or the plan holds no such experiment.
+        If the file cannot be read or is damaged (it was renamed, and is written anew by a rerun),
+        or the plan holds no such experiment.
     """
     try:
         jobs = read_json_object(specs_file)
@@ -55,6 +57,7 @@ def read_job(specs_file: str | Path, run_id: str) -> dict[str, Any]:
             f"{specs_file}: has no experiment {run_id}, expected one of the {len(jobs)} that the "
             "plan holds; run snakemake again, it plans anew"
         )
+    check_job(Path(specs_file), run_id, jobs[run_id])
     return jobs[run_id]
 
 

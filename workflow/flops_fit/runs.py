@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from flops_fit.derived_files import make_room
+from flops_fit.derived_files import make_room, spells_a_number, write_whole
 from flops_fit.errors import UserError
 from flops_fit.study import fingerprint
 from flops_fit.train.interruption import Interrupted
@@ -68,24 +68,6 @@ FINGERPRINT_COLUMNS = RUNS_COLUMNS[-5:]
 
 class DamagedRecordError(UserError):
     """A file that should hold a record and holds no JSON at all: nothing in it can be used."""
-
-
-def write_whole(path: str | Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, and a crash loses neither."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(aside, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        error.filename = str(path)  # a write that fails does not say where
-        raise
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -389,6 +371,20 @@ def runs_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
     return text.getvalue()
+
+
+def check_merged_rows(path: str | Path, rows: Iterable[Mapping[str, str]]) -> None:
+    """Raise a UserError unless rows of ``runs.csv`` can be used; the file is then renamed."""
+    text = ("id", "status", *FINGERPRINT_COLUMNS)
+    for row in rows:
+        if row["status"] not in STATUSES:
+            raise make_room(path, f"{row['id']}: status: found {row['status']!r:.80}")
+        needed = ("N", "D", "C", "loss") if row["status"] == "completed" else ("N", "D", "C")
+        for name, value in row.items():
+            if name not in text and (value or name in needed) and not spells_a_number(value):
+                raise make_room(
+                    path, f"{row['id']}: {name}: found {value!r:.80}, expected a number"
+                )
 
 
 def mixed_fingerprints(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:

@@ -108,3 +108,20 @@ def test_runs_that_are_not_fitted_may_be_of_other_code(tmp_path):
     made[7] |= {"loss_source": "n"}
     found = fit(tmp_path, made, {"fit.exclude": [made[7]["id"]]})
     assert found["n_runs"] == 13
+
+
+def test_a_damaged_table_of_our_own_makes_room_for_another(tmp_path):
+    file = tmp_path / "runs.csv"
+    whole = runs_csv(rows())
+    for name in RUNS_COLUMNS:
+        file.write_text(whole.replace(name, f"{name}x", 1))
+        with pytest.raises(
+            UserError, match=r"runs\.csv: column \w+: is missing; it is runs\.csv\.d"
+        ):
+            fit_study(small_study(), file)
+        assert not file.exists()
+    for name in ("status", "budget", "N", "D", "C", "loss", "steps"):
+        file.write_text(runs_csv([*rows()[:-1], rows()[-1] | {name: "1x"}]))
+        with pytest.raises(UserError, match=f"00000000000e: {name}: found '1x'"):
+            fit_study(small_study(), file)
+        assert not file.exists()
