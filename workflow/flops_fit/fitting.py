@@ -16,6 +16,7 @@ from flops_fit.runs import (
     FINGERPRINT_COLUMNS,
     RUNS_COLUMNS,
     check_merged_rows,
+    listed,
     mixed_fingerprints,
 )
 from flops_fit.study import Study
@@ -83,9 +84,9 @@ def read_curves(folder: Path, ids: Iterable[str]) -> dict[str, list[list[float]]
     for name in ids:
         try:
             record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
-        if record.get("curve"):
+        if isinstance(record, dict) and record.get("curve"):
             curves[name] = record["curve"]
     return curves
 
@@ -123,6 +124,6 @@ def _check_code(study: Study, runs: pd.DataFrame, runs_file: str | Path) -> list
 
 def _described(name: str, values: dict[str, list[str]]) -> str:
     groups = ", ".join(
-        f"{len(ids)} runs with {value or 'none'} such as {ids[0]}" for value, ids in values.items()
+        f"{len(ids)} runs with {value or 'none'} ({listed(ids)})" for value, ids in values.items()
     )
     return f"{name.replace('_', ' ')}: {groups}"

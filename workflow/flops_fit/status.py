@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flops_fit.errors import UserError
-from flops_fit.runs import LAUNCH_LOCK, TRAINING_LOCK, read_record, state_folder
+from flops_fit.runs import LAUNCH_LOCK, TRAINING_LOCK, read_planned_record, state_folder
 
 STATES = ("done", "diverged", "running", "failed", "missing")
 _LINES_OF_A_LOG = 3
@@ -35,7 +35,7 @@ class Outcome:
 
 
 def study_outcomes(
-    plan_rows: Sequence[Mapping[str, str]], study_folder: str | Path
+    plan_rows: Sequence[Mapping[str, str]], study_folder: str | Path, study: str | None = None
 ) -> list[Outcome]:
     """Return the state of every planned experiment, in the plan's order.
 
@@ -45,17 +45,19 @@ def study_outcomes(
         Rows of ``plan.csv``.
     study_folder
         ``results/<study>``.
+    study
+        Name of the study that records have to be of; None takes any.
     """
-    return [_outcome(row, Path(study_folder)) for row in plan_rows]
+    return [_outcome(row, Path(study_folder), study) for row in plan_rows]
 
 
-def _outcome(row: Mapping[str, str], folder: Path) -> Outcome:
+def _outcome(row: Mapping[str, str], folder: Path, study: str | None) -> Outcome:
     run_id = row["id"]
     title = f"C={float(row['budget']):.3g} size={float(row['size']):g}"
     title += f" seed={row['seed']} lr={float(row['lr']):g}"
     log = folder / "logs" / f"{run_id}.log"
     try:
-        record = read_record(folder / "runs" / f"{run_id}.json", run_id)
+        record = read_planned_record(row, folder, study)
     except FileNotFoundError:
         pass
     except (UserError, OSError) as error:

@@ -86,7 +86,7 @@ def requested(name):
 def print_closing_lines():
     """Say how far the study is, what is wrong, and what to do next."""
     try:
-        outcomes = study_outcomes(read_plan(f"{STUDY_FOLDER}/plan.csv"), STUDY_FOLDER)
+        outcomes = study_outcomes(read_plan(f"{STUDY_FOLDER}/plan.csv"), STUDY_FOLDER, STUDY.name)
     except (OSError, UserError):  # there is no plan yet; what went wrong has been said
         return
     files = workflow.overwrite_configfiles

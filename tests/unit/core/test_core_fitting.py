@@ -85,9 +85,10 @@ def test_runs_of_different_code_are_refused(tmp_path, column):
     assert message.startswith(f"{tmp_path / 'runs.csv'}: runs of different code or data stand side")
     first = SOURCES.get(column, "none")
     assert (
-        f"({column.replace('_', ' ')}: 13 runs with {first} such as 000000000000, 2 runs with "
-        "123456e78901 such as 000000000003)"
+        f"({column.replace('_', ' ')}: 13 runs with {first} (000000000000, 000000000001, "
     ) in message
+    assert "2 runs with 123456e78901 (000000000003, 000000000004))" in message
+    assert "00000000000d and 1 more), 2 runs" in message
     assert "fit.allow_mixed_code: true" in message
 
 
@@ -97,7 +98,8 @@ def test_mixed_code_may_be_allowed_and_is_warned_about(tmp_path):
     found = fit(tmp_path, made, {"fit.allow_mixed_code": True})
     assert found["n_runs"] == 15
     (warning,) = [text for text in found["warnings"] if "different code" in text]
-    assert "model source: 14 runs with m such as 000000000000, 1 runs with n" in warning
+    assert "model source: 14 runs with m (000000000000, 000000000001, 000000000002, " in warning
+    assert "1 runs with n (000000000003)" in warning
     clean = fit(tmp_path, rows(), {"fit.allow_mixed_code": True})
     assert not [text for text in clean["warnings"] if "different code" in text]
 
