@@ -17,6 +17,7 @@ from flops_fit.accelerate_config import asks_for_shards
 from flops_fit.configuration import check_configuration
 from flops_fit.derived_files import make_room, read_json_object, write_whole
 from flops_fit.errors import UserError
+from flops_fit.plain_values import unfit_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +135,8 @@ class Study:
             Naming the file, the key, what was found and what is expected.
         """
         source = str(config_file)
+        if unfit_value(source):
+            raise UserError(f"{source!a}: found a file name that UTF-8 cannot spell; rename it")
         config = check_configuration(raw, source)
         common: dict[str, Any] = {
             "name": config["study"],
@@ -146,7 +149,7 @@ class Study:
         }
         if "runs_table" in config:
             training = dict.fromkeys(("model", "dataset", "loss", "plan", "train"))
-            table = _runs_table(config["runs_table"], Path(source).parent)
+            table = _runs_table(config["runs_table"], source)
             return cls(**common, **training, runs_table=table)
         budgets = _ascending(config["plan"]["budgets"], source, "plan.budgets")
         config["plan"]["budgets"] = list(budgets)
@@ -394,9 +397,15 @@ def _fit_settings(fit: Mapping[str, Any]) -> FitSettings:
     )
 
 
-def _runs_table(node: str | Mapping[str, Any], folder: Path) -> RunsTable:
+def _runs_table(node: str | Mapping[str, Any], source: str) -> RunsTable:
     if isinstance(node, str):
         node = {"path": node, "columns": {}, "unit": "token"}
+    folder = Path(source).parent
+    if set("{}") & set(str(folder / node["path"])):
+        raise UserError(
+            f"{source}: runs_table.path: found {str(folder / node['path'])!r:.200} with braces, "
+            "expected a path without: Snakemake takes them for wildcards"
+        )
     return RunsTable(path=folder / node["path"], columns=dict(node["columns"]), unit=node["unit"])
 
 
@@ -454,8 +463,14 @@ def _existing_file(name: str | None, source: str, key: str) -> str | None:
     if name is None:
         return None
     path = Path(source).parent / name
-    if not path.is_file():
-        raise UserError(f"{source}: {key}: found no file {path}, expected an existing one")
+    try:
+        exists = path.is_file()
+    except OSError:  # such as a name that is too long
+        exists = False
+    if not exists:
+        raise UserError(
+            f"{source}: {key}: found no file {str(path)[:200]}, expected an existing one"
+        )
     return str(path)
 
 
@@ -472,9 +487,18 @@ def _sizes(node: list[float] | Mapping[str, Any], source: str) -> tuple[float, .
         raise UserError(
             f"{source}: model.sizes: found min {low:g} and max {high:g}, expected min below max"
         )
+    if not math.isfinite(high / low) or not math.isfinite(2 * high / step):
+        raise UserError(
+            f"{source}: model.sizes: found min {low:g}, max {high:g} and multiple_of {step:g}, "
+            "expected numbers that do not differ beyond all measure"
+        )
     ratio = math.log(high / low) / (node["count"] - 1)
     spread = (low * math.exp(ratio * i) for i in range(node["count"]))
     rounded = {step * max(1, round(size / step)) for size in spread}
+    if not all(map(math.isfinite, rounded)):
+        raise UserError(
+            f"{source}: model.sizes: found max {high:g}, expected less than the largest number"
+        )
     if len(rounded) < 3:
         raise UserError(
             f"{source}: model.sizes: the range gives the sizes {sorted(rounded)} only, expected at "
