@@ -157,3 +157,32 @@ def test_a_dataset_that_is_edited_while_it_is_prepared_is_not_mixed_with_the_old
         meta = json.loads((checkout.path / job["data_folder"] / "meta.json").read_text())
         assert meta["kwargs"]["note"] == "B"
     assert len(jobs) == 6
+
+
+def closing(output: str) -> list[str]:
+    """The three lines that end a run."""
+    lines = output.splitlines()
+    (at,) = [i for i, line in enumerate(lines) if line.startswith("tiny: ")]
+    return lines[at : at + 3]
+
+
+def test_a_run_with_nothing_to_do_says_how_far_the_study_is_and_a_dry_run_does_not(finished):
+    output = finished.succeed("--cores", "1")
+    assert "Nothing to be done" in output
+    first, second, third = closing(output)
+    assert first == "tiny: 6 experiments: 6 done, 0 diverged, 0 failed, 0 missing"
+    assert second.startswith("  all records are in results/tiny/runs")
+    assert third.startswith("  next: read results/tiny/table.md")
+    assert "tiny: " not in finished.succeed("--dry-run")
+
+
+def test_a_run_that_ends_before_a_plan_says_so(checkout):
+    checkout.configure(lambda c: c["dataset"]["kwargs"].update(unknown=1))
+    first, second, third = closing(checkout.refuse("--cores", "1"))
+    assert first == "tiny: no experiment is planned: 0 done, 0 diverged, 0 failed, 0 missing"
+    assert second.startswith("  failed: error: config/studies/tiny.yaml: dataset")
+    assert "unknown" in second
+    assert second.endswith("/prepare.log)")
+    assert third == (
+        "  next: `snakemake --cores all --configfile config/studies/tiny.yaml` once that is mended"
+    )

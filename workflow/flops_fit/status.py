@@ -180,3 +180,28 @@ def closing_lines(
     else:
         third = f"  next: `{command}` fits the laws"
     return [first, second, third]
+
+
+def closing_lines_without_plan(
+    study: str, error: Exception, logs: Sequence[str | Path], options: Sequence[str]
+) -> list[str]:
+    """Return the three lines that end a run of a study whose plan cannot be read.
+
+    Parameters
+    ----------
+    error
+        Why it cannot: it is damaged, or there is none yet.
+    logs
+        What may say why there is none.
+    options
+        As of :func:`closing_lines`.
+    """
+    command = shlex.join(["snakemake", *options])
+    reasons = [str(error)] if isinstance(error, UserError) else []
+    reasons += [f"{text.splitlines()[-1]} ({log})" for log in logs if (text := last_lines(log))]
+    why = reasons[0] if reasons else "it ended before its experiments were planned"
+    return [
+        f"{study}: no experiment is planned: 0 done, 0 diverged, 0 failed, 0 missing",
+        f"  failed: {why}",
+        f"  next: `{command}` once that is mended",
+    ]
