@@ -33,6 +33,8 @@ else:
     onerror:
         print_closing_lines()
 
+    listen_for_idle_runs()
+
 
 include: "workflow/rules/fit.smk"
 include: "workflow/rules/report.smk"
@@ -43,7 +45,11 @@ rule report:
     input:
         # Plan, runs and merged results are named one by one: Snakemake does not miss an
         # intermediate file that was deleted while everything after it is there.
-        plan=[] if IMPORTED else f"{STUDY_FOLDER}/plan.csv",
+        plan=(
+            []
+            if IMPORTED
+            else [f"{STUDY_FOLDER}/plan.csv", f"{STUDY_FOLDER}/specs.json"]
+        ),
         runs=[] if IMPORTED else planned_runs,
         merged=f"{STUDY_FOLDER}/runs.csv",
         fit=f"{STUDY_FOLDER}/fit.json",

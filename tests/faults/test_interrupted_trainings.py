@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from flops_fit.runs import CHECKPOINT, PREVIOUS_CHECKPOINT, state_folder
+from flops_fit.runs import CHECKPOINT, PREVIOUS_CHECKPOINT, held_experiment, state_folder
+from flops_fit.status import is_held
 
 INTERRUPTED = 75
 
@@ -84,6 +85,21 @@ def trace(event, arguments):
 
 
 sys.addaudithook(trace)
+"""
+
+
+# A trainer says that it has started, and goes on once a file is there: it holds no lock yet.
+HOLD_TRAINERS = """
+import os
+import sys
+import time
+
+folder = os.environ["HELD_BEFORE_THE_LOCK"]
+if sys.orig_argv[1:] and sys.orig_argv[1].endswith("/train.py"):
+    with open(f"{folder}/started", "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    while not os.path.exists(f"{folder}/go"):
+        time.sleep(0.01)
 """
 
 
@@ -227,7 +243,9 @@ def test_one_process_that_dies_or_leaves_in_every_way(paced, tmp_path):
     record = paced.record(cut.id)
     assert record["world"]["resumed"] is True
     assert outcome(record) == outcome(whole)
-    assert {path.name for path in cut.checkpoints[0].parent.iterdir()} == {"lock", "record.json"}
+    assert {path.name for path in cut.checkpoints[0].parent.iterdir()} == {
+        "launch.lock", "lock", "record.json",
+    }  # fmt: skip
 
 
 def test_two_processes_of_which_one_dies_or_is_asked_to_leave(paced):
@@ -297,3 +315,82 @@ def test_a_process_that_does_not_listen_is_killed_after_a_while(paced):
     assert "it has not left within 1 s and is killed" in output
     assert stuck.nothing_runs()
     assert not Path(stuck.checkpoints[0]).exists()
+
+
+@pytest.fixture
+def starting(paced, tmp_path):
+    """An experiment whose first trainer has started and is held before it has any lock."""
+    folder = tmp_path / "held"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(HOLD_TRAINERS)
+    path = f"{folder}:{paced.environment()['PYTHONPATH']}"
+    hold = {"PYTHONPATH": path, "HELD_BEFORE_THE_LOCK": str(folder)}
+    experiment = Experiment(paced, "starting", 1)
+    experiment.start(**hold)
+    experiment.wait_for_accelerate()
+    wait_for(lambda: trainers(folder))
+    yield experiment, folder, hold
+    (folder / "go").touch()
+    wait_for(experiment.nothing_runs)
+
+
+def trainers(folder: Path) -> list[str]:
+    """Process ids of the trainers that have started."""
+    started = folder / "started"
+    return started.read_text().split() if started.exists() else []
+
+
+def wait_for(condition) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def test_an_orphan_that_is_still_starting_is_waited_for(starting):
+    experiment, folder, hold = starting
+    log = experiment.study / "logs" / f"{experiment.id}.log"
+    before = log.stat()
+    experiment.process.kill()
+    experiment.process.wait()
+    again = experiment.launchpad.start(experiment.id, **hold)
+    assert again.stdout.readline().startswith("waiting for the process that trains")
+    assert is_held(experiment.study, experiment.id)
+    assert log.stat() == before
+    (folder / "go").touch()
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, output
+    assert "its stored record is used" in output
+    assert len(trainers(folder)) == 1
+    assert log.stat().st_ino == before.st_ino
+    assert experiment.launchpad.record(experiment.id)["status"] == "completed"
+
+
+def test_a_trainer_that_lost_launcher_and_accelerate_while_it_started_trains_with_no_other(
+    starting,
+):
+    experiment, folder, hold = starting
+    (accelerate,) = psutil.Process(experiment.process.pid).children()
+    experiment.process.kill()
+    experiment.process.wait()
+    accelerate.kill()
+    again = experiment.launchpad.start(experiment.id, **hold)
+    wait_for(lambda: len(trainers(folder)) == 2)
+    (folder / "go").touch()
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, output
+    # Whichever came first trained, and the other one used its record.
+    wait_for(experiment.nothing_runs)
+    records = state_folder(experiment.study, experiment.id) / "record.json"
+    assert records.read_text() == (experiment.study / "runs" / f"{experiment.id}.json").read_text()
+
+
+def test_a_trainer_that_waits_for_another_one_leaves_when_it_is_asked_to(starting):
+    experiment, folder, _ = starting
+    with held_experiment(experiment.study, experiment.id):
+        (folder / "go").touch()
+        wait_for(lambda: experiment.process.stdout.readline().startswith("waiting for the process"))
+        experiment.process.send_signal(signal.SIGTERM)
+        status, output = experiment.end()
+    assert status == INTERRUPTED, output
+    assert "stopped while it waited for another process" in output

@@ -39,15 +39,14 @@ def test_damaged_files_of_a_finished_study_are_made_anew(finished, damage):
     run_id, record = next(iter(finished.records().items()))
     whole = (finished.study / "runs.csv").read_bytes()
     (meta,) = finished.path.glob("results/data/*/meta.json")
-    derived = [
-        meta, *(finished.study / name for name in
-                ("plan.csv", "planned_study.json", "runs.csv", "fit.json"))
-    ]  # fmt: skip
-    for path in (*derived, finished.study / "specs.json"):
+    names = ("study.json", "plan.csv", "specs.json", "planned_study.json", "runs.csv", "fit.json")
+    derived = [meta, *(finished.study / name for name in names)]
+    for path in derived:
         path.write_bytes(damage(path.read_bytes()))
     named, trained = rerun(finished)
     assert trained == 0
-    assert {finished.path / name for name in named} <= {*derived, finished.study / "specs.json"}
+    assert {finished.path / name for name in named} <= set(derived)
+    assert (finished.study / "study.json.damaged").exists()
     assert (finished.study / "runs.csv").read_bytes() == whole
 
     # A record that is merged has no stored copy any more: it is trained again, and it alone.
@@ -71,11 +70,38 @@ def test_a_flipped_bit_in_a_number_is_refused_until_the_file_is_deleted(finished
     assert finished.records()[run_id]["loss"] == record["loss"]
 
 
+def test_flipped_bits_of_what_was_planned_cost_no_training(finished):
+    """They are noticed before anything is trained, and made anew."""
+    whole = (finished.study / "runs.csv").read_bytes()
+    deleted = finished.study / "runs" / f"{next(iter(finished.records()))}.json"
+    for name, after in (
+        ("specs.json", '"weight_decay": '), ("specs.json", '"flops_per_unit": '),
+        ("plan.csv", f"\n{deleted.stem},"),
+    ):  # fmt: skip
+        path = finished.study / name
+        before = path.read_bytes()
+        deleted.unlink()
+        flip_a_digit(path, after)
+        named, trained = rerun(finished)
+        assert named == [f"results/tiny/{name}"]
+        assert trained == 1
+        assert path.read_bytes() == before
+        assert (finished.study / "runs.csv").read_bytes() == whole
+
+
+def test_a_table_of_runs_with_another_header_is_merged_anew(finished):
+    path = finished.study / "runs.csv"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"optimizer_source", b"optimizer_sourcf"))
+    (finished.study / "fit.json").unlink()
+    assert rerun(finished) == (["results/tiny/runs.csv"], 0)
+    assert path.read_bytes() == whole
+
+
 def flip_a_digit(path: Path, after: str) -> None:
-    """Flip the lowest bit of the second digit behind the point: 1.23 becomes 1.22 or 1.33."""
+    """Flip the lowest bit of the first digit: 2.13 becomes 3.13."""
     content = bytearray(path.read_bytes())
-    content[content.index(after.encode()) + len(after) + 3] ^= 1
-    json.loads(content)
+    content[content.index(after.encode()) + len(after)] ^= 1
     path.write_bytes(content)
 
 

@@ -55,7 +55,7 @@ def test_a_dead_process_fails_its_own_experiment_alone_and_a_rerun_repeats_that(
     checkout.configure(change)
     checkout.succeed("plan")
     (checkout.path / "results" / "doomed").write_text("")
-    output = checkout.snakemake("--cores", "2", "--keep-going").stdout
+    output = checkout.snakemake("--cores", "1").stdout
     assert jobs_of(output) == 6
     assert "Error in rule train" in output
     sizes = sorted(record["spec"]["size"] for record in checkout.records().values())

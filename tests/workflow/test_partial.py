@@ -98,3 +98,91 @@ def test_a_study_that_is_edited_or_started_twice_while_it_runs_keeps_what_was_pl
     output = checkout.succeed("--cores", "2")
     assert jobs_of(output) == 0
     assert json.loads((checkout.study / "fit.json").read_text())["params"] == "total"
+
+
+# Prepares only once a file is there, and says that it waits.
+PATIENT = """
+from pathlib import Path
+import time
+
+from teacher import TeacherLabels
+
+
+class Patient(TeacherLabels):
+    @classmethod
+    def prepare(cls, folder, note, **kwargs):
+        Path("results/preparing").touch()
+        while not Path("results/go").exists():
+            time.sleep(0.05)
+        super().prepare(folder, **kwargs)
+
+    def __init__(self, split, folder, note, **kwargs):
+        super().__init__(split, folder, **kwargs)
+"""
+
+
+def test_a_dataset_that_is_edited_while_it_is_prepared_is_not_mixed_with_the_old_one(checkout):
+    checkout.config_file.with_name("patient.py").write_text(PATIENT)
+
+    def note(text):
+        def change(config):
+            config["dataset"]["target"] = "patient:Patient"
+            config["dataset"]["kwargs"]["note"] = text
+
+        return change
+
+    checkout.configure(note("A"))
+    command = ["snakemake", "--cores", "1", "--configfile", "config/studies/tiny.yaml", "plan"]
+    log = checkout.path / "first.log"
+    with log.open("w") as file:
+        first = subprocess.Popen(
+            command, cwd=checkout.path, env=environment(), stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_for((checkout.path / "results" / "preparing").exists, 120)
+        checkout.configure(note("B"))
+        assert checkout.snakemake("--dry-run").returncode == 0
+    finally:
+        Path(checkout.path / "results" / "go").touch()
+        first.wait(timeout=300)
+    assert first.returncode != 0
+    assert "dataset: was edited while snakemake ran" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert not (checkout.study / "planned_study.json").exists()
+    assert not (checkout.study / "specs.json").exists()
+    checkout.succeed("plan", "--cores", "1")
+    jobs = json.loads((checkout.study / "specs.json").read_text()).values()
+    for job in jobs:
+        assert job["spec"]["dataset"]["kwargs"]["note"] == "B"
+        meta = json.loads((checkout.path / job["data_folder"] / "meta.json").read_text())
+        assert meta["kwargs"]["note"] == "B"
+    assert len(jobs) == 6
+
+
+def closing(output: str) -> list[str]:
+    """The three lines that end a run."""
+    lines = output.splitlines()
+    (at,) = [i for i, line in enumerate(lines) if line.startswith("tiny: ")]
+    return lines[at : at + 3]
+
+
+def test_a_run_with_nothing_to_do_says_how_far_the_study_is_and_a_dry_run_does_not(finished):
+    output = finished.succeed("--cores", "1")
+    assert "Nothing to be done" in output
+    first, second, third = closing(output)
+    assert first == "tiny: 6 experiments: 6 done, 0 diverged, 0 failed, 0 missing"
+    assert second.startswith("  all records are in results/tiny/runs")
+    assert third.startswith("  next: read results/tiny/table.md")
+    assert "tiny: " not in finished.succeed("--dry-run")
+
+
+def test_a_run_that_ends_before_a_plan_says_so(checkout):
+    checkout.configure(lambda c: c["dataset"]["kwargs"].update(unknown=1))
+    first, second, third = closing(checkout.refuse("--cores", "1"))
+    assert first == "tiny: no experiment is planned: 0 done, 0 diverged, 0 failed, 0 missing"
+    assert second.startswith("  failed: error: config/studies/tiny.yaml: dataset")
+    assert "unknown" in second
+    assert second.endswith("/prepare.log)")
+    assert third == (
+        "  next: `snakemake --cores all --configfile config/studies/tiny.yaml` once that is mended"
+    )

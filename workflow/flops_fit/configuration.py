@@ -19,6 +19,7 @@ import jsonschema
 import yaml
 
 from flops_fit.errors import UserError
+from flops_fit.plain_values import unfit_value
 
 SCHEMA_FILE = Path(__file__).resolve().parent.parent / "schemas" / "study.schema.yaml"
 
@@ -59,6 +60,9 @@ def check_configuration(raw: Mapping[str, Any], source: str) -> dict[str, Any]:
     """
     if not isinstance(raw, Mapping):
         raise UserError(f"{source}: found {_shown(raw)}, expected the keys of a study")
+    if unfit := unfit_value(raw):
+        key, problem = unfit
+        raise UserError(f"{source}: {_printable(key or 'the file')}: {problem}")
     schema = load_schema()
     if "runs_table" in raw:
         schema = _schema_of_imports(raw, source)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -16,6 +17,24 @@ from pathlib import Path
 from typing import Any
 
 from flops_fit.errors import UserError
+
+
+def write_whole(path: str | Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, and a crash loses neither."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(aside, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        error.filename = str(path)  # a write that fails does not say where
+        raise
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def make_room(path: str | Path, reason: str, consequence: str = "writes it anew") -> UserError:
@@ -87,3 +106,11 @@ def read_csv_rows(path: str | Path, columns: Collection[str]) -> list[dict[str, 
                 path, f"row {number} has {len(row)} fields, expected the {len(header)} columns"
             )
     return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def spells_a_number(text: str) -> bool:
+    """Say whether a field of a CSV file is a finite number."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -12,7 +12,13 @@ import pandas as pd
 from flops_fit.derived_files import read_csv_rows
 from flops_fit.errors import UserError
 from flops_fit.laws.fit import Progress, fit_runs
-from flops_fit.runs import FINGERPRINT_COLUMNS, mixed_fingerprints
+from flops_fit.runs import (
+    FINGERPRINT_COLUMNS,
+    RUNS_COLUMNS,
+    check_merged_rows,
+    listed,
+    mixed_fingerprints,
+)
 from flops_fit.study import Study
 
 
@@ -38,7 +44,7 @@ def fit_study(
         If runs of different code or data stand side by side and ``fit.allow_mixed_code`` is false,
         or ``fit.exclude`` names no run.
     """
-    runs = _read(runs_file)
+    runs = _read(runs_file, imported=study.runs_table is not None)
     unknown = sorted(set(study.fit.exclude) - set(runs["id"]))
     if unknown:
         raise UserError(
@@ -78,16 +84,19 @@ def read_curves(folder: Path, ids: Iterable[str]) -> dict[str, list[list[float]]
     for name in ids:
         try:
             record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
-        if record.get("curve"):
+        if isinstance(record, dict) and record.get("curve"):
             curves[name] = record["curve"]
     return curves
 
 
-def _read(runs_file: str | Path) -> pd.DataFrame:
+def _read(runs_file: str | Path, *, imported: bool) -> pd.DataFrame:
+    """Return the table of runs; an imported one has fewer columns than ours."""
     text = dict.fromkeys(("id", "size", "derived", *FINGERPRINT_COLUMNS), str)
-    read_csv_rows(runs_file, ("N", "loss"))
+    rows = read_csv_rows(runs_file, ("N", "loss") if imported else RUNS_COLUMNS)
+    if not imported:
+        check_merged_rows(runs_file, rows)
     runs = pd.read_csv(runs_file, dtype=text)
     if "size" in runs and runs["size"].isna().all():
         runs = runs.drop(columns="size")
@@ -115,6 +124,6 @@ def _check_code(study: Study, runs: pd.DataFrame, runs_file: str | Path) -> list
 
 def _described(name: str, values: dict[str, list[str]]) -> str:
     groups = ", ".join(
-        f"{len(ids)} runs with {value or 'none'} such as {ids[0]}" for value, ids in values.items()
+        f"{len(ids)} runs with {value or 'none'} ({listed(ids)})" for value, ids in values.items()
     )
     return f"{name.replace('_', ' ')}: {groups}"

@@ -27,7 +27,8 @@ from flops_fit.nodes import (
     processes_per_node,
     srun_command,
 )
-from flops_fit.runs import held_experiment, use_stored_record, write_whole
+from flops_fit.planned_files import check_job
+from flops_fit.runs import LAUNCH_LOCK, held_experiment, use_stored_record, write_whole
 from flops_fit.supervise import supervise
 
 # A user's own accelerate configuration must not decide how an experiment is trained.
@@ -55,7 +56,8 @@ def read_job(specs_file: str | Path, run_id: str) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If the file cannot be read, or the plan holds no such experiment.
+        If the file cannot be read or is damaged (it was renamed, and is written anew by a rerun),
+        or the plan holds no such experiment.
     """
     try:
         jobs = read_json_object(specs_file)
@@ -69,6 +71,7 @@ def read_job(specs_file: str | Path, run_id: str) -> dict[str, Any]:
             f"{specs_file}: has no experiment {run_id}, expected one of the {len(jobs)} that the "
             "plan holds; run snakemake again, it plans anew"
         )
+    check_job(Path(specs_file), run_id, jobs[run_id])
     return jobs[run_id]
 
 
@@ -156,15 +159,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rank = int(os.environ["SLURM_NODEID"])
         meeting = Meeting(nodes=options.nodes, rank=rank, address=address, port=int(port))
         return run_accelerate(options, job, visible_gpus(os.environ), meeting)
-    with held_experiment(study_folder, options.id, wait=True):
-        if use_stored_record(study_folder, options.id):
-            print(f"{options.id}: finished earlier, its stored record is used")
-            return 0
-    gpus = visible_gpus(os.environ)
-    hosts = hosts_of_job(os.environ) if job["processes"] > max(1, len(gpus)) else []
-    if hosts:
-        become_srun(options, job, hosts, with_gpus=bool(gpus))
-    return run_accelerate(options, job, gpus)
+    # After a kill a launcher or its `accelerate launch` may go on, or the trainer alone: they are
+    # waited for, and no trainer starts beside them.
+    with held_experiment(study_folder, options.id, LAUNCH_LOCK):
+        with held_experiment(study_folder, options.id):
+            if use_stored_record(study_folder, options.id):
+                print(f"{options.id}: finished earlier, its stored record is used")
+                return 0
+        gpus = visible_gpus(os.environ)
+        hosts = hosts_of_job(os.environ) if job["processes"] > max(1, len(gpus)) else []
+        if hosts:
+            become_srun(options, job, hosts, with_gpus=bool(gpus))
+        return run_accelerate(options, job, gpus)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -183,7 +189,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def become_srun(
     options: argparse.Namespace, job: Mapping[str, Any], hosts: Sequence[str], *, with_gpus: bool
 ) -> NoReturn:
-    """Become the command that runs this launcher on every node; the lease of the port stays."""
+    """Become the command that runs this launcher on every node; locks and leases stay with it."""
     per_node = processes_per_node(job["processes"], hosts)
     launcher = [
         sys.executable,

@@ -49,11 +49,11 @@ def fit_partial(
     study_folder = Path(study_folder)
     folder = study_folder / "partial"
     shutil.rmtree(folder, ignore_errors=True)
-    outcomes = study_outcomes(plan_rows, study_folder)
+    outcomes = study_outcomes(plan_rows, study_folder, study.name)
     write_whole(folder / "missing.txt", missing_text(outcomes))
     finished = {outcome.id for outcome in outcomes if outcome.finished}
     finished_rows = [row for row in plan_rows if row["id"] in finished]
-    rows = collect_runs(finished_rows, study_folder, study.fit.params)
+    rows = collect_runs(finished_rows, study_folder, study.fit.params, study.name)
     write_whole(folder / "runs.csv", runs_csv(rows))
     excluded = tuple(run_id for run_id in study.fit.exclude if run_id in finished)
     so_far = dataclasses.replace(study, fit=dataclasses.replace(study.fit, exclude=excluded))

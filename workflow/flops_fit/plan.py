@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from flops_fit.derived_files import read_csv_rows, read_json_object
 from flops_fit.errors import UserError
+from flops_fit.planned_files import check_rows, check_specs
 from flops_fit.study import Study, fingerprint
 
 if TYPE_CHECKING:
@@ -430,17 +431,21 @@ def read_plan(path: str | Path) -> list[dict[str, str]]:
     Raises
     ------
     UserError
-        If it is damaged (it was renamed, and is written anew by a rerun), or does not hold the
-        experiments of ``specs.json`` beside it.
+        If it or ``specs.json`` beside it is damaged (it was renamed, and both are written anew by a
+        rerun), or they do not hold the same experiments.
     """
     rows = read_csv_rows(path, PLAN_COLUMNS)
-    specs = Path(path).with_name("specs.json")
-    if specs.exists() and {row["id"] for row in rows} != set(read_json_object(specs)):
+    specs_file = Path(path).with_name("specs.json")
+    specs = read_json_object(specs_file) if specs_file.exists() else {}
+    check_specs(specs_file, specs)
+    if specs and {row["id"] for row in rows} != set(specs):
         # Nothing says which of the two is right, and a shared file system may be behind.
         raise UserError(
-            f"{path}: its experiments are not those of {specs.name}; run snakemake again, or, if "
-            "that says the same, delete both: they are written anew, and nothing is trained for it"
+            f"{path}: its experiments are not those of {specs_file.name}; run snakemake again, or, "
+            "if that says the same, delete both: they are written anew, and nothing is trained for "
+            "it"
         )
+    check_rows(Path(path), rows, specs)
     return rows
 
 

@@ -21,11 +21,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from flops_fit.derived_files import make_room
-from flops_fit.errors import UserError
+from flops_fit.derived_files import make_room, spells_a_number, write_whole
+from flops_fit.errors import UserError, is_trouble_of_the_machine
+from flops_fit.patience import write_patiently
+from flops_fit.plain_values import unfit_value
 from flops_fit.study import fingerprint
+from flops_fit.train.interruption import Interrupted
 
 _NUMBER = (int, float)
 _RECORD_FIELDS: dict[str, tuple[type, ...]] = {
@@ -49,10 +52,15 @@ _RECORD_FIELDS: dict[str, tuple[type, ...]] = {
 _MEASURED_FIELDS = tuple(
     name for name in _RECORD_FIELDS if name not in ("study", "throughput", "world", "provenance")
 )
+_CODE_PARTS = ("model", "dataset", "loss", "optimizer")
+_LARGEST_COUNT = 10**18  # of parameters, units or steps
+_CHECKSUM_PREFIX = "2-"
+_MOST_NAMED = 12  # ids that one sentence lists
 STATUSES = ("completed", "diverged")
 CHECKPOINT = "checkpoint.safetensors"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.safetensors"
-_SECONDS_BETWEEN_TRIES = 1.0
+TRAINING_LOCK, LAUNCH_LOCK = "lock", "launch.lock"
+_SECONDS_BETWEEN_LOOKS = 0.2
 
 RUNS_COLUMNS = (
     "id", "status", "budget", "size", "seed", "lr", "N", "D", "C", "loss", "loss_std_err",
@@ -65,24 +73,6 @@ FINGERPRINT_COLUMNS = RUNS_COLUMNS[-5:]
 
 class DamagedRecordError(UserError):
     """A file that should hold a record and holds no JSON at all: nothing in it can be used."""
-
-
-def write_whole(path: str | Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, and a crash loses neither."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(aside, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        error.filename = str(path)  # a write that fails does not say where
-        raise
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -107,8 +97,7 @@ def store_record(
     Parameters
     ----------
     patience
-        For so many seconds it is tried again where a file cannot be written: a training may have
-        taken days, and a disk that is full be mended.
+        For so many seconds it is tried again where a file cannot be written.
     complain
         Told once why it is tried again.
 
@@ -119,23 +108,12 @@ def store_record(
     """
     check_record(record, str(record.get("id")), "the trainer's record")
     stored = state_folder(study_folder, record["id"]) / "record.json"
-    deadline = time.monotonic() + patience
-    complained = False
-    while True:
-        try:
-            write_json(stored, {**record, "checksum": record_checksum(record)})
-            use_stored_record(study_folder, record["id"])
-        except OSError as error:
-            if time.monotonic() >= deadline:
-                raise
-            if not complained:
-                complain(
-                    f"the record cannot be written ({error}); it is tried again for {patience:g} s"
-                )
-                complained = True
-            time.sleep(_SECONDS_BETWEEN_TRIES)
-        else:
-            return
+
+    def write() -> None:
+        write_json(stored, {**record, "checksum": record_checksum(record)})
+        use_stored_record(study_folder, record["id"])
+
+    write_patiently(write, "the record", patience, complain)
 
 
 def use_stored_record(study_folder: str | Path, run_id: str) -> bool:
@@ -153,11 +131,25 @@ def use_stored_record(study_folder: str | Path, run_id: str) -> bool:
 
 
 def record_checksum(record: Mapping[str, Any]) -> str:
-    """Return 16 hexadecimal digits of the SHA-256 of what was trained and measured.
+    """Return ``2-`` and 16 hexadecimal digits of the SHA-256 of what was trained, measured and with
+    what code and data.
 
-    Timings and provenance, which enter no fit, do not count.
+    Timings and the rest of the provenance, which decide nothing, do not count.
     """
-    content = {name: record.get(name) for name in _MEASURED_FIELDS}
+    provenance = record["provenance"]
+    content = {name: record.get(name) for name in ("study", *_MEASURED_FIELDS)}
+    content["code"] = [provenance.get(name) for name in ("source", "content_fingerprint")]
+    return _CHECKSUM_PREFIX + _digest(content)
+
+
+def _expected_checksum(record: Mapping[str, Any], found: Any) -> str:
+    """The checksum in the form of the found one: earlier versions left out code and study."""
+    if str(found).startswith(_CHECKSUM_PREFIX):
+        return record_checksum(record)
+    return _digest({name: record.get(name) for name in _MEASURED_FIELDS})
+
+
+def _digest(content: Mapping[str, Any]) -> str:
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -188,28 +180,50 @@ def weights_file(study_folder: str | Path, run_id: str) -> Path:
 
 
 @contextmanager
-def held_experiment(study_folder: str | Path, run_id: str, *, wait: bool) -> Iterator[None]:
-    """Hold the lock of one experiment; it ends with the process, however that ends.
+def held_experiment(
+    study_folder: str | Path,
+    run_id: str,
+    lock: str = TRAINING_LOCK,
+    *,
+    asked_to_leave: Callable[[], bool] = lambda: False,
+) -> Iterator[None]:
+    """Hold a lock of one experiment, waiting for it; it ends with the process, however that ends.
+
+    Parameters
+    ----------
+    lock
+        ``TRAINING_LOCK`` while it trains; ``LAUNCH_LOCK`` from before a trainer starts until the
+        ``accelerate launch`` that inherits it has ended: a trainer takes a while to get so far.
+    asked_to_leave
+        Whether it is no longer to be waited for.
 
     Raises
     ------
-    UserError
-        If another process holds it and ``wait`` is false.
+    Interrupted
+        If it was asked to leave while it waited.
     """
-    path = state_folder(study_folder, run_id) / "lock"
+    path = state_folder(study_folder, run_id) / lock
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not wait:
-                raise UserError(
-                    f"{path}: another process trains the experiment {run_id} at this moment; run "
-                    "snakemake again when it has ended"
-                ) from None
-            print(f"waiting for the process that trains {run_id} already", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
+        waiting = False
+        while not _locked(file):
+            if asked_to_leave():
+                raise Interrupted(f"{run_id}: stopped while it waited for another process")
+            if not waiting:
+                print(f"waiting for the process that trains {run_id} already", file=sys.stderr)
+                waiting = True
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        if lock == LAUNCH_LOCK:
+            os.set_inheritable(file.fileno(), True)
         yield
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def read_record(path: str | Path, run_id: str | None = None) -> dict[str, Any]:
@@ -225,15 +239,47 @@ def read_record(path: str | Path, run_id: str | None = None) -> dict[str, Any]:
     FileNotFoundError
         If there is no such file.
     """
-    path = Path(path)
+    record = _load(Path(path), run_id)
+    record.pop("checksum", None)
+    return record
+
+
+def _load(path: Path, run_id: str | None = None) -> dict[str, Any]:
+    """Return a checked record as it lies in its file."""
+    advice = "delete it, and a rerun trains it again"
     try:
         record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise DamagedRecordError(
-            f"{path}: is no JSON file ({error}); delete it, and a rerun trains it again"
-        ) from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise DamagedRecordError(f"{path}: is no JSON file ({reason}); {advice}") from None
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if is_trouble_of_the_machine(error):
+            raise
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {advice}") from None
     check_record(record, run_id or path.stem, str(path))
-    record.pop("checksum", None)
+    return record
+
+
+def read_planned_record(
+    planned: Mapping[str, str], study_folder: str | Path, study: str | None = None
+) -> dict[str, Any]:
+    """Return the checked record of a row of ``plan.csv``, without its checksum.
+
+    Parameters
+    ----------
+    study
+        Its name; None where that of the record does not matter.
+
+    Raises
+    ------
+    UserError
+        As :func:`read_record`, and if it is not what was planned.
+    """
+    path = run_file(study_folder, planned["id"])
+    record = read_record(path, planned["id"])
+    check_as_planned(record, planned, study, str(path))
     return record
 
 
@@ -257,16 +303,19 @@ def check_record(record: Any, run_id: str, source: str) -> None:
             raise UserError(
                 f"{source}: {name}: found {value!r}, expected a finite number; {advice}"
             )
+    for name, problem in _unfit_content(record):
+        raise UserError(f"{source}: {name}: {problem}; {advice}")
     if record["id"] != run_id or fingerprint(record["spec"]) != run_id:
         raise UserError(
             f"{source}: id: found {record['id']!r} with a spec that gives "
             f"{fingerprint(record['spec'])!r}, expected {run_id!r} for both; {advice}"
         )
-    # Absent from records of earlier versions.
-    if record.get("checksum", record_checksum(record)) != record_checksum(record):
+    # Absent from records of earlier versions, and from those that others wrote.
+    checksum = record.get("checksum")
+    if checksum is not None and checksum != (expected := _expected_checksum(record, checksum)):
         raise UserError(
-            f"{source}: checksum: found {record['checksum']!r} with a content that gives "
-            f"{record_checksum(record)!r}: the file was edited or damaged; {advice}"
+            f"{source}: checksum: found {checksum!r:.80} with a content that gives {expected!r}: "
+            f"the file was edited or damaged; {advice}"
         )
     if record["status"] not in STATUSES:
         raise UserError(
@@ -285,10 +334,81 @@ def check_record(record: Any, run_id: str, source: str) -> None:
         )
 
 
+def _unfit_content(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what nothing can be computed with, although each field is of its type: key, problem."""
+    if unfit := unfit_value(record, finite=True):
+        yield unfit
+    for name, least in (("n_params", 1), ("n_params_non_embedding", 1), ("D", 0), ("steps", 0)):
+        if not least <= record[name] <= _LARGEST_COUNT:
+            yield name, f"found {record[name]}, expected {least} to {_LARGEST_COUNT:.0e}"
+    for name in ("C", "C_6nd"):
+        if record[name] is not None and not 0 <= record[name] <= sys.float_info.max:
+            yield name, f"found {record[name]!r:.80}, expected a number of FLOPs"
+    for i, row in enumerate(record["curve"]):
+        whole = isinstance(row, list) and len(row) == 4
+        if not whole or not all(_is_number(v) or (k == 2 and v is None) for k, v in enumerate(row)):
+            yield f"curve[{i}]", f"found {row!r:.80}, expected [step, D, train_loss, lr]"
+    provenance = record["provenance"]
+    source = provenance.get("source", {})
+    if not isinstance(source, Mapping):
+        yield "provenance.source", f"found {source!r:.80}, expected an object"
+        return
+    texts = {f"provenance.source.{name}": source.get(name) for name in _CODE_PARTS}
+    texts["provenance.content_fingerprint"] = provenance.get("content_fingerprint")
+    for name, value in texts.items():
+        if not isinstance(value, str | None):
+            yield name, f"found {value!r:.80}, expected text or null"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, _NUMBER) and not isinstance(value, bool)
+
+
+def check_as_planned(
+    record: Mapping[str, Any], planned: Mapping[str, str], study: str | None, source: str
+) -> None:
+    """Raise a UserError unless a checked record is that of a row of ``plan.csv``.
+
+    Parameters
+    ----------
+    study
+        Its name; None where that of the record does not matter.
+    """
+    D, steps = record["D"], record["steps"]
+    expected: dict[str, Any] = {
+        "n_params": float(planned["n_params"]),
+        "n_params_non_embedding": float(planned["n_params_non_embedding"]),
+        "steps": D / int(planned["batch"]),
+    }
+    if study is not None:
+        expected["study"] = study
+    if record["status"] == "completed":
+        expected["D"] = int(planned["D"])
+    C = float(planned["flops_per_unit"]) * D
+    if not math.isclose(record["C"], C, rel_tol=1e-9):
+        expected["C"] = C
+    for name, value in expected.items():
+        if record[name] != value:
+            raise UserError(
+                f"{source}: {name}: found {record[name]!r:.80}, expected {value!r} as planned; "
+                "delete it, and a rerun trains this experiment again"
+            )
+    if steps > int(planned["steps"]):
+        raise UserError(
+            f"{source}: steps: found {steps}, expected at most the {planned['steps']} that were "
+            "planned; delete it, and a rerun trains this experiment again"
+        )
+
+
 def collect_runs(
-    plan_rows: Sequence[Mapping[str, str]], study_folder: str | Path, params: str
+    plan_rows: Sequence[Mapping[str, str]],
+    study_folder: str | Path,
+    params: str,
+    study: str | None = None,
 ) -> list[dict[str, Any]]:
     """Merge the records of the planned experiments into rows of ``runs.csv``, in the plan's order.
+
+    Records without a checksum, in which an edit cannot be noticed, are named on standard error.
 
     Parameters
     ----------
@@ -298,38 +418,57 @@ def collect_runs(
         ``results/<study>``; files of ``runs/`` that the plan does not name are not read.
     params
         Which count is N: ``total`` or ``non_embedding``.
+    study
+        Name of the study that the records have to be of; None takes any.
 
     Raises
     ------
     UserError
-        If a file is missing or no valid record of its id, or two rows have one id.
+        If a file is missing or no valid record of its id and its row, or two rows have one id.
     """
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
+    unchecked: list[str] = []
     for planned in plan_rows:
         run_id = planned["id"]
         if run_id in seen:
             raise UserError(f"plan.csv: the id {run_id} stands twice, expected one row per id")
         seen.add(run_id)
-        rows.append(_row(planned, _read_or_restore(study_folder, run_id), params))
+        record = _read_or_restore(study_folder, run_id)
+        check_as_planned(record, planned, study, str(run_file(study_folder, run_id)))
+        if "checksum" not in record:
+            unchecked.append(run_id)
+        rows.append(_row(planned, record, params))
+    if unchecked:
+        print(
+            f"{Path(study_folder) / 'runs'}: records without a checksum, so that nothing tells "
+            f"whether they were edited: {listed(unchecked)}",
+            file=sys.stderr,
+        )
     return rows
 
 
+def listed(ids: Sequence[str]) -> str:
+    """Return ids for a sentence: all of a few, or how many more there are."""
+    more = len(ids) - _MOST_NAMED
+    return ", ".join(ids[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
 def _read_or_restore(study_folder: str | Path, run_id: str) -> dict[str, Any]:
-    """Return a record, from its stored copy where its file is damaged.
+    """Return a record with its checksum, from its stored copy where its file is damaged.
 
     Without that, the damaged file is moved aside: a rerun finds it missing, and trains it again.
     """
     path = run_file(study_folder, run_id)
     try:
-        return read_record(path, run_id)
+        return _load(path, run_id)
     except FileNotFoundError:
         raise UserError(f"{path}: is missing; run snakemake again to train it") from None
     except DamagedRecordError as error:
         reason = str(error).removeprefix(f"{path}: ").partition(";")[0]
         if use_stored_record(study_folder, run_id):
             print(f"{path}: {reason}; it was written anew from its stored copy", file=sys.stderr)
-            return read_record(path, run_id)
+            return _load(path, run_id)
         raise make_room(path, reason, "trains this experiment again") from None
 
 
@@ -351,7 +490,7 @@ def _row(planned: Mapping[str, str], record: Mapping[str, Any], params: str) -> 
         "dataset_content": record["provenance"].get("content_fingerprint"),
         **{
             f"{name}_source": record["provenance"].get("source", {}).get(name)
-            for name in ("model", "dataset", "loss", "optimizer")
+            for name in _CODE_PARTS
         },
     }
     return {name: values[name] for name in RUNS_COLUMNS}
@@ -364,6 +503,20 @@ def runs_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
     return text.getvalue()
+
+
+def check_merged_rows(path: str | Path, rows: Iterable[Mapping[str, str]]) -> None:
+    """Raise a UserError unless rows of ``runs.csv`` can be used; the file is then renamed."""
+    text = ("id", "status", *FINGERPRINT_COLUMNS)
+    for row in rows:
+        if row["status"] not in STATUSES:
+            raise make_room(path, f"{row['id']}: status: found {row['status']!r:.80}")
+        needed = ("N", "D", "C", "loss") if row["status"] == "completed" else ("N", "D", "C")
+        for name, value in row.items():
+            if name not in text and (value or name in needed) and not spells_a_number(value):
+                raise make_room(
+                    path, f"{row['id']}: {name}: found {value!r:.80}, expected a number"
+                )
 
 
 def mixed_fingerprints(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:

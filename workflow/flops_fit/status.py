@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flops_fit.errors import UserError
-from flops_fit.runs import read_record, state_folder
+from flops_fit.runs import LAUNCH_LOCK, TRAINING_LOCK, read_planned_record, state_folder
 
 STATES = ("done", "diverged", "running", "failed", "missing")
 _LINES_OF_A_LOG = 3
@@ -35,7 +35,7 @@ class Outcome:
 
 
 def study_outcomes(
-    plan_rows: Sequence[Mapping[str, str]], study_folder: str | Path
+    plan_rows: Sequence[Mapping[str, str]], study_folder: str | Path, study: str | None = None
 ) -> list[Outcome]:
     """Return the state of every planned experiment, in the plan's order.
 
@@ -45,17 +45,19 @@ def study_outcomes(
         Rows of ``plan.csv``.
     study_folder
         ``results/<study>``.
+    study
+        Name of the study that records have to be of; None takes any.
     """
-    return [_outcome(row, Path(study_folder)) for row in plan_rows]
+    return [_outcome(row, Path(study_folder), study) for row in plan_rows]
 
 
-def _outcome(row: Mapping[str, str], folder: Path) -> Outcome:
+def _outcome(row: Mapping[str, str], folder: Path, study: str | None) -> Outcome:
     run_id = row["id"]
     title = f"C={float(row['budget']):.3g} size={float(row['size']):g}"
     title += f" seed={row['seed']} lr={float(row['lr']):g}"
     log = folder / "logs" / f"{run_id}.log"
     try:
-        record = read_record(folder / "runs" / f"{run_id}.json", run_id)
+        record = read_planned_record(row, folder, study)
     except FileNotFoundError:
         pass
     except (UserError, OSError) as error:
@@ -64,7 +66,9 @@ def _outcome(row: Mapping[str, str], folder: Path) -> Outcome:
         state = "done" if record["status"] == "completed" else "diverged"
         return Outcome(id=run_id, title=title, state=state)
     if is_held(folder, run_id):
-        return Outcome(id=run_id, title=title, state="running", reason="it trains now", log=log)
+        return Outcome(
+            id=run_id, title=title, state="running", reason="it trains, or is about to", log=log
+        )
     reason = last_lines(log)
     if reason is None:
         return Outcome(id=run_id, title=title, state="missing", reason="it was not started")
@@ -72,15 +76,18 @@ def _outcome(row: Mapping[str, str], folder: Path) -> Outcome:
 
 
 def is_held(study_folder: str | Path, run_id: str) -> bool:
-    """Say whether a process trains an experiment at this moment (on this node, or by any that
-    shares its file locks)."""
-    try:
-        with open(state_folder(study_folder, run_id) / "lock", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+    """Say whether a process trains an experiment at this moment, or is about to.
+
+    On this node, or by any that shares its file locks.
+    """
+    for lock in (TRAINING_LOCK, LAUNCH_LOCK):
+        try:
+            with open(state_folder(study_folder, run_id) / lock, encoding="utf-8") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            continue
     return False
 
 
@@ -173,3 +180,28 @@ def closing_lines(
     else:
         third = f"  next: `{command}` fits the laws"
     return [first, second, third]
+
+
+def closing_lines_without_plan(
+    study: str, error: Exception, logs: Sequence[str | Path], options: Sequence[str]
+) -> list[str]:
+    """Return the three lines that end a run of a study whose plan cannot be read.
+
+    Parameters
+    ----------
+    error
+        Why it cannot: it is damaged, or there is none yet.
+    logs
+        What may say why there is none.
+    options
+        As of :func:`closing_lines`.
+    """
+    command = shlex.join(["snakemake", *options])
+    reasons = [str(error)] if isinstance(error, UserError) else []
+    reasons += [f"{text.splitlines()[-1]} ({log})" for log in logs if (text := last_lines(log))]
+    why = reasons[0] if reasons else "it ended before its experiments were planned"
+    return [
+        f"{study}: no experiment is planned: 0 done, 0 diverged, 0 failed, 0 missing",
+        f"  failed: {why}",
+        f"  next: `{command}` once that is mended",
+    ]

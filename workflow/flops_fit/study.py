@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any
 
 from flops_fit.accelerate_config import asks_for_shards
 from flops_fit.configuration import check_configuration
-from flops_fit.derived_files import make_room, read_json_object
+from flops_fit.derived_files import make_room, read_json_object, write_whole
 from flops_fit.errors import UserError
+from flops_fit.plain_values import unfit_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,8 @@ class Study:
             Naming the file, the key, what was found and what is expected.
         """
         source = str(config_file)
+        if unfit_value(source):
+            raise UserError(f"{source!a}: found a file name that UTF-8 cannot spell; rename it")
         config = check_configuration(raw, source)
         common: dict[str, Any] = {
             "name": config["study"],
@@ -146,7 +150,7 @@ class Study:
         }
         if "runs_table" in config:
             training = dict.fromkeys(("model", "dataset", "loss", "plan", "train"))
-            table = _runs_table(config["runs_table"], Path(source).parent)
+            table = _runs_table(config["runs_table"], source)
             return cls(**common, **training, runs_table=table)
         budgets = _ascending(config["plan"]["budgets"], source, "plan.budgets")
         config["plan"]["budgets"] = list(budgets)
@@ -243,6 +247,19 @@ class Study:
         """Folder of the configuration file, where the user's modules are searched as well."""
         return Path(self.config_file).parent
 
+    def check_data_folder(self, folder: Path) -> None:
+        """Raise a UserError unless ``folder`` is that of this study's prepared dataset.
+
+        ``study.json`` is of the newest configuration, the folder of the one that a running
+        Snakemake began with.
+        """
+        if self.dataset is None or self.data_fingerprint != folder.name:
+            asked = folder.with_name(self.data_fingerprint) if self.dataset else "no dataset"
+            raise UserError(
+                f"{self.config_file}: dataset: was edited while snakemake ran, which began with "
+                f"{folder}, and asks for {asked} now; run snakemake again"
+            )
+
     @property
     def data_fingerprint(self) -> str:
         """Name of the prepared dataset's folder under ``results/data/``.
@@ -299,7 +316,8 @@ def claim_study(study: Study, results: str | Path = "results") -> Path:
     except OSError as error:
         raise UserError(_inaccessible(path, "read", error.strerror)) from None
     text = study.to_json()
-    if old is not None and old != text:
+    damaged = old is not None and old != text and _is_damaged(path, old, study)
+    if old is not None and old != text and not damaged:
         _check_owner(path, old, study)
     for folder in (path.parent, *(path.parent / name for name in ("runs", "state", "logs"))):
         if folder.exists() and not os.access(folder, os.W_OK):
@@ -307,10 +325,10 @@ def claim_study(study: Study, results: str | Path = "results") -> Path:
     if old == text:
         return path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # others may write theirs
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
+        if damaged:
+            reason = str(make_room(path, "is damaged", "reads the new one"))
+            print(f"{reason}; it was written anew from {study.config_file}", file=sys.stderr)
+        write_whole(path, text)
     except OSError as error:
         raise UserError(_inaccessible(path, "written", error.strerror)) from None
     return path
@@ -323,13 +341,35 @@ def _inaccessible(path: Path, verb: str, reason: str) -> str:
     )
 
 
-def _check_owner(path: Path, old: str, study: Study) -> None:
+def _owner(text: str) -> str | None:
+    """Return the configuration that a study.json names, None where it is none."""
     try:
-        owner = json.loads(old)["config_file"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(
-            f"{path}: is not a study.json of flops-fit; move it away and run again"
-        ) from None
+        return json.loads(text)["config_file"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _is_damaged(path: Path, old: str, study: Study) -> bool:
+    """Say whether a study.json is no longer one of this very study, but was.
+
+    Only what was planned can contradict: it names the configuration as well.
+    """
+    planned_file = path.with_name("planned_study.json")
+    try:
+        planned = _owner(planned_file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        planned = None
+    owner = _owner(old)
+    if owner is None:
+        return planned in (None, study.config_file)
+    # A flipped bit in the name: nobody has that file, and what was planned is of this one.
+    return planned == study.config_file != owner and not Path(owner).exists()
+
+
+def _check_owner(path: Path, old: str, study: Study) -> None:
+    owner = _owner(old)
+    if owner is None:
+        raise UserError(f"{path}: is not a study.json of flops-fit; move it away and run again")
     if owner != study.config_file:
         raise UserError(
             f"{study.config_file}: study: the name {study.name!r} already belongs to {owner}, "
@@ -359,9 +399,15 @@ def _fit_settings(fit: Mapping[str, Any]) -> FitSettings:
     )
 
 
-def _runs_table(node: str | Mapping[str, Any], folder: Path) -> RunsTable:
+def _runs_table(node: str | Mapping[str, Any], source: str) -> RunsTable:
     if isinstance(node, str):
         node = {"path": node, "columns": {}, "unit": "token"}
+    folder = Path(source).parent
+    if set("{}") & set(str(folder / node["path"])):
+        raise UserError(
+            f"{source}: runs_table.path: found {str(folder / node['path'])!r:.200} with braces, "
+            "expected a path without: Snakemake takes them for wildcards"
+        )
     return RunsTable(path=folder / node["path"], columns=dict(node["columns"]), unit=node["unit"])
 
 
@@ -419,8 +465,14 @@ def _existing_file(name: str | None, source: str, key: str) -> str | None:
     if name is None:
         return None
     path = Path(source).parent / name
-    if not path.is_file():
-        raise UserError(f"{source}: {key}: found no file {path}, expected an existing one")
+    try:
+        exists = path.is_file()
+    except OSError:  # such as a name that is too long
+        exists = False
+    if not exists:
+        raise UserError(
+            f"{source}: {key}: found no file {str(path)[:200]}, expected an existing one"
+        )
     return str(path)
 
 
@@ -437,9 +489,18 @@ def _sizes(node: list[float] | Mapping[str, Any], source: str) -> tuple[float, .
         raise UserError(
             f"{source}: model.sizes: found min {low:g} and max {high:g}, expected min below max"
         )
+    if not math.isfinite(high / low) or not math.isfinite(2 * high / step):
+        raise UserError(
+            f"{source}: model.sizes: found min {low:g}, max {high:g} and multiple_of {step:g}, "
+            "expected numbers that do not differ beyond all measure"
+        )
     ratio = math.log(high / low) / (node["count"] - 1)
     spread = (low * math.exp(ratio * i) for i in range(node["count"]))
     rounded = {step * max(1, round(size / step)) for size in spread}
+    if not all(map(math.isfinite, rounded)):
+        raise UserError(
+            f"{source}: model.sizes: found max {high:g}, expected less than the largest number"
+        )
     if len(rounded) < 3:
         raise UserError(
             f"{source}: model.sizes: the range gives the sizes {sorted(rounded)} only, expected at "

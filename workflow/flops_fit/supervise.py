@@ -19,6 +19,7 @@ from types import FrameType
 
 import psutil
 
+from flops_fit.patience import seconds_from
 from flops_fit.train.interruption import INTERRUPTED, STATUS_FILE, WARNINGS
 
 # A warning: the training may take its time to save, whoever warns says when it is over.
@@ -52,7 +53,7 @@ def supervise(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """
     with tempfile.NamedTemporaryFile(prefix="flops-fit-status-") as status_file:
         environment = {**environment, **_AGENT, STATUS_FILE: status_file.name}
-        messenger = _Messenger(float(environment.get(PATIENCE) or _DEFAULT_PATIENCE))
+        messenger = _Messenger(seconds_from(environment, PATIENCE, _DEFAULT_PATIENCE))
         with messenger.listening():
             messenger.process = subprocess.Popen(
                 command, env=environment, close_fds=False, preexec_fn=_ignore_signals

@@ -1,10 +1,14 @@
 # Loads the study, checks it, and says which files the targets are. Imports no torch.
+import logging
 import os
 import sys
 from pathlib import Path
 
+from snakemake.common import NOTHING_TO_BE_DONE_MSG
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import ResourceValidationError, WorkflowError
+from snakemake.logging import logger
+from snakemake_interface_executor_plugins.settings import ExecMode
 from snakemake.utils import update_config
 
 # `current_basedir` is this file's folder, also where another workflow imports this one as a module.
@@ -15,7 +19,12 @@ from flops_fit.cluster_resources import Site, request
 from flops_fit.errors import UserError
 from flops_fit.plan import read_plan, read_row
 from flops_fit.script import share_library
-from flops_fit.status import closing_lines, engine_options, study_outcomes
+from flops_fit.status import (
+    closing_lines,
+    closing_lines_without_plan,
+    engine_options,
+    study_outcomes,
+)
 from flops_fit.study import Study, claim_study
 
 
@@ -85,19 +94,35 @@ def requested(name):
 
 def print_closing_lines():
     """Say how far the study is, what is wrong, and what to do next."""
-    try:
-        outcomes = study_outcomes(read_plan(f"{STUDY_FOLDER}/plan.csv"), STUDY_FOLDER)
-    except (OSError, UserError):  # there is no plan yet; what went wrong has been said
-        return
     files = workflow.overwrite_configfiles
     options = engine_options(sys.argv)
     options += ["--configfile", readable_path(files[0])] if files else []
-    print(
-        "",
-        *closing_lines(STUDY.name, outcomes, STUDY_FOLDER, options),
-        sep="\n",
-        file=sys.stderr,
-    )
+    try:
+        rows = read_plan(f"{STUDY_FOLDER}/plan.csv")
+        outcomes = study_outcomes(rows, STUDY_FOLDER, STUDY.name)
+        lines = closing_lines(STUDY.name, outcomes, STUDY_FOLDER, options)
+    except (OSError, UserError) as error:
+        logs = (f"{STUDY_FOLDER}/logs/plan.log", f"{DATA_FOLDER}/prepare.log")
+        lines = closing_lines_without_plan(STUDY.name, error, logs, options)
+    print("", *lines, sep="\n", file=sys.stderr)
+
+
+class EndOfAnIdleRun(logging.Handler):
+    """Prints the closing lines where there is nothing to be done: Snakemake calls no hook then."""
+
+    def emit(self, record):
+        main = workflow.exec_mode == ExecMode.DEFAULT and not workflow.dryrun
+        if main and record.msg == NOTHING_TO_BE_DONE_MSG:
+            print_closing_lines()
+
+
+def listen_for_idle_runs():
+    """Have the closing lines printed where no hook is called."""
+    for handler in [h for h in logger.handlers if h.name == EndOfAnIdleRun.__name__]:
+        logger.removeHandler(handler)  # of an earlier workflow in this process
+    handler = EndOfAnIdleRun()
+    handler.name = EndOfAnIdleRun.__name__
+    logger.addHandler(handler)
 
 
 share_library(os.environ)

@@ -9,7 +9,7 @@ from flops_fit.study import Study
 
 with reported(snakemake.log[0]):
     folder = Path(snakemake.output.runs).parent
-    params = Study.load(snakemake.input.study).fit.params
-    rows = collect_runs(read_plan(snakemake.input.plan), folder, params)
+    study = Study.load(snakemake.input.study)
+    rows = collect_runs(read_plan(snakemake.input.plan), folder, study.fit.params, study.name)
     write_whole(snakemake.output.runs, runs_csv(rows))
     clear_stored_records(folder, (row["id"] for row in rows))

@@ -11,8 +11,9 @@ with reported(snakemake.log[0]):
     from flops_fit.measure import measure_sizes
 
     study = Study.load(snakemake.input.study)
-    write_whole(snakemake.output.study, study.to_json())
     data_folder = Path(snakemake.input.meta).parent
+    study.check_data_folder(data_folder)
+    write_whole(snakemake.output.study, study.to_json())
     meta = DatasetMeta.load(snakemake.input.meta)
     plan = make_plan(study, measure_sizes(study, data_folder), meta)
     specs = plan_specs(plan, study, data_folder=str(data_folder), search_folder=str(study.folder))

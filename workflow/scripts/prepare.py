@@ -8,4 +8,6 @@ from flops_fit.study import Study
 with reported(snakemake.log[0]):
     from flops_fit.prepare import prepare
 
-    prepare(Study.load(snakemake.resources.study), Path(snakemake.output.meta))
+    study, meta = Study.load(snakemake.resources.study), Path(snakemake.output.meta)
+    study.check_data_folder(meta.parent)
+    prepare(study, meta)

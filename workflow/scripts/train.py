@@ -13,7 +13,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from flops_fit.errors import UserError, is_trouble_of_the_machine
 from flops_fit.launch import read_job
 from flops_fit.leases import hold_use
-from flops_fit.runs import clear_checkpoints, held_experiment, store_record, use_stored_record
+from flops_fit.patience import seconds_from, write_patiently
+from flops_fit.runs import (
+    clear_checkpoints,
+    held_experiment,
+    store_record,
+    use_stored_record,
+    weights_file,
+)
+from flops_fit.train.checkpoint import write_weights
 from flops_fit.train.interruption import Interrupted, Warned, end_with_agent, status_to_leave_with
 from flops_fit.train.loop import train_experiment
 from flops_fit.train.progress import LOG, open_log
@@ -39,22 +47,27 @@ def main() -> None:
     trained = threading.Event() if alone else end_with_agent()
     try:
         open_log(options.log, process)
+        patience = seconds_from(os.environ, RECORD_PATIENCE, DEFAULT_RECORD_PATIENCE)
         job = read_job(options.study_folder / "specs.json", options.id)
+        weights = {} if job["keep_checkpoint"] else None
         place = {
             "gpus": options.gpus,
             "threads": options.threads,
             "study_folder": options.study_folder,
             "warned": warned,
+            "weights": weights,
         }
         if process != 0:
             train_experiment(options.id, job, **place)
         else:
-            with held_experiment(options.study_folder, options.id, wait=False):
+            held = held_experiment(options.study_folder, options.id, asked_to_leave=warned.asked)
+            with held:
                 if alone and use_stored_record(options.study_folder, options.id):
                     return
                 record = train_experiment(options.id, job, **place)
                 trained.set()
-                patience = float(os.environ.get(RECORD_PATIENCE) or DEFAULT_RECORD_PATIENCE)
+                if weights:
+                    keep_weights(weights, weights_file(options.study_folder, options.id), patience)
                 store_record(record, options.study_folder, patience=patience, complain=LOG.warning)
                 clear_checkpoints(options.study_folder, options.id)
                 LOG.info("%s: %s, loss %s", options.id, record["status"], record["loss"])
@@ -71,6 +84,18 @@ def main() -> None:
         else:
             LOG.exception("the experiment %s failed", options.id)
         sys.exit(1)
+
+
+def keep_weights(weights: dict, path: Path, patience: float) -> None:
+    """Write the final weights; where that is impossible, the record is worth more than they are."""
+    try:
+        write_patiently(lambda: write_weights(path, weights), "its weights", patience, LOG.warning)
+    except Exception as error:  # whatever it is, no training is lost for it
+        LOG.warning(
+            "%s: the weights cannot be written (%s) and are lost; to have them, delete the record, "
+            "and a rerun trains the experiment again",
+            path, error,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -85,9 +85,10 @@ def test_runs_of_different_code_are_refused(tmp_path, column):
     assert message.startswith(f"{tmp_path / 'runs.csv'}: runs of different code or data stand side")
     first = SOURCES.get(column, "none")
     assert (
-        f"({column.replace('_', ' ')}: 13 runs with {first} such as 000000000000, 2 runs with "
-        "123456e78901 such as 000000000003)"
+        f"({column.replace('_', ' ')}: 13 runs with {first} (000000000000, 000000000001, "
     ) in message
+    assert "2 runs with 123456e78901 (000000000003, 000000000004))" in message
+    assert "00000000000d and 1 more), 2 runs" in message
     assert "fit.allow_mixed_code: true" in message
 
 
@@ -97,7 +98,8 @@ def test_mixed_code_may_be_allowed_and_is_warned_about(tmp_path):
     found = fit(tmp_path, made, {"fit.allow_mixed_code": True})
     assert found["n_runs"] == 15
     (warning,) = [text for text in found["warnings"] if "different code" in text]
-    assert "model source: 14 runs with m such as 000000000000, 1 runs with n" in warning
+    assert "model source: 14 runs with m (000000000000, 000000000001, 000000000002, " in warning
+    assert "1 runs with n (000000000003)" in warning
     clean = fit(tmp_path, rows(), {"fit.allow_mixed_code": True})
     assert not [text for text in clean["warnings"] if "different code" in text]
 
@@ -108,3 +110,20 @@ def test_runs_that_are_not_fitted_may_be_of_other_code(tmp_path):
     made[7] |= {"loss_source": "n"}
     found = fit(tmp_path, made, {"fit.exclude": [made[7]["id"]]})
     assert found["n_runs"] == 13
+
+
+def test_a_damaged_table_of_our_own_makes_room_for_another(tmp_path):
+    file = tmp_path / "runs.csv"
+    whole = runs_csv(rows())
+    for name in RUNS_COLUMNS:
+        file.write_text(whole.replace(name, f"{name}x", 1))
+        with pytest.raises(
+            UserError, match=r"runs\.csv: column \w+: is missing; it is runs\.csv\.d"
+        ):
+            fit_study(small_study(), file)
+        assert not file.exists()
+    for name in ("status", "budget", "N", "D", "C", "loss", "steps"):
+        file.write_text(runs_csv([*rows()[:-1], rows()[-1] | {name: "1x"}]))
+        with pytest.raises(UserError, match=f"00000000000e: {name}: found '1x'"):
+            fit_study(small_study(), file)
+        assert not file.exists()

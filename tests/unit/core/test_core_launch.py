@@ -16,7 +16,8 @@ from flops_fit import launch, leases
 from flops_fit.errors import UserError
 from flops_fit.nodes import Meeting
 from flops_fit.plan import make_plan, plan_specs
-from flops_fit.runs import held_experiment, read_record, state_folder, store_record, write_json
+from flops_fit.runs import read_record, state_folder, store_record, write_json
+from flops_fit.status import is_held
 from test_core_runs import record_of
 
 ARGUMENTS = ["--study-folder=results/x", "--id=0123456789ab", "--log=x.log"]
@@ -188,8 +189,7 @@ def test_processes_see_the_gpus_that_were_leased_for_them(study, monkeypatch):
 def test_the_lock_is_free_again_when_the_trainer_wants_it(study):
     folder, rows = study
     main(folder, rows[0].id)
-    with held_experiment(folder, rows[0].id, wait=False):
-        pass
+    assert not is_held(folder, rows[0].id)
 
 
 def test_a_finished_experiment_is_linked_and_not_trained(study, capfd):

@@ -19,6 +19,7 @@ from flops_fit.prepare import prepare
 from flops_fit.runs import CHECKPOINT, PREVIOUS_CHECKPOINT, state_folder, weights_file
 from flops_fit.study import Study, fingerprint
 from flops_fit.train import curve, loop, saving
+from flops_fit.train.checkpoint import write_weights
 from flops_fit.train.interruption import Interrupted, Warned
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -467,13 +468,13 @@ def test_a_state_that_no_file_holds_is_said_once(planned, tmp_path, said):
 # What is kept -------------------------------------------------------------------------------------
 
 
-def test_final_weights_are_kept_where_they_are_wanted(planned, tmp_path):
-    for keep in (False, True):
-        run_id, job, module = planned({"train.keep_checkpoint": keep}, model="Everything")
-        record = train(run_id, job, tmp_path)
-        assert weights_file(tmp_path, run_id).exists() is keep
-    path = weights_file(tmp_path, run_id)
-    assert path == tmp_path / "weights" / f"{run_id}.safetensors"
+def test_final_weights_are_those_of_the_state_dict(planned, tmp_path):
+    run_id, job, module = planned(model="Everything")
+    weights = {}
+    reset()
+    record = loop.train_experiment(run_id, job, gpus=0, weights=weights)
+    write_weights(weights_file(tmp_path, run_id), weights)
+    path = tmp_path / "weights" / f"{run_id}.safetensors"
     weights = load_file(path)
     assert "tied.weight" not in weights  # it is middle.weight
     assert "average" not in weights  # no part of the state dict

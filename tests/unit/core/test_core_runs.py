@@ -7,8 +7,8 @@ import io
 import json
 import math
 import os
+import re
 import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,11 +20,14 @@ from flops_fit import runs as runs_module
 from flops_fit.errors import UserError, is_trouble_of_the_machine
 from flops_fit.plan import plan_csv, read_plan
 from flops_fit.runs import (
+    LAUNCH_LOCK,
     RUNS_COLUMNS,
+    TRAINING_LOCK,
     check_record,
     clear_stored_records,
     collect_runs,
     held_experiment,
+    listed,
     mixed_fingerprints,
     read_record,
     record_checksum,
@@ -35,7 +38,9 @@ from flops_fit.runs import (
     write_json,
     write_whole,
 )
+from flops_fit.status import is_held, study_outcomes
 from flops_fit.study import fingerprint
+from flops_fit.train.interruption import Interrupted
 
 WORKFLOW = Path(flops_fit.__file__).resolve().parent.parent
 
@@ -240,18 +245,94 @@ def test_an_edited_number_is_found(name, value):
     )
 
 
-def test_timings_and_provenance_are_no_part_of_the_checksum():
-    for name in ("study", "throughput", "world", "provenance"):
-        other = "another" if name == "study" else {}
-        check_record(stored_of(ROW) | {name: other}, ROW.id, "a.json")
+def test_timings_and_the_rest_of_the_provenance_are_no_part_of_the_checksum():
+    record = stored_of(ROW)
+    for name in ("throughput", "world"):
+        check_record(record | {name: {}}, ROW.id, "a.json")
+    check_record(
+        record | {"provenance": record["provenance"] | {"end": "2001-01-01T00:00:00Z"}},
+        ROW.id, "a.json",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"study": "another"},
+        {"provenance": {}},
+        {"provenance": record_of(ROW)["provenance"] | {"content_fingerprint": "c"}},
+        {"provenance": record_of(ROW)["provenance"] | {"source": {"model": "n"}}},
+    ],
+)
+def test_another_study_code_or_data_is_found(change):
+    assert "checksum: found '2-" in refusal(stored_of(ROW) | change)
+
+
+def test_a_checksum_of_an_earlier_version_still_holds():
+    """Sixteen digits of what was measured; a finished sweep outlives an update."""
+    assert planned().experiments[0].id == "c515934b1a7d"
+    old = record_of(ROW) | {"checksum": "fa84d3b8774c6a74"}
+    check_record(old, ROW.id, "a.json")
+    check_record(old | {"study": "another"}, ROW.id, "a.json")
+    assert "checksum: found 'fa84d3b8774c6a74'" in refusal(old | {"loss": 1.03})
+
+
+UNFIT = [
+    ("n_params_non_embedding", 0), ("n_params", -5), ("D", 10**400), ("steps", -1),
+    ("C", -1.0), ("C", 10**400), ("C_6nd", 10**400),
+    ("curve", [[1, 2, 3]]), ("curve", [1]), ("curve", [[1, 10, "2.5", 0.1]]),
+    ("spec", {**ROW.spec, "lr": math.inf}), ("spec", {**ROW.spec, "seed": 10**5000}),
+    ("provenance", {"source": None}), ("provenance", {"source": []}),
+    ("provenance", {"source": {"model": 3}}), ("provenance", {"content_fingerprint": []}),
+    ("provenance", {"content_fingerprint": "\ud800"}), ("throughput", {"\ud800": 1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), UNFIT)
+def test_what_nothing_can_be_computed_with_is_named(name, value):
+    message = refusal(record_of(ROW, **{name: value}))
+    assert message.startswith((f"a.json: {name}: found ", f"a.json: {name}.", f"a.json: {name}["))
+    assert message.isprintable()
+
+
+def test_a_step_without_any_loss_is_valid():
+    check_record(record_of(ROW, curve=[[1, 10, None, 0.1]]), ROW.id, "a.json")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        json.dumps(stored_of(ROW)).replace("0.01", "1e999").encode(),
+        json.dumps(stored_of(ROW)).replace(str(ROW.D), "9" * 5000).encode(),
+        json.dumps(record_of(ROW)).replace('"m"', "[" * 500 + "]" * 500).encode(),
+    ],
+    ids=["deep", "beyond floats", "beyond integers", "deep in provenance"],
+)
+def test_a_file_with_values_that_no_record_has_is_a_sentence(tmp_path, content):
+    file = tmp_path / f"{ROW.id}.json"
+    file.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_record(file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert str(caught.value).isprintable()
+
+
+def test_a_folder_in_the_place_of_a_record_is_a_sentence(tmp_path):
+    file = tmp_path / "runs" / f"{ROW.id}.json"
+    file.mkdir(parents=True)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_record(file)
+    assert not use_stored_record(tmp_path, ROW.id)
 
 
 def test_every_flipped_bit_of_a_number_is_found_or_changes_nothing(tmp_path):
     store_record(record_of(ROW), tmp_path)
     file = tmp_path / "runs" / f"{ROW.id}.json"
     whole = file.read_bytes()
-    measured = ("status", "loss", "D", "C", "n_params", "n_params_non_embedding", "curve", "spec")
-    expected = {name: record_of(ROW)[name] for name in measured}
+    kept = ("status", "loss", "D", "C", "n_params", "n_params_non_embedding", "curve", "spec",
+            "study", "provenance")  # fmt: skip
+    expected = {name: record_of(ROW)[name] for name in kept}
     for bit in range(8 * len(whole)):
         damaged = bytearray(whole)
         damaged[bit // 8] ^= 1 << (bit % 8)
@@ -260,7 +341,7 @@ def test_every_flipped_bit_of_a_number_is_found_or_changes_nothing(tmp_path):
             read = read_record(file)
         except UserError:
             continue
-        assert {name: read[name] for name in measured} == expected, bit
+        assert {name: read[name] for name in kept} == expected, bit
 
 
 # The stored record -------------------------------------------------------------------------------
@@ -332,70 +413,72 @@ def test_a_stored_record_that_is_invalid_is_not_linked(tmp_path, content):
 # The lock ----------------------------------------------------------------------------------------
 
 
-def test_one_experiment_has_one_trainer(tmp_path):
-    with held_experiment(tmp_path, ROW.id, wait=False):
-        # A second open file is a second owner to the kernel, be it in one process.
-        with (
-            pytest.raises(UserError, match=f"another process trains the experiment {ROW.id}"),
-            held_experiment(tmp_path, ROW.id, wait=False),
-        ):
-            pass
-        with held_experiment(tmp_path, "0123456789ab", wait=False):
-            pass
-    with held_experiment(tmp_path, ROW.id, wait=False):
-        pass
-
-
-def test_the_lock_ends_with_a_killed_process(tmp_path):
-    code = """
-import sys, time
-from flops_fit.runs import held_experiment
-
-with held_experiment(sys.argv[1], sys.argv[2], wait=False):
-    print("held", flush=True)
-    time.sleep(600)
-"""
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path), ROW.id],
-        env={**os.environ, "PYTHONPATH": str(WORKFLOW)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert holder.stdout.readline() == "held\n"
-        with (
-            pytest.raises(UserError, match="run snakemake again when it has ended"),
-            held_experiment(tmp_path, ROW.id, wait=False),
-        ):
-            pass
-    finally:
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
-        holder.stdout.close()
-    with held_experiment(tmp_path, ROW.id, wait=False):
-        pass
-
-
-def test_who_waits_gets_the_lock_when_it_is_free(tmp_path):
-    code = """
+HOLDER = """
 import sys
 from flops_fit.runs import held_experiment
 
-with held_experiment(sys.argv[1], sys.argv[2], wait=True):
+with held_experiment(*sys.argv[1:]):
     print("held", flush=True)
+    sys.stdin.read()
 """
-    with held_experiment(tmp_path, ROW.id, wait=False):
-        waiter = subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path), ROW.id],
-            env={**os.environ, "PYTHONPATH": str(WORKFLOW)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+
+
+def holder(*arguments: object) -> subprocess.Popen:
+    """A process that takes a lock, says so, and keeps it until its input ends."""
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLDER, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(WORKFLOW)}, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("lock", [TRAINING_LOCK, LAUNCH_LOCK])
+def test_one_experiment_is_held_once_at_a_time(tmp_path, lock):
+    assert not is_held(tmp_path, ROW.id)
+    with held_experiment(tmp_path, ROW.id, lock):
+        assert is_held(tmp_path, ROW.id)
+        assert not is_held(tmp_path, "0123456789ab")
+        other = {TRAINING_LOCK: LAUNCH_LOCK, LAUNCH_LOCK: TRAINING_LOCK}[lock]
+        with held_experiment(tmp_path, ROW.id, other):
+            pass
+    assert not is_held(tmp_path, ROW.id)
+
+
+def test_the_lock_ends_with_a_killed_process(tmp_path):
+    killed = holder(tmp_path, ROW.id)
+    assert killed.stdout.readline() == "held\n"
+    assert is_held(tmp_path, ROW.id)
+    killed.kill()
+    killed.communicate()
+    assert not is_held(tmp_path, ROW.id)
+
+
+@pytest.mark.parametrize("lock", [TRAINING_LOCK, LAUNCH_LOCK])
+def test_who_waits_gets_the_lock_when_it_is_free(tmp_path, lock):
+    with held_experiment(tmp_path, ROW.id, lock):
+        waiter = holder(tmp_path, ROW.id, lock)
         assert waiter.stderr.readline() == f"waiting for the process that trains {ROW.id} already\n"
         assert waiter.poll() is None
     out, _ = waiter.communicate()
     assert (out, waiter.returncode) == ("held\n", 0)
+
+
+def test_the_lock_of_a_launch_lasts_as_long_as_a_child_that_inherits_its_files(tmp_path):
+    for lock, inherited in ((LAUNCH_LOCK, True), (TRAINING_LOCK, False)):
+        with held_experiment(tmp_path, ROW.id, lock):
+            child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=False)
+        assert is_held(tmp_path, ROW.id) is inherited
+        child.communicate()
+        assert not is_held(tmp_path, ROW.id)
+
+
+def test_who_is_asked_to_leave_waits_no_longer(tmp_path):
+    with (
+        held_experiment(tmp_path, ROW.id),
+        pytest.raises(Interrupted, match="stopped while it waited for another process"),
+        held_experiment(tmp_path, ROW.id, asked_to_leave=lambda: True),
+    ):
+        pass
 
 
 # Merging -----------------------------------------------------------------------------------------
@@ -494,6 +577,51 @@ def test_an_edited_file_is_refused_and_stays(finished):
         with pytest.raises(UserError, match="the file was edited or damaged"):
             collect_runs(plan, finished, "total")
     assert file.read_text() == edited
+
+
+def test_a_record_is_that_of_its_row_and_of_its_study(finished):
+    """With a checksum or without: what was planned says what may stand there."""
+    plan = read_plan(finished / "plan.csv")
+    row = planned().experiments[2]
+    for changes, name in (
+        ({"n_params": row.n_params + 1}, "n_params"),
+        ({"n_params_non_embedding": row.n_params_non_embedding + 1}, "n_params_non_embedding"),
+        ({"steps": row.steps - 1}, "steps"),
+        ({"C": row.C * 1.001}, "C"),
+        ({"study": "another"}, "study"),
+        ({"status": "diverged", "loss": None, "D": 2 * row.D, "steps": 2 * row.steps,
+          "C": 2 * row.C}, "steps"),
+        ({"status": "diverged", "loss": None, "D": row.D // 2, "steps": row.steps // 2}, "C"),
+    ):  # fmt: skip
+        store_record(record_of(row, **changes), finished)
+        file = finished / "runs" / f"{row.id}.json"
+        for content in (file.read_text(), json.dumps(record_of(row, **changes))):
+            file.write_text(content)
+            with pytest.raises(UserError, match=re.escape(f"{file}: {name}: found ")):
+                collect_runs(plan, finished, "total", "small")
+            (outcome,) = study_outcomes([plan[2]], finished, "small")
+            assert outcome.state == "failed"
+    store_record(record_of(row), finished)
+    assert len(collect_runs(plan, finished, "total", "small")) == 4
+
+
+def test_records_without_a_checksum_are_taken_and_named(finished, capfd):
+    plan = read_plan(finished / "plan.csv")
+    whole = collect_runs(plan, finished, "total", "small")
+    assert capfd.readouterr().err == ""
+    for row in planned().experiments[1:3]:
+        write_json(finished / "runs" / f"{row.id}.json", record_of(row))
+    assert collect_runs(plan, finished, "total", "small") == whole
+    assert capfd.readouterr().err == (
+        f"{finished / 'runs'}: records without a checksum, so that nothing tells whether they were "
+        f"edited: {plan[1]['id']}, {plan[2]['id']}\n"
+    )
+
+
+def test_few_ids_are_listed_and_of_many_the_first():
+    assert listed(["a", "b"]) == "a, b"
+    assert listed([f"{i}" for i in range(12)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
+    assert listed([f"{i}" for i in range(15)]).endswith(", 10, 11 and 3 more")
 
 
 def test_an_id_that_stands_twice_is_refused(finished):

@@ -18,7 +18,7 @@ from flops_fit.errors import UserError
 from flops_fit.script import reported
 from flops_fit.targets import source_fingerprint
 from flops_fit.train import progress
-from flops_fit.train.provenance import collect_provenance, git_state, now
+from flops_fit.train.provenance import collect_provenance, git_state, now, source_fingerprints
 
 
 def test_a_mistake_of_the_user_is_a_sentence_in_the_log(tmp_path):
@@ -94,7 +94,9 @@ def test_provenance_names_versions_and_code(tmp_path, user_module):
         "loss": {"target": f"{name}:loss"},
         "optimizer": {"target": f"{name}:sgd"},
     }
-    found = collect_provenance(spec, str(tmp_path), "2024-01-02T03:04:05Z")
+    found = collect_provenance(
+        spec, str(tmp_path), "2024-01-02T03:04:05Z", source_fingerprints(spec, tmp_path)
+    )
     source = source_fingerprint(f"{name}:loss", tmp_path, "loss")
     assert re.fullmatch("[0-9a-f]{12}", source)
     assert found["source"] == dict.fromkeys(("model", "dataset", "loss", "optimizer"), source)
@@ -102,10 +104,8 @@ def test_provenance_names_versions_and_code(tmp_path, user_module):
     assert found["start"] == "2024-01-02T03:04:05Z"
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert (found["torch"], found["flops_fit"]) == (torch.__version__, flops_fit.__version__)
-    adamw = collect_provenance(
-        {**spec, "optimizer": {"target": "adamw"}}, str(tmp_path), "2024-01-02T03:04:05Z"
-    )
-    assert set(adamw["source"]) == {"model", "dataset", "loss"}
+    adamw = source_fingerprints({**spec, "optimizer": {"target": "adamw"}}, tmp_path)
+    assert set(adamw) == {"model", "dataset", "loss"}
 
 
 @pytest.fixture

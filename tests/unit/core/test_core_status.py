@@ -44,11 +44,12 @@ def test_every_state_is_told_from_the_others(tmp_path, rows):
     assert outcomes[3].reason == "it was not started"
     assert headline(outcomes) == "4 experiments: 1 done, 1 diverged, 1 failed, 1 missing"
     state_folder(tmp_path, waiting.id).mkdir(parents=True)
-    with open(state_folder(tmp_path, waiting.id) / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        outcomes = study_outcomes(rows, tmp_path)
-        assert outcomes[3].state == "running"
-        assert "1 running" in headline(outcomes)
+    for name in ("lock", "launch.lock"):
+        with open(state_folder(tmp_path, waiting.id) / name, "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            outcomes = study_outcomes(rows, tmp_path)
+            assert outcomes[3].state == "running"
+            assert "1 running" in headline(outcomes)
     assert study_outcomes(rows, tmp_path)[3].state == "missing"
 
 

@@ -444,14 +444,48 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path, blocked):
     assert file.read_text() == "in the way"
 
 
-@pytest.mark.parametrize("content", [b"", b"no JSON", b"[]", b"{}", b"\xff\xfe\x00"])
-def test_a_foreign_study_file_is_left_alone(tmp_path, content):
-    file = tmp_path / "small" / "study.json"
-    file.parent.mkdir()
+DAMAGED = [b"", b"no JSON", b"[]", b"{}", b"\xff\xfe\x00", b"[" * 100_000]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+@pytest.mark.parametrize("planned", ["of this one", "nothing", "damaged as well"])
+def test_a_damaged_study_file_is_moved_aside_and_written_anew(tmp_path, capfd, content, planned):
+    file = claim_study(small_study(), tmp_path)
+    whole = file.read_bytes()
     file.write_bytes(content)
+    beside = {"of this one": whole, "nothing": None, "damaged as well": b""}[planned]
+    if beside is not None:
+        file.with_name("planned_study.json").write_bytes(beside)
+    assert claim_study(small_study(), tmp_path) == file
+    assert file.read_bytes() == whole
+    assert file.with_name("study.json.damaged").read_bytes() == content
+    assert f"it was written anew from {FILE}" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_study_file_of_another_configuration_is_left_alone(tmp_path, content):
+    file = claim_study(small_study(file="other.yaml"), tmp_path)
+    file.rename(file.with_name("planned_study.json"))
+    file.write_bytes(content)
+    before = files_below(tmp_path)
     with pytest.raises(UserError, match=r"is not a study\.json of flops-fit; move it away"):
         claim_study(small_study(), tmp_path)
-    assert files_below(tmp_path) == {"small/study.json": content}
+    assert files_below(tmp_path) == before
+
+
+def test_a_flipped_bit_in_the_owners_name_does_not_take_the_study_away(tmp_path):
+    file = claim_study(small_study(), tmp_path)
+    whole = file.read_text()
+    file.with_name("planned_study.json").write_text(whole)
+    file.write_text(whole.replace(FILE, FILE.replace("small", "smalm")))
+    claim_study(small_study(), tmp_path)
+    assert file.read_text() == whole
+    # A configuration that is there, though, was named by its user: the study was moved to it.
+    moved = tmp_path / "moved.yaml"
+    moved.write_text("")
+    file.write_text(whole.replace(FILE, str(moved)))
+    with pytest.raises(UserError, match=f"already belongs to {moved}"):
+        claim_study(small_study(), tmp_path)
 
 
 def test_what_the_workflow_imports_at_parse_time_is_light():

@@ -100,6 +100,7 @@ def _as_math(value: float) -> str:
 
 
 def _axis_labels(fit: Mapping[str, Any], unit: str) -> dict[str, str]:
+    unit = unit.replace("$", r"\$")  # a word of the user's, no formula
     return {
         "N_opt": f"{parameter_label(fit['params'])} N",
         "D_opt": f"training {unit}s D",

@@ -25,7 +25,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from flops_fit.errors import UserError
 from flops_fit.flops import count_parameters
 from flops_fit.plan import DatasetMeta
-from flops_fit.runs import weights_file
 from flops_fit.targets import (
     BuildError,
     UserCode,
@@ -46,9 +45,10 @@ from flops_fit.train.optimizer import build_optimizer
 from flops_fit.train.peak_flops import mfu
 from flops_fit.train.progress import LOG, Progress
 from flops_fit.train.provenance import collect_provenance, now
-from flops_fit.train.saving import Saver, Stopwatch, keep_weights
+from flops_fit.train.saving import Saver, Stopwatch
 from flops_fit.train.schedule import lr_factor
 from flops_fit.train.sharding import agree_on_sharded_micro_batch, check_sharded, shards_asked
+from flops_fit.train.training_state import collect_weights
 
 _STEPS_BETWEEN_CHECKS = 100  # for a loss that is no longer finite
 _STEPS_ORDERED_AT_ONCE = 256  # computing the data order step by step is slow for tiny models
@@ -62,6 +62,7 @@ def train_experiment(
     threads: int = 1,
     study_folder: Path | None = None,
     warned: Warned | None = None,
+    weights: dict[str, torch.Tensor] | None = None,
 ) -> dict[str, Any]:
     """Train one experiment with all processes of this launch and return its record.
 
@@ -76,9 +77,12 @@ def train_experiment(
     threads
         CPU threads of this process.
     study_folder
-        Where checkpoints and weights are kept; None keeps none.
+        Where checkpoints are kept; None keeps none.
     warned
         Knows whether this process was asked to save and leave.
+    weights
+        Takes up the final weights of a completed run on the main process; None on all processes
+        does without.
 
     Raises
     ------
@@ -114,8 +118,8 @@ def train_experiment(
     C = job["flops_per_unit"] * D
     hosts = sorted(set(gather_object([socket.gethostname()])))
     peak_memory_bytes = peak_memory(accelerator)
-    if job["keep_checkpoint"] and study_folder is not None and evaluation is not None:
-        keep_weights(trainer.bare, weights_file(study_folder, run_id), accelerator)
+    if weights is not None and evaluation is not None:
+        weights |= collect_weights(trainer.bare, keep=accelerator.is_main_process)
     saver.warned.finish()
     # Without an orderly end, processes that are joined by gloo die at exit now and then.
     accelerator.wait_for_everyone()
@@ -156,7 +160,8 @@ def train_experiment(
             "hosts": hosts,
             "resumed": saver.resumed,
         },
-        "provenance": collect_provenance(spec, job["search_folder"], saver.start),
+        # The code that was trained: its files may have been edited, or be gone, since it started.
+        "provenance": collect_provenance(spec, job["search_folder"], saver.start, saver.source),
     }
 
 

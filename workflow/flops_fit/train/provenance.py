@@ -21,7 +21,9 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def collect_provenance(spec: Mapping[str, Any], folder: str, start: str) -> dict[str, Any]:
+def collect_provenance(
+    spec: Mapping[str, Any], folder: str, start: str, source: Mapping[str, str | None]
+) -> dict[str, Any]:
     """Return the ``provenance`` of a run record.
 
     Parameters
@@ -32,6 +34,8 @@ def collect_provenance(spec: Mapping[str, Any], folder: str, start: str) -> dict
         Folder of the configuration file: the user's code, whose git commit is recorded.
     start
         When the process started (UTC).
+    source
+        Its source fingerprints when it started.
     """
     return {
         "python": platform.python_version(),
@@ -39,7 +43,7 @@ def collect_provenance(spec: Mapping[str, Any], folder: str, start: str) -> dict
         "accelerate": accelerate.__version__,
         "flops_fit": flops_fit.__version__,
         "git": git_state(folder),
-        "source": source_fingerprints(spec, folder),
+        "source": dict(source),
         "content_fingerprint": spec["dataset"]["content"],
         "start": start,
         "end": now(),

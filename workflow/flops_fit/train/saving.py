@@ -24,14 +24,12 @@ from flops_fit.train.checkpoint import (
     encode,
     read_checkpoint,
     write_checkpoint,
-    write_weights,
 )
 from flops_fit.train.interruption import Interrupted, Warned
 from flops_fit.train.progress import LOG
 from flops_fit.train.provenance import source_fingerprints
 from flops_fit.train.training_state import (
     collect_state,
-    collect_weights,
     mismatch,
     placed,
     random_state,
@@ -81,13 +79,6 @@ class Stopwatch:
             self.saving += time.monotonic() - begun
             if running:
                 self.start()
-
-
-def keep_weights(model: torch.nn.Module, path: Path, accelerator: Accelerator) -> None:
-    """Write the weights of a model for its user; every process calls it, the main one writes."""
-    weights = collect_weights(model, keep=accelerator.is_main_process)
-    if accelerator.is_main_process:
-        write_weights(path, weights)
 
 
 class Talks:
@@ -172,7 +163,7 @@ class Saver:
         self.hardware: list[list[Any]] = []
         self._random: Mapping[str, Any] | None = None
         self._random_at_end: dict[str, Any] | None = None
-        self._source = source_fingerprints(job["spec"], job["search_folder"])
+        self.source = source_fingerprints(job["spec"], job["search_folder"])
 
     def after_step(self, trainer: Trainer) -> None:
         """Save where it is time to, and leave where a process was asked to.
@@ -242,7 +233,7 @@ class Saver:
         content = {
             "format": FORMAT,
             "id": self.run_id,
-            "source": self._source,
+            "source": self.source,
             "step": trainer.done,
             "micro_batch": trainer.micro_batch,
             "rows": trainer.curve.rows,
@@ -316,7 +307,7 @@ class Saver:
             raise UnusableCheckpointError(f"its format is {content['format']}, expected {FORMAT}")
         if content["id"] != self.run_id:
             raise UnusableCheckpointError(f"it is of the experiment {content['id']}")
-        changed = [key for key, now in self._source.items() if content["source"].get(key) != now]
+        changed = [key for key, now in self.source.items() if content["source"].get(key) != now]
         if changed:
             raise UnusableCheckpointError(f"the code of {' and '.join(changed)} changed since")
         if problem := mismatch(content, trainer.bare, trainer.optimizer):
