@@ -114,6 +114,17 @@ def test_predictions_spend_exactly_their_compute():
         assert row["N_opt_ci"] is None
 
 
+def test_compute_that_differs_by_rounding_is_one_and_no_extrapolation():
+    """A table may hold 9.99999999e21 where the study asks for 1e22."""
+    runs = parabolic_runs((1e18, 1e19, 1e20, 1e21, 9.99999999e21))
+    rows = fit(runs, predict_budgets=[1e22, 1.00001e22, 0.9999999e18])["approaches"]["2"]
+    found = [(row["C"], row["extrapolated"]) for row in rows["predictions"]]
+    assert found == [
+        *((C, False) for C in (1e18, 1e19, 1e20, 1e21, 9.99999999e21)),
+        (1.00001e22, True),
+    ]
+
+
 def test_predictions_at_measured_budgets_are_the_laws_not_the_points():
     runs = parabolic_runs(noise=0.01)
     entry = fit(runs)["approaches"]["2"]
