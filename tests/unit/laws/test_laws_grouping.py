@@ -19,6 +19,11 @@ def test_nearly_equal_compute_is_one_budget():
     np.testing.assert_allclose(budget, np.repeat([1e18, 3e18, 1e19], 6), rtol=0.04)
 
 
+def test_equal_compute_is_a_budget_to_the_last_digit():
+    C = np.repeat([1e18, 3.3e18, 1e19], 6)
+    np.testing.assert_array_equal(group_budgets(np.tile(np.logspace(7, 8, 6), 3), C)[0], C)
+
+
 def test_groups_need_four_sizes_and_span_ten_percent_at_most():
     C = np.array([1.0, 1.03, 1.06, 1.09, 1.2, 50, 50, 50, 50, 300, 300, 300]) * 1e18
     N = np.array([1, 2, 3, 4, 5, 1, 2, 3, 4, 1, 2, 3]) * 1e7

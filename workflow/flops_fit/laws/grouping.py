@@ -62,9 +62,14 @@ def group_budgets(N: Array, C: Array) -> tuple[Array, NDArray[np.bool_]]:
     if n_groups < MIN_GROUPS:
         return C[_strata_middles(log_C)], np.zeros(len(C), dtype=bool)
     profiled = group >= 0
-    centres = np.array([log_C[group == i].mean() for i in range(n_groups)])
-    nearest = np.argmin(np.abs(log_C[:, np.newaxis] - centres), axis=1)
-    return np.exp(centres[np.where(profiled, group, nearest)]), profiled
+    centres = np.array([_geometric_mean(C[group == i]) for i in range(n_groups)])
+    nearest = np.argmin(np.abs(log_C[:, np.newaxis] - np.log(centres)), axis=1)
+    return centres[np.where(profiled, group, nearest)], profiled
+
+
+def _geometric_mean(values: Array) -> float:
+    """Return the geometric mean; of equal values that very value."""
+    return float(values[0] * np.exp(np.log(values / values[0]).mean()))
 
 
 def _fullest_window(log_C: Array, N: Array) -> slice | None:
