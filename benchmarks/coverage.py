@@ -6,8 +6,9 @@
 The surface is E 1.8, A 480, B 2100, alpha 0.35, beta 0.37; a study has 5 budgets from 1e18 to 1e20
 FLOPs with 9 sizes each, within a factor of 6 of the optimum, and 1% noise. The table gives the
 coverage of nominal 90% intervals in percent, with its Monte Carlo standard error, for approaches 2
-and 3, VPNLS, and whichever approach each study recommends. Study i of a seed is the same however
-many are run; interrupted (Ctrl-C or SIGTERM), the table is that of the studies which were finished.
+and 3, VPNLS, and whichever approach each study recommends. Studies whose interval is null are
+counted apart. Study i of a seed is the same however many are run; interrupted (Ctrl-C or SIGTERM),
+the table is that of the studies which were finished.
 """
 
 from __future__ import annotations
@@ -98,9 +99,28 @@ def table(found: list[tuple[str, dict[str, dict[str, bool]]]]) -> list[str]:
             error = np.sqrt(p * (1 - p) / len(values))
             cells.append(f"{100 * p:8.1f} ±{100 * error:4.1f}")
         lines.append(f"{row:<19}" + "".join(cells))
+    absent = _without_interval(found)
+    lines.append("without an interval: " + (", ".join(absent) if absent else "none"))
     chosen = Counter(name for name, _ in found)
     lines.append("recommended: " + ", ".join(f"{name} {n}" for name, n in sorted(chosen.items())))
     return lines
+
+
+def _without_interval(found: list[tuple[str, dict[str, dict[str, bool]]]]) -> list[str]:
+    """Count the studies that the coverage leaves out, which have a parameter but no interval."""
+    lines = []
+    for row in ("2", "3", "vpnls", "recommended"):
+        # Approach 2 has a alone, and is sometimes what is recommended
+        for parameter in PARAMETERS:
+            known = [hits[row] for name, hits in found if parameter == "a" or _surface(row, name)]
+            n = sum(parameter not in hits for hits in known)
+            if n:
+                lines.append(f"{row} {parameter} {n} of {len(known)}")
+    return lines
+
+
+def _surface(row: str, recommended: str) -> bool:
+    return (recommended if row == "recommended" else row) in ("3", "vpnls")
 
 
 def main() -> None:

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from flops_fit.cli import main
 from flops_fit.laws import Surface, fit_runs
-from flops_fit.laws.comparison import compare
+from flops_fit.laws.comparison import compare, shuffled_rows
 from flops_fit.laws.reading import FittedLaws
 
 TRUTH = Surface(E=1.8, A=480.0, B=2100.0, alpha=0.35, beta=0.37)
 
 
 def study(folder, name, tilt=0.0, **options):
-    C = np.logspace(18, 20, 5)[:, None]
+    C = np.array([1e18, 10**18.5, 1e19, 10**19.5, 1e20])[:, None]
     N = TRUTH.G * (C / 6) ** TRUTH.a * np.exp(np.linspace(-1.5, 1.5, 9))
     rng = np.random.default_rng(sum(map(ord, name)))
     L = TRUTH.loss(N, C / (6 * N)) * np.exp(0.003 * rng.normal(size=N.shape))
@@ -108,10 +108,65 @@ def test_the_interval_of_a_crossing_is_that_of_the_draws(tmp_path):
     laws = [FittedLaws.from_json(fit, "fit.json") for fit in fits]
     found = compare(*laws, np.array([1e19]))
     log_C = np.linspace(np.log(1e17), np.log(1e21), 2001)
-    gap = laws[0].losses(np.exp(log_C))[1] - laws[1].losses(np.exp(log_C))[1]
+    one, two = (law.losses(np.exp(log_C))[1] for law in laws)
+    gap = one - two[shuffled_rows(200)]
     crossings = [log_C[np.argmin(np.abs(row))] for row in gap]
     expected = np.quantile(crossings, [0.1, 0.9])
     np.testing.assert_allclose(np.log(found.crossing_interval), expected, atol=0.02)
+
+
+def test_draws_of_the_same_resampled_rows_are_not_paired(tmp_path):
+    """Two studies of one design and seed: row i of both draws comes from the same resample.
+
+    The extreme are two studies of equal losses, whose draws are equal row by row. What the noise of
+    one study did to it says nothing of the other: the difference scatters as of independent ones.
+    """
+    _, fit = study(tmp_path, "one", approaches=["vpnls"], bootstrap=1000, ci=0.8)
+    laws = FittedLaws.from_json(fit, "one")
+    C = np.array([1e18, 1e19, 1e20])
+    found = compare(laws, replace(laws, study="two"), C)
+    np.testing.assert_array_equal(found.difference, 0)
+    scatter = laws.losses(C)[1].std(axis=0) * np.sqrt(2)
+    # The 80% interval of a normal difference is 2.563 standard deviations, here within 12%
+    low, high = found.interval
+    np.testing.assert_allclose(high - low, 2.563 * scatter, rtol=0.12)
+
+
+def test_each_study_is_marked_where_it_extrapolates_and_so_is_the_crossing(tmp_path, capsys):
+    first, _ = study(tmp_path, "one", bootstrap=0)
+    second, fit = study(tmp_path, "two", tilt=0.02, bootstrap=0)
+    # As if the second had been measured at larger budgets than the first
+    fit["prediction"]["budgets"] = [3e19, 1e21]
+    second.write_text(json.dumps(fit))
+    assert main(["compare", str(first), str(second), "5e19"]) == 0
+    printed = capsys.readouterr().out
+    marks = {}
+    for line in printed.splitlines()[1:]:
+        cells = [cell.strip() for cell in line.split("  ") if cell.strip()]
+        if len(cells) == 5:
+            marks[float(cells[0])] = ["extrapolated" in cell for cell in cells[1:3]]
+    assert marks[1e18] == [False, True]
+    assert marks[5e19] == [False, False]
+    assert marks[1e21] == [True, False]
+    assert marks[1e22] == [True, True]
+    # They cross at 1e19, where the second was not measured
+    assert "That crossing extrapolates two, which was measured from 3e+19 to 1e+21." in printed
+    assert "extrapolates one" not in printed
+
+
+def test_compute_may_stand_behind_an_option(tmp_path, capsys):
+    path, _ = study(tmp_path, "one", bootstrap=0, approaches=["3"])
+    printed = []
+    for arguments in (["1e22", "--params", "7e9"], ["--params", "7e9", "1e22"]):
+        assert main(["predict", str(path), *arguments]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    assert "1e+22" in printed[0]
+    for mistake in (["--parms", "7e9"], ["--params", "7e9", "many"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(["predict", str(path), *mistake])
+        assert stopped.value.code == 2
+        assert mistake[-1 if mistake[0] == "--params" else 0] in capsys.readouterr().err
 
 
 def test_a_fit_without_intervals_predicts_without_them(tmp_path, capsys):

@@ -17,12 +17,13 @@ import numpy as np
 
 from flops_fit.errors import UserError
 from flops_fit.laws.comparison import Comparison, compare
+from flops_fit.laws.predictions import is_extrapolated
 from flops_fit.laws.reading import FittedLaws, Optimum
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
     try:
         lines = _predict(options) if options.command == "predict" else _compare(options)
     except UserError as error:
@@ -30,6 +31,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print("\n".join(lines))
     return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the arguments; compute may also stand behind an option.
+
+    argparse takes positional arguments at one place only, and its own remedy
+    (`parse_intermixed_args`) knows no subcommands: what it leaves over is compute, or a mistake.
+    """
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    for text in rest:
+        try:
+            options.C.append(_number(text))
+        except argparse.ArgumentTypeError:
+            parser.error(f"unrecognized argument: {text}")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,7 +102,7 @@ def _predict(options: argparse.Namespace) -> list[str]:
     lines += _aligned([header, *rows])
     low, high = laws.budgets
     for C in wanted:
-        if not low * (1 - 1e-9) <= C <= high * (1 + 1e-9):
+        if is_extrapolated(C, laws.budgets):
             times = C / high if C > high else low / C
             side = "above the largest" if C > high else "below the smallest"
             lines.append(
@@ -130,24 +147,32 @@ def _compare(options: argparse.Namespace) -> list[str]:
     C = np.unique([low, high, *(10.0**decades), *options.C])
     if not np.all(np.isfinite(C) & (C > 0)):
         raise UserError("A compute to compare at must be a positive number of FLOPs.")
-    return _comparison_lines(compare(first, second, C), names, (low, high))
+    measured = (first.budgets, second.budgets)
+    return _comparison_lines(compare(first, second, C), names, measured)
 
 
 def _comparison_lines(
-    found: Comparison, names: tuple[str, str], measured: tuple[float, float]
+    found: Comparison,
+    names: tuple[str, str],
+    measured: tuple[tuple[float, float], tuple[float, float]],
 ) -> list[str]:
+    """Lay out a comparison; each study is extrapolated outside its own `measured` budgets."""
+
+    def loss(study: int, i: int) -> str:
+        outside = is_extrapolated(found.C[i], measured[study])
+        return f"{found.L[study][i]:.4f}{' (extrapolated)' if outside else ''}"
+
     rows = [("C (FLOPs)", f"L {names[0]}", f"L {names[1]}", "difference", "better")]
     for i, C in enumerate(found.C):
         gap = found.difference[i]
         interval = None if found.interval is None else (found.interval[0][i], found.interval[1][i])
         clear = interval is not None and (interval[0] > 0 or interval[1] < 0)
         winner = names[0] if gap < 0 else names[1]
-        outside = not measured[0] <= C <= measured[1]
         rows.append(
             (
-                f"{C:.3g}{' (extrapolated)' if outside else ''}",
-                f"{found.L[0][i]:.4f}",
-                f"{found.L[1][i]:.4f}",
+                f"{C:.3g}",
+                loss(0, i),
+                loss(1, i),
                 f"{gap:+.4f}{_bracket(interval, '+.4f')}",
                 winner if clear else f"{winner}, not clearly" if interval else winner,
             )
@@ -159,6 +184,12 @@ def _comparison_lines(
         lines.append(
             f"They cross at C = {found.crossing:.3g}{_bracket(found.crossing_interval, '.3g')}."
         )
+        lines += [
+            f"That crossing extrapolates {name}, which was measured from {budgets[0]:.3g} to "
+            f"{budgets[1]:.3g}."
+            for name, budgets in zip(names, measured, strict=True)
+            if is_extrapolated(found.crossing, budgets)
+        ]
     if found.share_crossing is not None:
         lines.append(f"{found.share_crossing:.0%} of the resamples cross.")
     return lines

@@ -12,6 +12,7 @@ import pandas as pd
 from flops_fit.derived_files import read_csv_rows
 from flops_fit.errors import UserError
 from flops_fit.laws.fit import Progress, fit_runs
+from flops_fit.laws.table import UnusableRunsError
 from flops_fit.runs import (
     FINGERPRINT_COLUMNS,
     RUNS_COLUMNS,
@@ -56,24 +57,29 @@ def fit_study(
     curves = None
     if study.runs_table is None:
         curves = read_curves(Path(records or Path(runs_file).parent / "runs"), runs["id"])
-    fit = fit_runs(
-        runs.to_dict("list"),
-        study=study.name,
-        params=study.fit.params,
-        predict_budgets=study.predict_budgets,
-        exclude=study.fit.exclude,
-        approaches=study.fit.approaches,
-        bootstrap=study.fit.bootstrap,
-        ci=study.fit.ci,
-        seed=study.fit.seed,
-        stratify=study.fit.stratify,
-        holdout_budgets=study.fit.holdout_budgets,
-        tie_exponents=study.fit.tie_exponents,
-        curves=curves,
-        schedule_decays=decays,
-        workers=workers,
-        progress=progress,
-    )
+    try:
+        fit = fit_runs(
+            runs.to_dict("list"),
+            study=study.name,
+            params=study.fit.params,
+            predict_budgets=study.predict_budgets,
+            exclude=study.fit.exclude,
+            approaches=study.fit.approaches,
+            bootstrap=study.fit.bootstrap,
+            ci=study.fit.ci,
+            seed=study.fit.seed,
+            stratify=study.fit.stratify,
+            holdout_budgets=study.fit.holdout_budgets,
+            tie_exponents=study.fit.tie_exponents,
+            curves=curves,
+            schedule_decays=decays,
+            workers=workers,
+            progress=progress,
+        )
+    except UnusableRunsError as error:
+        # The file to correct is the user's own, not what was read from it
+        source = runs_file if study.runs_table is None else study.runs_table.path
+        raise UserError(f"{source}: {error}") from None
     fit["warnings"] += [*notes, *warnings]
     return fit
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,34 +25,29 @@ FLOPS_PER_PARAM = 6.0
 def import_runs(table: RunsTable) -> pd.DataFrame:
     """Return the runs of a table with the columns of runs.csv that it has.
 
-    A missing D or C is derived from C = 6 N D, and the column `derived` says so. Runs without an
-    id are named after their row.
+    A missing D or C is derived from C = k N D, and the column `derived` says so: k is the median of
+    the rows that have both, 6 where none has. Runs without an id are named after their row; an
+    empty status is `completed`.
 
     Raises
     ------
     UserError
-        If the file is missing, empty, of an unknown kind or unreadable, or lacks a column.
+        If the file is missing, empty, of an unknown kind or unreadable, lacks a column, or a row
+        holds more or fewer fields than the header.
     """
     frame = _rename(_read(table.path), table)
     n = len(frame)
     for name in ("N", "D", "C", "loss", "budget", "lr", "epochs"):
         if name in frame:
             frame[name] = _numbers(frame[name], name, table.path)
-    derived = None
-    if "C" not in frame:
-        frame["C"] = FLOPS_PER_PARAM * frame["N"] * frame["D"]
-        derived = "The table has no C: it is taken as 6 N D, not what was really spent."
-    elif "D" not in frame:
-        frame["D"] = frame["C"] / (FLOPS_PER_PARAM * frame["N"])
-        derived = "The table has no D: it is taken as C / (6 N), not what was really trained on."
-    elif table.unit == "token":
-        frame["C_6nd"] = FLOPS_PER_PARAM * frame["N"] * frame["D"]
-    frame["derived"] = derived
+    frame["derived"] = _derive(frame, token=table.unit == "token")
     if "id" not in frame:
         frame["id"] = [f"row {i + 1}" for i in range(n)]
     frame["id"] = frame["id"].astype(str)
     if "status" not in frame:
         frame["status"] = "completed"
+    status = frame["status"].fillna("").astype(str).str.strip()
+    frame["status"] = status.where(status != "", "completed")
     for name in ("budget", "size"):
         if name not in frame:
             frame[name] = np.nan
@@ -58,10 +55,41 @@ def import_runs(table: RunsTable) -> pd.DataFrame:
     return frame[[name for name in (*COLUMNS, *extra) if name in frame]]
 
 
+def _derive(frame: pd.DataFrame, *, token: bool) -> pd.Series:
+    """Fill the empty C and D of `frame`, and return for each row what was done, None for nothing.
+
+    Where the unit is a token, C_6nd of the rows that had both is set beside them.
+    """
+    for name in ("C", "D"):
+        if name not in frame:
+            frame[name] = np.nan
+    known = frame["C"].notna() & frame["D"].notna()
+    missing = {"C": frame["C"].isna() & ~known, "D": frame["D"].isna() & ~known}
+    product = frame["N"] * frame["D"]
+    if token and known.any():
+        frame["C_6nd"] = (FLOPS_PER_PARAM * product).where(known)
+    k = float((frame["C"] / product)[known].median()) if known.any() else FLOPS_PER_PARAM
+    frame["C"] = frame["C"].fillna(k * product)
+    frame["D"] = frame["D"].fillna(frame["C"] / (k * frame["N"]))
+    derived = pd.Series(None, index=frame.index, dtype=object)
+    for name, formula, truth in (
+        ("C", f"{k:.3g} N D", "spent"),
+        ("D", f"C / ({k:.3g} N)", "trained on"),
+    ):
+        rows = missing[name] & frame[name].notna()
+        where = "" if rows.all() else f" in {rows.sum()} of {len(frame)} rows"
+        source = " as in the other rows (median)," if known.any() else ""
+        derived[rows] = (
+            f"The table has no {name}{where}: it is taken as {formula},{source} not what was "
+            f"really {truth}."
+        )
+    return derived
+
+
 def _read(path: Path) -> pd.DataFrame:
     readers = {
-        ".csv": lambda p: pd.read_csv(p, skipinitialspace=True),
-        ".tsv": lambda p: pd.read_csv(p, sep="\t"),
+        ".csv": lambda p: _read_delimited(p, ","),
+        ".tsv": lambda p: _read_delimited(p, "\t"),
         ".parquet": pd.read_parquet,
         ".jsonl": _read_json_lines,
         ".ndjson": _read_json_lines,
@@ -87,6 +115,46 @@ def _read(path: Path) -> pd.DataFrame:
     if frame.empty:
         raise UserError(f"{path}: the table holds no runs")
     return frame
+
+
+def _read_delimited(path: Path, delimiter: str) -> pd.DataFrame:
+    """Read CSV or TSV whose rows all have the header's fields.
+
+    pandas shifts a row with one field more, and fills one with a field less: both would be a law
+    of wrong numbers. Empty fields behind the header's, as of a comma at the end, are no fields.
+
+    Raises
+    ------
+    ValueError
+        If a row is wider or narrower than the header; names the line.
+    """
+    spaces = delimiter == ","
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, delimiter=delimiter, skipinitialspace=spaces)
+        try:
+            width = _check_widths(rows)
+        except csv.Error as error:
+            raise ValueError(f"line {rows.line_num}: {error}") from None
+    return pd.read_csv(
+        path, sep=delimiter, skipinitialspace=spaces, index_col=False, usecols=range(width)
+    )
+
+
+def _check_widths(rows: Any) -> int:
+    """Return how many columns the first row of a csv.reader names, which all rows must have."""
+    width = 0
+    for row in rows:
+        if not any(field.strip() for field in row) and len(row) < 2:
+            continue
+        filled = max((i + 1 for i, field in enumerate(row) if field.strip()), default=0)
+        if not width:
+            width = filled
+        elif filled > width or len(row) < width:
+            n_fields = max(filled, min(len(row), width))
+            raise ValueError(
+                f"line {rows.line_num} has {n_fields} fields, but the header has {width}"
+            )
+    return width
 
 
 def _read_json_lines(path: Path) -> pd.DataFrame:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from flops_fit.laws import fit_envelope, read_runs
+from flops_fit.laws import fit_envelope, fit_runs, read_runs
 from flops_fit.laws.envelope import smooth_curve
-from known_laws import chinchilla_runs, surface, surface_N_opt
+from known_laws import chinchilla_runs, columns, surface, surface_N_opt
 
 FIVE = np.logspace(18, 22, 5)
 
@@ -75,6 +75,18 @@ def test_without_curves_end_points_are_used_and_edges_named():
     result = fit_envelope(grid)
     assert "there are no training curves" in result.warnings[0]
     assert any("smallest or the largest size" in w for w in result.warnings)
+
+
+def test_one_size_alone_supports_no_law_and_gets_no_recommendation():
+    """The best of one size is that size at any compute: an exponent of 0 with no width."""
+    C = 10.0 ** np.arange(18, 23)
+    runs = columns(C, 1e9, surface(1e9, C / 6e9))
+    result = fit_envelope(read_runs(runs)[0])
+    assert result.status == "unsupported"
+    assert "all of one size (N = 1e+09)" in result.reason
+    assert len(result.points) == 5
+    fit = fit_runs(runs, study="s", params="total", bootstrap=20)
+    assert fit["recommended"]["approach"] is None
 
 
 def test_losses_that_rise_leave_no_envelope():

@@ -37,13 +37,16 @@ MEASURED = """
 """
 
 
+FIVE = (1e18, 1e19, 1e20, 1e21, 1e22)
+
+
 def fit(runs, **options):
     options = {"approaches": ["2"], "bootstrap": 0, "holdout_budgets": 0} | options
     return fit_runs(runs, study="s", params="non_embedding", **options)
 
 
 def test_fit_json_has_the_agreed_fields():
-    result = fit(parabolic_runs(np.logspace(18, 22, 5)), predict_budgets=[1e24])
+    result = fit(parabolic_runs(FIVE), predict_budgets=[1e24])
     assert list(result) == [
         "study",
         "params",
@@ -95,7 +98,7 @@ def test_predictions_spend_exactly_their_compute():
     def flops_per_unit(N):
         return 40 * N**0.9
 
-    runs = parabolic_runs(np.logspace(18, 22, 5), flops_per_unit=flops_per_unit)
+    runs = parabolic_runs(FIVE, flops_per_unit=flops_per_unit)
     rows = fit(runs, predict_budgets=[1e19, 3e20, 1e24])["approaches"]["2"]["predictions"]
     assert [row["C"] for row in rows] == [1e18, 1e19, 1e20, 3e20, 1e21, 1e22, 1e24]
     assert [row["extrapolated"] for row in rows] == [False] * 6 + [True]
@@ -109,6 +112,17 @@ def test_predictions_spend_exactly_their_compute():
         assert row["L_opt"] == pytest.approx(1 + 100 * C**-0.1, rel=1e-6)
         assert row["D_per_N"] == pytest.approx(row["D_opt"] / N)
         assert row["N_opt_ci"] is None
+
+
+def test_compute_that_differs_by_rounding_is_one_and_no_extrapolation():
+    """A table may hold 9.99999999e21 where the study asks for 1e22."""
+    runs = parabolic_runs((1e18, 1e19, 1e20, 1e21, 9.99999999e21))
+    rows = fit(runs, predict_budgets=[1e22, 1.00001e22, 0.9999999e18])["approaches"]["2"]
+    found = [(row["C"], row["extrapolated"]) for row in rows["predictions"]]
+    assert found == [
+        *((C, False) for C in (1e18, 1e19, 1e20, 1e21, 9.99999999e21)),
+        (1.00001e22, True),
+    ]
 
 
 def test_predictions_at_measured_budgets_are_the_laws_not_the_points():

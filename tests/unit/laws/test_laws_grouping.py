@@ -19,6 +19,11 @@ def test_nearly_equal_compute_is_one_budget():
     np.testing.assert_allclose(budget, np.repeat([1e18, 3e18, 1e19], 6), rtol=0.04)
 
 
+def test_equal_compute_is_a_budget_to_the_last_digit():
+    C = np.repeat([1e18, 3.3e18, 1e19], 6)
+    np.testing.assert_array_equal(group_budgets(np.tile(np.logspace(7, 8, 6), 3), C)[0], C)
+
+
 def test_groups_need_four_sizes_and_span_ten_percent_at_most():
     C = np.array([1.0, 1.03, 1.06, 1.09, 1.2, 50, 50, 50, 50, 300, 300, 300]) * 1e18
     N = np.array([1, 2, 3, 4, 5, 1, 2, 3, 4, 1, 2, 3]) * 1e7
@@ -37,6 +42,48 @@ def test_scattered_compute_gives_quantiles_and_no_approach_2():
     assert fit["approaches"]["2"]["status"] == "unsupported"
     assert "fewer than 2 groups" in fit["approaches"]["2"]["reason"]
     assert len(fit["approaches"]["3"]["points"]) == 5
+
+
+def at_few_compute(counts, seed=0):
+    """Runs at 1e18, 1e20 and so on, so many at each, which name no budget."""
+    rng = np.random.default_rng(seed)
+    C = np.repeat(10.0 ** (18 + 2 * np.arange(len(counts))), counts)
+    N = surface_N_opt(C) * np.exp(np.concatenate([np.linspace(-1, 1, n) for n in counts]))
+    runs = columns(C, N, surface(N, C / (6 * N)) * np.exp(0.002 * rng.normal(size=C.size)))
+    del runs["budget"]
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("counts", "tied"), [((4, 3), False), ((3, 2), True), ((6, 3, 3), False), ((9, 2), False)]
+)
+def test_few_compute_values_are_the_budgets_however_many_runs_stand_at_one(counts, tied):
+    """More than half of the runs at the lowest C leave the other one a budget of its own."""
+    runs = at_few_compute(counts)
+    budget, profiled = group_budgets(runs["N"], runs["C"])
+    assert not profiled.any()
+    np.testing.assert_array_equal(budget, runs["C"])
+    fit = fit_runs(runs, study="s", params="total", approaches=["3", "vpnls"], bootstrap=20,
+                   tie_exponents=tied)  # fmt: skip
+    for entry in fit["approaches"].values():
+        assert entry["status"] == "ok", entry["reason"]
+        assert [row["C"] for row in entry["predictions"]] == np.unique(runs["C"]).tolist()
+
+
+def test_nearly_equal_compute_is_never_split_and_every_budget_was_run():
+    rng = np.random.default_rng(3)
+    # Three sizes at each, which are no group; many at one C, a few within 10% of others
+    levels = 10.0 ** np.array([17, 17.5, 18, 19, 19.5, 20, 20.5, 21])
+    C = np.repeat(levels, [3, 3, 30, 3, 3, 3, 3, 1])
+    nearly = C * rng.uniform(0.97, 1.03, C.size)
+    budget, profiled = group_budgets(np.tile([1e7, 2e7, 4e7], 17)[: C.size], nearly)
+    assert not profiled.any()
+    assert 2 <= np.unique(budget).size <= 5
+    assert set(budget) <= set(nearly)
+    for value in np.unique(C):
+        assert np.unique(budget[value == C]).size == 1
+    # The order of the strata is that of C
+    assert (np.diff(budget[np.argsort(nearly)]) >= 0).all()
 
 
 def test_losses_are_moved_to_the_compute_of_their_group():

@@ -11,7 +11,7 @@ from flops_fit.laws.recommendation import disagreements, recommend
 from flops_fit.laws.results import ApproachResult
 from known_laws import chinchilla_runs, columns, nine_sizes, parabolic_runs, surface, surface_N_opt
 
-FIVE = np.logspace(18, 22, 5)
+FIVE = np.array([1e18, 1e19, 1e20, 1e21, 1e22])
 OFFSETS = np.linspace(-1.2, 1.2, 9)
 
 
@@ -38,7 +38,9 @@ def test_a_true_surface_predicts_what_was_held_out():
 
 
 def test_scores_are_what_a_refit_by_hand_gives():
-    runs = parabolic_runs(np.logspace(17, 23, 7), offsets=(-1.2, -0.6, 0, 0.6, 1.2))
+    # Literal: the last of np.logspace(17, 23, 7) is not 1e23 on every machine
+    budgets = (1e17, 1e18, 1e19, 1e20, 1e21, 1e22, 1e23)
+    runs = parabolic_runs(budgets, offsets=(-1.2, -0.6, 0, 0.6, 1.2))
     entry = scores(runs, ["2"])["2", "largest", (1e23,)]
     # N_opt = 0.1 C^0.5 and L_opt = 1 + 100 C^-0.1 exactly, so that nothing is missed
     assert entry["offset"] == "fitted"

@@ -270,6 +270,42 @@ def test_intervals_are_percentiles_around_the_estimate():
     assert found["N_opt exponent"] is None
 
 
+def test_an_interval_holds_an_estimate_that_its_draws_miss():
+    draws = {"N_opt exponent": np.linspace(0.4, 0.6, 101), "L_opt": np.linspace(2, 3, 202)}
+    draws["L_opt"] = draws["L_opt"].reshape(101, 2)
+    estimates = {"N_opt exponent": 0.35, "L_opt": np.array([1.9, 3.2])}
+    for stretch in (0.5, 1.5):
+        found, _ = intervals_of(estimates, draws, level=0.9, stretch=stretch)
+        assert found["N_opt exponent"][0] == 0.35
+        assert found["L_opt"][0][0] == 1.9
+        assert found["L_opt"][1][1] == 3.2
+        assert found["L_opt"][0][1] > 2.0
+
+
+def test_draws_that_do_not_vary_are_no_interval():
+    draws = {"N_opt exponent": np.full(50, 0.5), "L_opt": np.tile([2.0, 3.0], (50, 1))}
+    draws["N_opt exponent"][::3] += 1e-16
+    estimates = {"N_opt exponent": 0.5, "L_opt": np.array([2.0, 3.0])}
+    assert intervals_of(estimates, draws, level=0.9)[0] == {"N_opt exponent": None, "L_opt": None}
+
+
+def test_tied_exponents_have_no_interval_and_disagree_with_nothing():
+    runs, _ = nine_sizes(noise=0.002)
+    # Approach 2 finds another exponent, with an interval far from 0.5
+    runs["N"] = runs["N"] * (runs["C"] / 1e19) ** 0.15
+    runs["D"] = runs["C"] / (6 * runs["N"] + 2e5 * runs["N"] ** 0.6)
+    result = fit(runs, approaches=["2", "vpnls"], tie_exponents=True, bootstrap=60)
+    entry = result["approaches"]["vpnls"]
+    assert (entry["surface"]["a"], entry["surface"]["b"]) == (0.5, 0.5)
+    assert entry["surface"]["ci"]["a"] is entry["surface"]["ci"]["b"] is None
+    assert entry["N_opt"]["ci"]["exponent"] is entry["D_opt"]["ci"]["exponent"] is None
+    assert entry["N_opt"]["ci"]["coefficient"] is not None
+    assert entry["surface"]["ci"]["E"] is not None
+    low, high = result["approaches"]["2"]["N_opt"]["ci"]["exponent"]
+    assert not low <= entry["N_opt"]["exponent"] <= high
+    assert not any("disagree" in warning for warning in result["warnings"])
+
+
 def test_narrower_levels_give_narrower_intervals():
     runs, _ = nine_sizes()
     wide, narrow = (

@@ -85,6 +85,51 @@ def test_N_opt_that_falls_with_C():
     assert "exponent -0.1" in only(warnings, "N_opt falls")
 
 
+def test_N_opt_that_stays_is_not_said_to_fall():
+    warnings = warnings_of(parabolic_runs(FIVE, coefficient=1e9, exponent=0.0))
+    assert only(warnings, "N_opt does not change with C") == (
+        "N_opt does not change with C (exponent 0)."
+    )
+    assert not any("falls" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("rise", [0.05, 0.0])
+@pytest.mark.parametrize("budgets", [FIVE, FIVE[:3]])
+def test_losses_that_do_not_fall_with_compute(rise, budgets):
+    """Each budget has its valley, so that approach 2 has laws: they are no advice."""
+    runs = parabolic_runs(budgets)
+    floor = 1 + 100 * runs["C"] ** -0.1
+    runs["loss"] = runs["loss"] - floor + 2 + rise * np.log10(runs["C"] / 1e18)
+    fit = fit_runs(runs, study="s", params="total", bootstrap=0)
+    assert fit["recommended"]["approach"] == "2"
+    text = only(fit["approaches"]["2"]["warnings"], "L_opt does not fall with C")
+    last = budgets[-1]
+    assert f"it is 2 at C = 1e+18 and {2 + rise * np.log10(last / 1e18):.4g} at {last:.3g}" in text
+
+
+def test_C_that_does_not_go_with_N_and_D():
+    """C of other rows: each is possible by itself, and a surface through N and D never asks."""
+    runs = parabolic_runs(FIVE)
+    del runs["budget"]
+    shuffled = np.random.default_rng(0).permutation(runs["C"])
+    fit = fit_runs(runs | {"C": shuffled}, study="s", params="total", **ONLY_2)
+    assert "of 25 runs" in only(fit["warnings"], "C does not go with N and D")
+    one = runs["C"].copy()
+    one[7] *= 1.5
+    fit = fit_runs(runs | {"C": one}, study="s", params="total", **ONLY_2)
+    text = only(fit["warnings"], "C does not go with N and D")
+    assert "in 1 of 25 runs" in text
+    assert "r007, has 9 where 6 is usual" in text
+
+
+def test_flops_per_parameter_that_change_with_size_are_no_contradiction():
+    # From 26 FLOPs per parameter and unit to 9, as attention and embeddings of small models cost
+    runs = parabolic_runs(FIVE / 1e7, flops_per_unit=lambda N: 6 * N + 500 * N**0.6)
+    per_parameter = runs["C"] / runs["N"] / runs["D"]
+    assert per_parameter.max() / per_parameter.min() > 2
+    assert not any("does not go with" in warning for warning in warnings_of(runs))
+
+
 def test_extrapolation_and_sizes_beyond_the_measured():
     warnings = warnings_of(parabolic_runs(FIVE), predict_budgets=[9e22, 1e25])
     text = only(warnings, "extrapolate")

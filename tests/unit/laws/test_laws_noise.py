@@ -121,6 +121,18 @@ def test_lack_of_fit_is_judged_by_the_replicates():
     assert sum(false) <= 2  # at 1% each, three or more of 30 has probability 0.3%
 
 
+def test_a_budget_of_few_sizes_does_not_silence_lack_of_fit():
+    runs, _ = nine_sizes(noise=0.003, seed=1)
+    runs["loss"] *= 1 + 0.03 * np.sin(1.5 * np.log(runs["N"]))
+    rows = [0, 4, 8, *range(9, 45)]  # three sizes at the smallest budget
+    some = {key: np.asarray(values)[rows] for key, values in runs.items()}
+    assert any("Lack of fit" in text for text in fit_vpnls(table(some)).warnings)
+    # Of three sizes everywhere nothing can be said
+    rows = [i for i in range(45) if i % 9 in (0, 4, 8)]
+    few = {key: np.asarray(values)[rows] for key, values in runs.items()}
+    assert not any("Lack of fit" in text for text in fit_vpnls(table(few)).warnings)
+
+
 def test_residuals_are_studentised_by_the_larger_of_both_scales():
     runs = table(replicated(noise=0.01, seeds=2))
     surface = fit_vpnls(runs).surface

@@ -61,8 +61,11 @@ def test_too_few_runs_are_refused_with_what_would_help(fit):
     assert result.status == "unsupported"
     assert "needs at least 6 runs" in result.reason
     assert "fit.tie_exponents" in result.reason
-    tied = fit(table(runs), tied=True)
-    assert tied.surface.alpha == tied.surface.beta
+    for named in (runs, {k: v for k, v in runs.items() if k != "budget"}):
+        tied = fit(table(named), tied=True)
+        assert tied.status == "ok", tied.reason
+        assert tied.surface.alpha == tied.surface.beta
+        assert [point.C for point in tied.points] == pytest.approx(FIVE[:2].tolist())
 
 
 @pytest.mark.parametrize("fit", FITTERS)

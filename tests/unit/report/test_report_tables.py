@@ -117,6 +117,38 @@ def test_unit_is_the_one_given(fit):
     assert "token" not in text
 
 
+def _score(approach, kind, budgets, error, ratio, per_run):
+    return {
+        "approach": approach,
+        "kind": kind,
+        "budgets": budgets,
+        "mean_abs_relative_error": error,
+        "N_opt_ratio": ratio,
+        "per_run_error": per_run,
+    }
+
+
+def test_holdout_scores_are_a_table_with_a_sentence_on_how_to_read_it(fit):
+    fit["approaches"]["3"] = {"status": "failed", "reason": "no", "warnings": []}
+    fit["holdout"] = [
+        _score("2", "largest", [5e11, 1.5e12], 0.0123, 1.404, None),
+        _score("3", "largest", [5e11, 1.5e12], None, None, 0.0456),
+        _score("2", "leave_one_out", [5e10], 0.01, 0.5, None),
+        _score("2", "leave_one_out", [1.5e11], 0.03, None, None),
+        _score("2", "leave_one_out", [5e11], None, 1.25, None),
+    ]
+    text = table_markdown(fit)
+    rows = _table_rows(text[text.index("Hold-out:") :])
+    assert rows == [
+        ["approach 2", "5e11, 1.5e12", "1.23%", "1.40", "–"],
+        ["approach 2", "each of 3", "2.00%", "0.50 to 1.25", "–"],
+        ["approach 3", "5e11, 1.5e12", "–", "–", "4.56%"],
+    ]
+    assert "How far to trust the extrapolation" in text
+    assert text.index("How far") < text.index("Left out:") < text.index("Warnings:")
+    assert "Hold-out" not in table_markdown(fit | {"holdout": []})
+
+
 def test_markdown_has_every_warning_once(fit):
     fit["warnings"].append("first line\nsecond line")
     fit["approaches"]["2"]["warnings"].append(fit["warnings"][0])

@@ -38,8 +38,10 @@ class Comparison:
 def compare(first: FittedLaws, second: FittedLaws, C: Array) -> Comparison:
     """Compare two studies' L_opt at each `C` (FLOPs); both in the same unit of loss.
 
-    Draws are paired at random: the studies are independent. Each study's are stretched as its own
-    intervals are, so that those of the difference and of the crossing agree with them.
+    The studies are independent, and so must their draws be: those of two studies of one design and
+    seed come from the same resampled rows, one by one, so that the second's are put into a random
+    order (the same every time). Each study's are stretched as its own intervals are, so that those
+    of the difference and of the crossing agree with them.
 
     Raises
     ------
@@ -60,7 +62,7 @@ def compare(first: FittedLaws, second: FittedLaws, C: Array) -> Comparison:
     n = min(len(draws_1), len(draws_2))
     interval = crossing_interval = share = None
     if n:
-        gaps = draws_1[:n] - draws_2[:n]
+        gaps = draws_1[:n] - draws_2[shuffled_rows(len(draws_2))[:n]]
         level = min(first.level, second.level)
         tails = ((1 - level) / 2, (1 + level) / 2)
         bounds = np.nanquantile(gaps[:, : C.size], tails, axis=0)
@@ -80,6 +82,11 @@ def compare(first: FittedLaws, second: FittedLaws, C: Array) -> Comparison:
         crossing_interval=crossing_interval,
         share_crossing=share,
     )
+
+
+def shuffled_rows(n: int) -> NDArray[np.intp]:
+    """Return the order in which a second study's draws meet the first's, shape (n,)."""
+    return np.random.default_rng(0).permutation(n)
 
 
 def _crossing(log_C: Array, gap: Array, middle: float) -> float | None:

@@ -28,6 +28,7 @@ SMOOTHING = 0.05
 """Standard deviation in log D of the kernel that smooths a curve: 5% of the tokens so far."""
 
 MIN_POINTS = 2
+MIN_SIZES = 2
 MIN_CURVES = 3
 
 
@@ -49,7 +50,8 @@ def fit_envelope(
     Returns
     -------
     ApproachResult
-        `unsupported` where the envelope holds fewer than two sizes or points.
+        `unsupported` where the envelope holds fewer than two points or sizes: of one size alone
+        it cannot tell which is the best.
     """
     known = _comparable_curves(runs, curves, decays)
     why = (
@@ -79,6 +81,13 @@ def fit_envelope(
         return ApproachResult(
             status="unsupported",
             reason=f"{found}, of which a law needs {MIN_POINTS}",
+            points=points,
+        )
+    if len({point.N_opt for point in points}) < MIN_SIZES:
+        return ApproachResult(
+            status="unsupported",
+            reason=f"{found}, all of one size (N = {points[0].N_opt:.4g}), which says nothing of "
+            "how the best size grows",
             points=points,
         )
     try:

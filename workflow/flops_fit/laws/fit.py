@@ -16,6 +16,7 @@ from flops_fit.laws.bootstrap import Resampling, bootstrap_draws
 from flops_fit.laws.envelope import Curves
 from flops_fit.laws.holdout import score_holdouts
 from flops_fit.laws.intervals import (
+    ASSUMED_WHEN_TIED,
     PERCENTILES,
     add_intervals,
     estimates_of,
@@ -24,7 +25,7 @@ from flops_fit.laws.intervals import (
     stretch_of,
 )
 from flops_fit.laws.judgements import judge_learning_rates, judge_predictions, judge_runs
-from flops_fit.laws.predictions import predict_result
+from flops_fit.laws.predictions import merge_compute, predict_result
 from flops_fit.laws.reading import stored_laws
 from flops_fit.laws.recommendation import disagreements, recommend
 from flops_fit.laws.results import ApproachResult, approach_to_json
@@ -113,7 +114,7 @@ def fit_runs(
     _check_enough(table, study, len(dropped), len(excluded))
     flops = FlopsPerUnit.from_runs(table.N, table.D, table.C)
     budgets = np.unique(table.budget).tolist()
-    wanted = sorted({*budgets, *(_checked_budget(C) for C in predict_budgets)})
+    wanted = merge_compute(budgets, [_checked_budget(C) for C in predict_budgets])
     options = ApproachOptions(tied=tie_exponents, curves=curves, decays=schedule_decays)
     resampling = Resampling(n=bootstrap, seed=seed, stratify=stratify, workers=workers)
 
@@ -199,6 +200,8 @@ def _entry(
         name, resampled, table, level=ci, stratify=resampling.stratify, tied=options.tied
     )
     found, lost = intervals_of(estimates, draws, level=ci, stretch=stretch)
+    if options.tied and result.surface is not None:
+        found |= dict.fromkeys(ASSUMED_WHEN_TIED)
     add_intervals(entry, found, name)
     if result.surface is not None:
         entry["surface"]["std_err"] = standard_errors(draws)

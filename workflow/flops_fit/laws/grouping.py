@@ -21,14 +21,18 @@ MAX_STRATA = 5
 MIN_STRATUM = 6
 """Runs of a stratum that is only a quantile of C, where there are enough for more than two."""
 
+MIN_TIED = 2
+"""Runs that each C must hold for the few C of a table to be its strata: one alone has no scatter
+that a resample could show."""
+
 
 def group_budgets(N: Array, C: Array) -> tuple[Array, NDArray[np.bool_]]:
     """Find budgets among runs, and say which runs stand at one.
 
     The fullest window of C that spans at most 10% becomes a group, and again among the rest, as
     long as a window holds four distinct N. Runs that no group takes get the nearest group's
-    budget, but stand at none. Fewer than two groups are none: then every run gets the centre of
-    its quantile of C.
+    budget, but stand at none. Fewer than two groups are none: then every run gets the middle of
+    its stratum, one of few C or a quantile of many.
 
     Parameters
     ----------
@@ -38,7 +42,7 @@ def group_budgets(N: Array, C: Array) -> tuple[Array, NDArray[np.bool_]]:
     Returns
     -------
     budget : ndarray, shape (n_runs,)
-        Geometric mean C of the group or quantile, FLOPs.
+        Geometric mean C of the group, or a C that was run amid the stratum, FLOPs.
     profiled : ndarray of bool, shape (n_runs,)
         Whether the run belongs to a group.
     """
@@ -56,11 +60,16 @@ def group_budgets(N: Array, C: Array) -> tuple[Array, NDArray[np.bool_]]:
         free[rows[window]] = False
         n_groups += 1
     if n_groups < MIN_GROUPS:
-        return _quantile_centres(log_C), np.zeros(len(C), dtype=bool)
+        return C[_strata_middles(log_C)], np.zeros(len(C), dtype=bool)
     profiled = group >= 0
-    centres = np.array([log_C[group == i].mean() for i in range(n_groups)])
-    nearest = np.argmin(np.abs(log_C[:, np.newaxis] - centres), axis=1)
-    return np.exp(centres[np.where(profiled, group, nearest)]), profiled
+    centres = np.array([_geometric_mean(C[group == i]) for i in range(n_groups)])
+    nearest = np.argmin(np.abs(log_C[:, np.newaxis] - np.log(centres)), axis=1)
+    return centres[np.where(profiled, group, nearest)], profiled
+
+
+def _geometric_mean(values: Array) -> float:
+    """Return the geometric mean; of equal values that very value."""
+    return float(values[0] * np.exp(np.log(values / values[0]).mean()))
 
 
 def _fullest_window(log_C: Array, N: Array) -> slice | None:
@@ -75,10 +84,36 @@ def _fullest_window(log_C: Array, N: Array) -> slice | None:
     return None
 
 
-def _quantile_centres(log_C: Array) -> Array:
-    n_strata = int(np.clip(log_C.size // MIN_STRATUM, MIN_STRATA, MAX_STRATA))
-    edges = np.quantile(log_C, np.linspace(0, 1, n_strata + 1)[1:-1])
-    stratum = np.searchsorted(edges, log_C, side="right")
-    counts = np.maximum(np.bincount(stratum, minlength=n_strata), 1)
-    centres = np.bincount(stratum, weights=log_C, minlength=n_strata) / counts
-    return np.exp(centres[stratum])
+def _strata_middles(log_C: Array) -> NDArray[np.intp]:
+    """Return for each run the one amid its stratum: the nearest to its mean of log C.
+
+    Runs within 10% in C stay in one stratum. Few such C that all hold several runs are the strata;
+    else these are quantiles, into which each C falls whole, by the middle of its ranks.
+    """
+    order = np.argsort(log_C, kind="stable")
+    level = np.empty(log_C.size, dtype=int)
+    level[order] = _levels(log_C[order])
+    counts = np.bincount(level)
+    if 1 < counts.size <= MAX_STRATA and counts.min() >= MIN_TIED:
+        stratum = level
+    else:
+        n_strata = int(np.clip(log_C.size // MIN_STRATUM, MIN_STRATA, MAX_STRATA))
+        middle_rank = np.cumsum(counts) - counts / 2
+        stratum = (middle_rank * n_strata / log_C.size).astype(int)[level]
+    middles = np.empty(log_C.size, dtype=int)
+    for i in np.unique(stratum):
+        own = np.flatnonzero(stratum == i)
+        middles[own] = own[np.argmin(np.abs(log_C[own] - log_C[own].mean()))]
+    return middles
+
+
+def _levels(ascending: Array) -> NDArray[np.intp]:
+    """Number the different C, from the smallest: each takes what lies within 10% of its first."""
+    level = np.zeros(ascending.size, dtype=int)
+    start = 0
+    while start < ascending.size:
+        limit = ascending[start] + np.log(MAX_SPAN) * (1 + 1e-9)
+        end = int(np.searchsorted(ascending, limit, side="right"))
+        level[end:] += 1
+        start = end
+    return level

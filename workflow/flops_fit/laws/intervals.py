@@ -25,6 +25,12 @@ MAX_LOST = 0.1
 OVERDISPERSION = 2.5
 """Calibrated on studies of 45 runs simulated by benchmarks/coverage.py."""
 
+ROUNDING = 1e-13
+"""Draws whose range is below this share of their size do not vary."""
+
+ASSUMED_WHEN_TIED = ("a", "b", "N_opt exponent", "D_opt exponent")
+"""What alpha = beta settles before any run is looked at."""
+
 PERCENTILES = "percentiles of refits to resampled {resampled}, stretched by {stretch:.3f}"
 
 
@@ -98,7 +104,8 @@ def intervals_of(
 ) -> tuple[dict[str, Any], float]:
     """Return the interval of every quantity, and the share of resamples that gave no law.
 
-    Percentiles of the draws, moved away from the estimate by the factor `stretch`.
+    Percentiles of the draws, moved away from the estimate by the factor `stretch`, and extended to
+    the estimate where they miss it.
 
     Parameters
     ----------
@@ -108,7 +115,8 @@ def intervals_of(
     Returns
     -------
     intervals : dict
-        Quantity -> [lo, hi] or, for predictions, a list of them; None where the draws have none.
+        Quantity -> [lo, hi] or, for predictions, a list of them; None where the draws have none, or
+        do not vary: what is the same in every resample is no finding of these runs.
         Quantities in logs are returned without.
     lost : float
     """
@@ -121,9 +129,15 @@ def intervals_of(
         if np.any(missing > MAX_LOST) or np.any(np.isnan(estimates[key])):
             found[name] = None
             continue
+        if np.all(_widths(values) <= ROUNDING * np.nanmax(np.abs(values))):
+            found[name] = None
+            continue
         bounds = np.nanquantile(values, tails, axis=0)
         centre = np.clip(estimates[key], *bounds)
         bounds = centre + stretch * (bounds - centre)
+        bounds = np.stack(
+            [np.minimum(bounds[0], estimates[key]), np.maximum(bounds[1], estimates[key])]
+        )
         if "log " in key:
             with np.errstate(over="ignore"):
                 bounds = np.exp(bounds)
@@ -134,6 +148,11 @@ def intervals_of(
         pairs = bounds.T.tolist()
         found[name] = pairs if np.all(np.isfinite(bounds)) else None
     return found, lost
+
+
+def _widths(values: Array) -> Array:
+    """Return the range of the draws, NaN aside."""
+    return np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
 
 
 def add_intervals(entry: dict[str, Any], intervals: dict[str, Any], name: str) -> None:

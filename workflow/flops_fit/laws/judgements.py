@@ -16,6 +16,11 @@ from flops_fit.laws.table import CellChoice, RunTable
 MIN_BUDGETS_FOR_TEST = 3
 """Two points determine a straight line, and nothing shows whether a law is one."""
 
+MIN_BUDGETS_FOR_LINE = 2
+
+NO_EXPONENT = 1e-9
+"""Exponents, and relative changes of the loss, below this are a regression's rounding of 0."""
+
 SIGNIFICANCE = 0.05
 CENTRAL = (0.25, 0.75)
 """Positions in the range of log N that count as the middle of a profile."""
@@ -29,6 +34,17 @@ MAX_BUDGET_ERROR = 0.01
 MAX_EXTRAPOLATION = 10.0
 MAX_6ND_ERROR = 0.05
 
+MAX_FLOPS_SPREAD = 0.2
+"""Relative difference of C/(N D) from that of runs of similar N which counts as inconsistent:
+shapes of one size differ by less."""
+
+MAX_FLOPS_STEP = 2.0
+"""The same as a ratio, for the smallest and the largest size, which have neighbours on one side
+alone: C/(N D) of small models changes steeply with N."""
+
+FLOPS_NEIGHBOURS = 2
+"""Runs on each side, in the order of N, that tell the usual C/(N D): a median over 5."""
+
 MAX_NATS = 20.0
 """A uniform guess among exp(20) = 485 million symbols: no tokenizer has as many."""
 
@@ -41,6 +57,7 @@ def judge_runs(runs: RunTable, *, planned: bool = True) -> list[str]:
         + _judge_duplicates(runs)
         + _judge_epochs(runs)
         + _judge_6nd(runs)
+        + _judge_flops(runs)
     )
 
 
@@ -99,9 +116,11 @@ def judge_laws(N_opt: PowerLaw, D_opt: PowerLaw, points: Sequence[Point]) -> lis
             "through two points fits perfectly, whatever the truth."
         )
     for name, law in (("N_opt", N_opt), ("D_opt", D_opt)):
-        if law.exponent <= 0:
+        if abs(law.exponent) < NO_EXPONENT:
+            warnings.append(f"{name} does not change with C (exponent 0).")
+        elif law.exponent < 0:
             warnings.append(f"{name} falls with C (exponent {law.exponent:.3g}).")
-    return warnings
+    return warnings + _judge_progress(points)
 
 
 def judge_predictions(
@@ -136,6 +155,22 @@ def _judge_drift(profiles: Sequence[Profile]) -> list[str]:
         f"The grids drift: from the smallest to the largest budget the minimum moves from "
         f"{positions[0]:.0%} to {positions[-1]:.0%} of the range of log N, which biases the "
         "exponents."
+    ]
+
+
+def _judge_progress(points: Sequence[Point]) -> list[str]:
+    """Say whether the loss at the optima fails to fall with compute."""
+    C, L = (np.array([getattr(point, name) for point in points]) for name in ("C", "L_opt"))
+    if np.unique(C).size < MIN_BUDGETS_FOR_LINE:
+        return []
+    first, last = np.argmin(C), np.argmax(C)
+    rise = np.polyfit(np.log(C), L, 1)[0] * np.log(C[last] / C[first])
+    if rise < -NO_EXPONENT * np.abs(L).max():
+        return []
+    return [
+        f"L_opt does not fall with C: it is {L[first]:.4g} at C = {C[first]:.3g} and {L[last]:.4g} "
+        f"at {C[last]:.3g}. More compute did not help, so that these optima do not say how to "
+        "spend it: look at learning rates, diverged runs and the columns C and loss."
     ]
 
 
@@ -193,4 +228,34 @@ def _judge_6nd(runs: RunTable) -> list[str]:
     return [
         f"6ND differs from the FLOPs really spent by {error:+.1%} (median): do not compare these "
         "laws with laws in 6ND."
+    ]
+
+
+def _judge_flops(runs: RunTable) -> list[str]:
+    """Compare C/(N D) of each run with the median over its neighbours in N.
+
+    A median, not the interpolated flops_per_unit: where every run has an N of its own, that passes
+    through all of them, whatever they say.
+    """
+    if len(runs) <= 2 * FLOPS_NEIGHBOURS:
+        return []
+    order = np.lexsort((runs.D, runs.N))
+    per_unit = np.log(runs.C / runs.N / runs.D)[order]
+    # Mirrored at the ends: the first and the last are compared with their neighbour
+    padded = np.pad(per_unit, FLOPS_NEIGHBOURS, mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * FLOPS_NEIGHBOURS + 1)
+    usual = np.median(windows, axis=1)
+    error = np.abs(per_unit - usual)
+    limit = np.full(len(runs), np.log1p(MAX_FLOPS_SPREAD))
+    limit[[0, -1]] = np.log(MAX_FLOPS_STEP)
+    wrong = error > limit
+    if not wrong.any():
+        return []
+    worst = int(np.argmax(error))
+    return [
+        f"C does not go with N and D in {wrong.sum()} of {len(runs)} runs: C/(N D) differs from "
+        f"that of runs of similar N by more than {MAX_FLOPS_SPREAD:.0%}; the worst, "
+        f"{runs.id[order][worst]}, has {np.exp(per_unit[worst]):.3g} where "
+        f"{np.exp(usual[worst]):.3g} is usual. Check these columns: C decides which sizes are "
+        "compared."
     ]

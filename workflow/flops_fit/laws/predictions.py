@@ -12,6 +12,26 @@ from flops_fit.laws.power_law import PowerLaw
 from flops_fit.laws.results import ApproachResult, Prediction
 from flops_fit.laws.surface import Surface
 
+SAME_COMPUTE = 1e-6
+"""Relative difference up to which two C are one, as after rounding in a table or a file."""
+
+
+def is_extrapolated(C: float, budgets: Collection[float]) -> bool:
+    """Say whether C lies outside the measured budgets, by more than rounding."""
+    return not min(budgets) * (1 - SAME_COMPUTE) <= C <= max(budgets) * (1 + SAME_COMPUTE)
+
+
+def merge_compute(budgets: Iterable[float], further: Iterable[float]) -> list[float]:
+    """Return the budgets and what is further asked for, ascending, each C once.
+
+    What differs from a budget by rounding alone is that budget.
+    """
+    merged = list(budgets)
+    for c in further:
+        if not any(abs(c / known - 1) <= SAME_COMPUTE for known in merged):
+            merged.append(c)
+    return sorted(merged)
+
 
 def predict_optima(
     C: Iterable[float],
@@ -90,7 +110,7 @@ def _prediction(
         raise UserError(f"The laws leave the range of numbers at C = {c:g}; ask for less.")
     return Prediction(
         C=c,
-        extrapolated=bool(c < min(budgets) or c > max(budgets)),
+        extrapolated=is_extrapolated(c, budgets),
         N_opt=N,
         D_opt=D,
         L_opt=loss,

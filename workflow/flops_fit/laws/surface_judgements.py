@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import f as f_distribution
+from scipy.stats import t as student_t
 
 from flops_fit.laws.accounting import FlopsPerUnit
 from flops_fit.laws.judgements import MAX_6ND_ERROR
@@ -22,14 +23,18 @@ Array = NDArray[np.float64]
 SIGNIFICANCE = 0.01
 """Of lack of fit and of E: surfaces are compared with exact nulls on few runs."""
 
-OUTLIER = 6.0
-"""Studentised residual from which a run is flagged: of a million normal ones none reaches it."""
+FALSE_ALARMS = 0.003
+"""Share of studies with normal noise in which a run is said to lie far off."""
 
-MIN_RUNS_FOR_OUTLIERS = 10
-"""Of fewer runs the surface passes so close to most that the others look far off."""
+SUSPICIOUS = 4.0
+"""Robustly studentised residual from which a run is tested for lying far off; the farthest is
+tested in any case."""
 
 MAX_TESTED = 200_000
 """Most runs times budgets that lack of fit is tested on: the test decomposes such a matrix."""
+
+MIN_SIZES_TO_BEND = 4
+"""Sizes of a budget from which a curve in log N does not pass through all of them."""
 
 ROUNDING = 1e-9
 """Residuals of log L below this are rounding: nothing is tested on them."""
@@ -53,7 +58,7 @@ def judge_surface(
         warnings
         + _judge_E(surface, runs, objective, value, tied=tied)
         + _judge_lack_of_fit(surface, runs, residual, noise)
-        + _judge_outliers(surface, runs, residual, noise)
+        + _judge_outliers(surface, runs, residual, noise, tied=tied)
     )
 
 
@@ -109,23 +114,24 @@ def _judge_lack_of_fit(
 ) -> list[str]:
     """Test the residuals for what a surface cannot bend to: curves in log N within the budgets.
 
-    An F-test of a quadratic in log N per budget, fitted to the residuals; the noise is that of
-    replicates, or what these curves leave. Outliers inflate the noise, which makes the test
-    quieter, not louder.
+    An F-test of a quadratic in log N per budget of four sizes or more, fitted to the residuals; the
+    noise is that of replicates, or what these curves leave. Outliers inflate the noise, which makes
+    the test quieter, not louder.
     """
     blocks, budgets = [], np.unique(runs.budget)
     if len(runs) * budgets.size > MAX_TESTED:
         return []
     for budget in budgets:
         own = runs.budget == budget
-        if np.unique(runs.N[own]).size < 4:
-            return []
+        if np.unique(runs.N[own]).size < MIN_SIZES_TO_BEND:
+            continue
         u = np.log(runs.N[own])
         block = np.zeros((len(runs), 3))
         block[own] = np.vander((u - u.mean()) / np.ptp(u), 3)
         blocks.append(block)
-    data = SurfaceData.of(runs.N, runs.D, runs.L)
-    J = jacobian(data.centred(surface.to_row()[np.newaxis]), data)
+    if not blocks:
+        return []
+    J = _jacobian_of(surface, runs)
     J = J[:, np.any(J != 0, axis=0)]
     scale = np.linalg.norm(J, axis=0)
     full = np.column_stack([J / scale, *blocks])
@@ -157,16 +163,17 @@ def _judge_lack_of_fit(
 
 
 def _judge_outliers(
-    surface: Surface, runs: RunTable, residual: Array, noise: Noise | None
+    surface: Surface, runs: RunTable, residual: Array, noise: Noise | None, *, tied: bool
 ) -> list[str]:
-    if len(runs) < MIN_RUNS_FOR_OUTLIERS:
-        return []
     studentised = studentised_residuals(surface, runs, residual, noise)
-    far = np.flatnonzero(np.abs(studentised) > OUTLIER)
+    far, studentised = _far_off(
+        _jacobian_of(surface, runs, tied=tied), residual, np.abs(studentised), noise
+    )
     if not far.size:
         return []
-    far = far[np.argsort(-np.abs(studentised[far]))]
-    named = ", ".join(f"{runs.id[i]} ({studentised[i]:+.1f})" for i in far[:5])
+    named = ", ".join(
+        f"{runs.id[i]} ({t:+.1f})" for i, t in zip(far[:5], studentised[:5], strict=True)
+    )
     more = f" and {far.size - 5} more" if far.size > 5 else ""
     return [
         f"{far.size} of {len(runs)} runs lie far off the surface (studentised residual: {named}"
@@ -174,16 +181,69 @@ def _judge_outliers(
     ]
 
 
+def _far_off(
+    J: Array, residual: Array, suspicion: Array, noise: Noise | None
+) -> tuple[NDArray[np.intp], Array]:
+    """Return the runs far off the surface, the farthest first, and their studentised residuals.
+
+    Those are t-statistics of what the surface of the other runs, without any run far off, predicts:
+    linearised, with the scatter of those runs, or that of replicates where it is larger. The most
+    suspicious tenth of the runs, or what is clearly suspicious of it, is left out first; each that
+    the test does not confirm returns, until all are confirmed. So neither do two such runs hide one
+    another, nor does the surface's bending to one in few runs hide it. Student's quantile for all
+    runs together keeps the false alarms below `FALSE_ALARMS` of the studies.
+
+    Parameters
+    ----------
+    J : ndarray, shape (n_runs, 5)
+        Derivatives of log Lhat by the parameters.
+    suspicion : ndarray, shape (n_runs,)
+        By which the runs are ranked.
+    """
+    J = J / np.maximum(np.linalg.norm(J, axis=0), 1e-300)
+    # A run that a parameter rests on alone is what the others predict nothing of
+    testable = np.flatnonzero(leverages(J) < 0.99)
+    ranked = testable[np.argsort(-suspicion[testable], kind="stable")]
+    most = max(1, len(residual) // 10)
+    suspects = ranked[: max(1, min(most, int((suspicion[ranked] > SUSPICIOUS).sum())))]
+    while suspects.size:
+        others = np.delete(np.arange(len(residual)), suspects)
+        left, singular, right = np.linalg.svd(J[others], full_matrices=False)
+        kept = singular > 1e-10 * singular[0]
+        freedom = others.size - int(kept.sum())
+        if freedom < 1:
+            break
+        coordinates = left[:, kept].T @ residual[others]
+        rest = residual[others] - left[:, kept] @ coordinates
+        scale = float(np.sqrt((rest**2).sum() / freedom))
+        if noise is not None:
+            scale = max(scale, noise.scale)
+        directions = J[suspects] @ right[kept].T / singular[kept]
+        error = max(scale, ROUNDING) * np.sqrt(1 + (directions**2).sum(-1))
+        t = (residual[suspects] - directions @ coordinates) / error
+        confirmed = np.abs(t) > student_t.isf(FALSE_ALARMS / 2 / len(residual), freedom)
+        if confirmed.all():
+            order = np.argsort(-np.abs(t), kind="stable")
+            return suspects[order], t[order]
+        suspects = suspects[confirmed]
+    return np.empty(0, dtype=int), np.empty(0)
+
+
+def _jacobian_of(surface: Surface, runs: RunTable, *, tied: bool = False) -> Array:
+    data = SurfaceData.of(runs.N, runs.D, runs.L)
+    J = jacobian(data.centred(surface.to_row()[np.newaxis]), data)
+    return np.column_stack([J[:, :3], J[:, 3] + J[:, 4]]) if tied else J
+
+
 def studentised_residuals(
     surface: Surface, runs: RunTable, residual: Array, noise: Noise | None = None
 ) -> Array:
-    """Return residuals of log L over their standard error.
+    """Return residuals of log L over their standard error, by a scale that few runs do not move.
 
     The scale is robust: the median absolute residual, or the scatter of replicates where that is
     larger, as it is where a surface of few runs bends to each of them.
     """
-    data = SurfaceData.of(runs.N, runs.D, runs.L)
-    J = jacobian(data.centred(surface.to_row()[np.newaxis]), data)
+    J = _jacobian_of(surface, runs)
     # A fit of five parameters makes as many residuals small: the median is that of the others
     others = np.sort(np.abs(residual))[min(5, len(runs) - 1) :]
     scale = 1.4826 * np.median(others)

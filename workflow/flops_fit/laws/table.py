@@ -16,6 +16,10 @@ REQUIRED_COLUMNS = ("N", "D", "C", "loss")
 STATUSES = ("completed", "diverged")
 
 
+class UnusableRunsError(UserError):
+    """What is wrong with the runs of a study, and not with its settings."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusion:
     """A run that does not enter the fit, and why."""
@@ -87,7 +91,7 @@ def read_runs(
     status = [str(value) for value in runs.get("status", ["completed"] * n_rows)]
     for name, value in zip(id, status, strict=True):
         if value not in STATUSES:
-            raise UserError(
+            raise UnusableRunsError(
                 f"The status of run {name} is {value!r}; it must be one of {', '.join(STATUSES)}."
             )
 
@@ -222,14 +226,14 @@ def _best_learning_rate(
 def _check_columns(runs: Mapping[str, Sequence[Any]]) -> int:
     missing = [name for name in REQUIRED_COLUMNS if name not in runs]
     if missing:
-        raise UserError(
+        raise UnusableRunsError(
             f"The runs lack the column(s) {', '.join(missing)}; they have "
             f"{', '.join(map(str, runs)) or 'none'}. Add what is missing."
         )
     n_rows = len(runs["loss"])
     for name, values in runs.items():
         if len(values) != n_rows:
-            raise UserError(
+            raise UnusableRunsError(
                 f"Column {name} has {len(values)} rows but column loss has {n_rows}; "
                 "give one value per run."
             )
@@ -243,10 +247,10 @@ def _row_names(n_rows: int) -> list[str]:
 def _check_ids(id: NDArray[np.object_], exclude: Collection[str]) -> None:
     known, counts = np.unique(id.astype(str), return_counts=True)
     if (counts > 1).any():
-        raise UserError(f"Two runs have the id {known[counts > 1][0]}; keep one of them.")
+        raise UnusableRunsError(f"Two runs have the id {known[counts > 1][0]}; keep one of them.")
     unknown = sorted({str(name) for name in exclude} - set(known.tolist()))
     if unknown:
-        raise UserError(
+        raise UnusableRunsError(
             f"fit.exclude names {', '.join(unknown)}, which is not the id of any run; "
             "correct or remove it."
         )
@@ -257,7 +261,9 @@ def _number(column: str, run: str, value: Any) -> float:
         # An empty cell of a table arrives as None, "" or NaN
         return float("nan") if value is None or value == "" else float(value)
     except (TypeError, ValueError):
-        raise UserError(f"{column} of run {run} is {value!r}, but must be a number.") from None
+        raise UnusableRunsError(
+            f"{column} of run {run} is {value!r}, but must be a number."
+        ) from None
 
 
 def _check_values(table: RunTable) -> None:
@@ -265,17 +271,17 @@ def _check_values(table: RunTable) -> None:
         values = getattr(table, name)
         checked = ~table.diverged if name != "budget" else np.ones(len(table), dtype=bool)
         for i in np.flatnonzero(checked & ~(np.isfinite(values) & (values > 0))):
-            raise UserError(
+            raise UnusableRunsError(
                 f"{name} of run {table.id[i]} is {values[i]:g}, but must be finite and positive."
             )
     for i in np.flatnonzero(~table.diverged & ~np.isfinite(table.L)):
-        raise UserError(
+        raise UnusableRunsError(
             f"Run {table.id[i]} is completed but its loss is {table.L[i]:g}; "
             'correct it, or set its status to "diverged".'
         )
     unknown = np.isnan(table.lr)
     if unknown.any() and not unknown.all():
-        raise UserError(
+        raise UnusableRunsError(
             f"Run {table.id[unknown][0]} has no lr although others have one; "
             "fill the column lr for every run or leave it out."
         )
