@@ -26,7 +26,8 @@ def load_study():
     Snakefile: relative paths and the user's own code are searched from there.
     """
     main = Path(str(workflow.main_snakefile)).resolve()
-    if main != (WORKFLOW_FOLDER.parent / "Snakefile").resolve():
+    ours = (WORKFLOW_FOLDER / "Snakefile", WORKFLOW_FOLDER.parent / "Snakefile")
+    if main not in [path.resolve() for path in ours]:
         return Study.from_config(config, readable_path(main))
     files = workflow.overwrite_configfiles
     if files:
