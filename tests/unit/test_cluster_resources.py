@@ -69,6 +69,42 @@ def test_values_are_read_as_a_profile_spells_them():
         {"gpus_per_node": 4, "flops_per_second": "2.5e+13", "gpu_type": "h100", "mem_mb": "9"}
     )
     assert found == Site(gpus_per_node=4, flops_per_second=2.5e13, gpu_type="h100")
+    # Snakemake puts quotes around 2e9, and users around words that would be evaluated
+    found = Site.from_resources({"flops_per_second": "'2e9'", "gpu_type": '"a100"'})
+    assert found == Site(flops_per_second=2e9, gpu_type="a100")
+    assert Site.from_resources({"gpu_type": 3090}).gpu_type == "3090"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("gpus_per_nodes", "gpus_per_node"),
+        ("gpu_per_node", "gpus_per_node"),
+        ("cpu_per_process", "cpus_per_process"),
+        ("max_minute", "max_minutes"),
+        ("sbatch_option", "sbatch_options"),
+    ],
+)
+def test_a_misspelt_name_is_refused_with_the_right_one(name, meant):
+    with pytest.raises(UserError, match=rf"^{name} \(.*\): nobody reads it, expected {meant}$"):
+        Site.from_resources({"gpus_per_node": 4, name: 4})
+
+
+def test_names_of_snakemake_and_of_its_executors_are_left_alone():
+    names = (
+        "tmpdir", "_cores", "mem_mb", "mem_mb_per_cpu", "disk_mb", "runtime", "nodes", "tasks",
+        "tasks_per_node", "tasks_per_gpu", "cpus_per_task", "cpus_per_gpu", "gpu", "gpu_model",
+        "gpu_manufacturer", "gres", "constraint", "qos", "slurm_account", "slurm_partition",
+        "slurm_extra", "clusters",
+    )  # fmt: skip
+    assert Site.from_resources(dict.fromkeys(names, 1)) == Site()
+
+
+def test_slurm_without_a_word_about_its_nodes_is_refused():
+    with pytest.raises(UserError, match=r"^gpus_per_node .* or 0 to train on CPUs"):
+        Site.from_resources({"mem_mb": 4}, "slurm")
+    assert Site.from_resources({"gpus_per_node": 0}, "slurm") == Site(gpus_per_node=0)
+    assert Site.from_resources({"mem_mb": 4}, "local") == Site()
 
 
 @pytest.mark.parametrize(
@@ -80,6 +116,9 @@ def test_values_are_read_as_a_profile_spells_them():
         ("flops_per_second", 0),
         ("flops_per_second", "inf"),
         ("max_minutes", "1d"),
+        ("max_minutes", 4),
+        ("gpu_type", "gpu:a100:4"),
+        ("gpu_type", "a100 --exclusive"),
         ("cpus_per_process", 0),
     ],
 )

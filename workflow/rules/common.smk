@@ -74,7 +74,8 @@ def requested(name):
         # What the profile sets for this rule; in another workflow's module it has another name.
         given = workflow.get_rule(rulename).resources
         try:
-            site = Site.from_resources({key: given[key].raw for key in given})
+            executor = getattr(workflow.executor_plugin, "name", None)
+            site = Site.from_resources({key: given[key].raw for key in given}, executor)
             row = read_row(plan, wildcards.id)
             return getattr(request(row, site, attempt), name)
         except UserError as error:
