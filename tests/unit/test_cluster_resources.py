@@ -25,7 +25,8 @@ def test_one_machine_is_asked_for_nothing_that_only_a_cluster_knows():
 def test_an_experiment_on_one_node_is_one_task_with_all_its_gpus():
     asked = request(row(4), site(gpu_type="a100", cpus_per_process=6))
     assert (asked.gpu, asked.gpu_model, asked.threads) == (4, "a100", 24)
-    assert (asked.nodes, asked.tasks, asked.mpi) == (None, None, None)
+    # Without a number of nodes SLURM spreads the GPUs over nodes that are in use in part.
+    assert (asked.nodes, asked.tasks, asked.mpi) == (1, None, None)
     assert asked.slurm_extra == "--signal=TERM@120"
 
 
@@ -54,8 +55,15 @@ def test_time_follows_the_flops_and_grows_with_the_attempt():
 
 def test_nodes_without_gpus_are_asked_for_none():
     asked = request(row(16), Site(gpus_per_node=0))
-    assert (asked.gpu, asked.gpu_model, asked.nodes, asked.threads) == (None, None, None, 16)
+    assert (asked.gpu, asked.gpu_model, asked.nodes, asked.threads) == (None, None, 1, 16)
+    assert asked.slurm_extra == "--signal=TERM@120"
     assert asked.mem_mb == 16 * 20_000
+
+
+def test_a_type_that_the_executor_refuses_is_asked_of_slurm_itself():
+    asked = request(row(4), site(gpu_type="nvidia_a100-sxm4-80gb"))
+    assert (asked.gpu, asked.gpu_model, asked.nodes, asked.tasks) == (None, None, 1, None)
+    assert asked.slurm_extra == "--signal=TERM@120 --gpus-per-node=nvidia_a100-sxm4-80gb:4"
 
 
 def test_a_node_that_would_be_filled_in_part_is_refused():

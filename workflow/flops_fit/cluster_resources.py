@@ -122,23 +122,31 @@ def request(row: Mapping[str, str], site: Site, attempt: int = 1) -> Request:
     processes = int(row["processes"])
     nodes = nodes_for(processes, site.gpus_per_node)
     per_node = processes // nodes
+    on_cluster, several = site.gpus_per_node is not None, nodes > 1
     options = [f"--signal=TERM@{_WARNING_SECONDS}"]
-    if nodes > 1:
-        # One launcher per node. A total of GPUs would be spread unevenly over the nodes.
+    gpu: int | None = processes
+    if site.gpus_per_node == 0:
+        gpu = None
+    elif several or (on_cluster and "-" in (site.gpu_type or "")):
+        # The executor's total of GPUs would be spread unevenly over several nodes, and its
+        # gpu_model refuses hyphens, which SLURM's own detection finds (nvidia_a100-sxm4-80gb).
+        gpu = None
         kind = f"{site.gpu_type}:" if site.gpu_type else ""
-        options += [f"--gpus-per-node={kind}{per_node}", "--ntasks-per-node=1"]
-    several, with_gpus = nodes > 1, site.gpus_per_node != 0
+        options.append(f"--gpus-per-node={kind}{per_node}")
+    if several:
+        options.append("--ntasks-per-node=1")  # one launcher
     return Request(
         threads=per_node * site.cpus_per_process,
-        gpu=None if several or not with_gpus else processes,
-        gpu_model=None if several or not with_gpus else site.gpu_type,
-        nodes=nodes if several else None,
+        gpu=gpu,
+        gpu_model=None if gpu is None else site.gpu_type,
+        # Also a single one is asked for: SLURM would spread the GPUs over nodes in partial use.
+        nodes=nodes if on_cluster else None,
         tasks=nodes if several else None,
         # The plugin then starts the launcher itself on the first node, and not inside of srun.
         mpi="srun" if several else None,
-        slurm_extra=None
-        if site.gpus_per_node is None
-        else " ".join([*options, *filter(None, [site.sbatch_options])]),
+        slurm_extra=" ".join([*options, *filter(None, [site.sbatch_options])])
+        if on_cluster
+        else None,
         mem_mb=per_node * min(attempt, _LARGEST_MEMORY_FACTOR) * process_mb(int(row["n_params"])),
         runtime=minutes(float(row["C"]), processes, site, attempt),
     )
