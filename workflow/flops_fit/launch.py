@@ -205,7 +205,8 @@ def run_accelerate(
             environment["CUDA_VISIBLE_DEVICES"] = ""  # torch might see those of other jobs
             print(
                 "this SLURM job was given no GPU (CUDA_VISIBLE_DEVICES is not set); ask for some "
-                "with --gpus, or, in a job that has its node to itself, set the variable"
+                "(--gpus, or gpus_per_node in the profile), or, in a job that has its node to "
+                "itself, set the variable in the job's script"
             )
     study_folder = options.plan.parent
     # Others may have finished it while this one waited for a GPU. (Nodes cannot decide that alone.)
