@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from checkout import PARTS, ROOT, Checkout, copy_checkout, environment
 from private_slurm import GPUS_PER_NODE, Cluster
 
@@ -35,20 +36,26 @@ use = {
     "begin": time.time(),
 }
 report = Path("uses") / f"{use['id']}-{use['rank']}-{os.getpid()}.json"
-report.write_text(json.dumps(use))
-atexit.register(lambda: report.write_text(json.dumps(use | {"end": time.time()})))
+
+def tell(what):  # in one moment: the test may be reading
+    report.with_suffix(".new").write_text(json.dumps(what))
+    report.with_suffix(".new").replace(report)
+
+tell(use)
+atexit.register(lambda: tell(use | {"end": time.time()}))
 while Path("hold").exists():
     time.sleep(0.05)
 """
 
-# A loss that takes its time as long as there is a file named "slow"; its numbers are the same.
+# A loss that takes its time, in seconds, as long as a file named "slow" says so; its numbers are
+# the same.
 LOSS = """
 
-import os, time
+import contextlib, pathlib, time
 
 def unhurried(outputs, targets):
-    if os.path.exists("slow"):
-        time.sleep(0.2)
+    with contextlib.suppress(FileNotFoundError):
+        time.sleep(float(pathlib.Path("slow").read_text()))
     return cross_entropy(outputs, targets)
 """
 
@@ -80,6 +87,17 @@ class Site:
     def uses(self) -> list[dict]:
         """Which GPUs every training process had, and when."""
         return [json.loads(p.read_text()) for p in (self.checkout.path / "uses").glob("*.json")]
+
+    def checkpoint(self, run_id: str) -> Path:
+        """The file from which an experiment goes on."""
+        return self.checkout.study / "state" / run_id / "checkpoint.safetensors"
+
+    def configure_training(self, **changes) -> None:
+        """Change the section ``train`` of the configuration, and nothing else."""
+        path = self.checkout.config_file
+        config = yaml.safe_load(path.read_text())
+        config["train"] |= changes
+        path.write_text(yaml.safe_dump(config))
 
     def forget(self, *run_ids: str) -> None:
         """Delete records, and what was noted of their trainings."""

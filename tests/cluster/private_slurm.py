@@ -31,6 +31,7 @@ import pytest
 
 NODES = ("n1", "n2")
 GPUS_PER_NODE = 4
+GPU_TYPE = "nvidia_a100-sxm4-80gb"  # as AutoDetect names one, hyphens included
 # What has to be there, and the package of Debian and Ubuntu that brings it.
 PROGRAMS = {
     "munged": "munge",
@@ -145,14 +146,16 @@ def write_configuration(folder: Path) -> None:
     for node, port in zip(NODES, daemons, strict=True):
         lines.append(
             f"NodeName={node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs=64 "
-            f"RealMemory=256000 Gres=gpu:{GPUS_PER_NODE}"
+            f"RealMemory=256000 Gres=gpu:{GPU_TYPE}:{GPUS_PER_NODE}"
         )
         (folder / f"spool-{node}").mkdir()
     lines.append(f"PartitionName=debug Nodes={','.join(NODES)} Default=YES MaxTime=UNLIMITED")
     (folder / "slurm.conf").write_text("\n".join(lines) + "\n")
     devices = ("null", "zero", "full", "random")[:GPUS_PER_NODE]
     (folder / "gres.conf").write_text(
-        "".join(f"NodeName={n} Name=gpu File=/dev/{d}\n" for n in NODES for d in devices)
+        "".join(
+            f"NodeName={n} Name=gpu Type={GPU_TYPE} File=/dev/{d}\n" for n in NODES for d in devices
+        )
     )
     (folder / "state").mkdir()
     # The executor's job steps run without any SLURM_* variable, SLURM_CONF included.

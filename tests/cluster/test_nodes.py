@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 from checkout import jobs_of
-from cluster_site import change
+from cluster_site import change, wait_until
+from private_slurm import GPU_TYPE, NODES
 
 
 def test_two_nodes_give_the_loss_of_a_single_process(finished):
@@ -13,7 +13,8 @@ def test_two_nodes_give_the_loss_of_a_single_process(finished):
     records = finished.checkout.records()
     (run_id, *_) = [i for i, record in records.items() if record["world"]["num_processes"] == 4]
     finished.forget(run_id)
-    change(finished.profile, ("gpus_per_node: 4", "gpus_per_node: 2"))
+    typed = f"gpus_per_node: 2\n    gpu_type: {GPU_TYPE}"
+    change(finished.profile, ("gpus_per_node: 4", typed))
     output = finished.submit()
     assert jobs_of(output) == 1
     two_nodes = finished.checkout.records()[run_id]
@@ -28,7 +29,7 @@ def test_two_nodes_give_the_loss_of_a_single_process(finished):
     assert {len(had) for had in gpus} == {2}
 
     finished.forget(run_id)
-    with_processes(finished, 1)
+    finished.configure_training(processes=1)
     assert jobs_of(finished.checkout.succeed("--cores", "1")) == 1
     single = finished.checkout.records()[run_id]
     assert single["world"]["num_processes"] == 1
@@ -37,18 +38,37 @@ def test_two_nodes_give_the_loss_of_a_single_process(finished):
         assert other["steps"] == single["steps"]
 
 
+def test_an_experiment_waits_for_one_node_where_two_have_its_gpus_between_them(finished):
+    records = finished.checkout.records()
+    (run_id, *_) = [i for i, record in records.items() if record["world"]["num_processes"] == 4]
+    finished.forget(run_id)
+    others = [
+        finished.cluster.ask(
+            "sbatch", "--parsable", f"--nodelist={node}", "--gpus=2", "--mem=100",
+            "--output=/dev/null", "--wrap", "exec sleep 3600",
+        ).strip()
+        for node in NODES
+    ]  # fmt: skip
+    wait_until(lambda: set(finished.cluster.jobs("RUNNING")) == set(others))
+    run = finished.start("--retries", "0")
+    wait_until(lambda: len(finished.cluster.jobs()) == 3)
+    (job,) = set(finished.cluster.jobs()) - set(others)
+    state = ("squeue", "--noheader", f"--jobs={job}", "--format=%T %r")
+    wait_until(lambda: finished.cluster.ask(*state).split() != ["PENDING", "None"])
+    assert finished.cluster.ask(*state).split() == ["PENDING", "Resources"]
+    finished.cluster.ask("scancel", others[1])
+    output, _ = run.communicate(timeout=300)
+    assert run.returncode == 0, output
+    uses = finished.uses()
+    assert {use["job"] for use in uses} == {job}
+    assert {gpu.rpartition("-")[0] for use in uses for gpu in use["gpus"]} == {f"GPU-{NODES[1]}"}
+    assert finished.checkout.records()[run_id]["loss"] == records[run_id]["loss"]
+
+
 def test_processes_that_do_not_fill_their_nodes_are_refused_before_anything_is_submitted(finished):
     run_id = next(iter(finished.checkout.records()))
     finished.forget(run_id)
-    with_processes(finished, 5)
+    finished.configure_training(processes=5)
     output = finished.checkout.refuse("--workflow-profile", "profiles/slurm")
     assert "train.processes: found 5 with gpus_per_node 4" in output
     assert "has been submitted" not in output
-
-
-def with_processes(site, processes: int) -> None:
-    """Change the number of processes in the configuration, and nothing else."""
-    path = site.checkout.config_file
-    config = yaml.safe_load(path.read_text())
-    config["train"]["processes"] = processes
-    path.write_text(yaml.safe_dump(config))

@@ -14,7 +14,7 @@ def test_the_time_limit_costs_nothing_but_time(finished):
     limit = "cpus_per_process: 1\n    runtime: 1\n    slurm_extra: --signal=TERM@5"
     change(finished.profile, ("cpus_per_process: 1", limit))
     slow = finished.checkout.path / "slow"
-    slow.touch()
+    slow.write_text("0.2")
     run = finished.start(f"results/tiny/runs/{run_id}.json")
     saved = finished.checkout.study / "state" / run_id / "checkpoint.safetensors"
     wait_until(saved.exists, seconds=300)

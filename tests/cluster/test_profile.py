@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from checkout import jobs_of
-from cluster_site import wait_until
+from cluster_site import change, wait_until
+from private_slurm import GPU_TYPE
 
 NOTHING = "Nothing to be done"
 
@@ -68,6 +69,41 @@ def test_every_line_that_a_user_may_change_is_understood(finished):
         assert expected in resources
 
 
+def test_gpus_are_asked_for_by_a_type_with_hyphens(finished):
+    run_id = next(i for i, r in finished.checkout.records().items() if r["n_params"] < 100)
+    finished.forget(run_id)
+    typed = f"gpus_per_node: 4\n    gpu_type: {GPU_TYPE}"
+    change(finished.profile, ("gpus_per_node: 4", typed))
+    assert jobs_of(finished.submit()) == 1
+    # The job was given as many as there are processes, and its step has them all.
+    assert [len(use["gpus"]) for use in finished.uses()] == [2, 2]
+
+
+def test_nodes_without_gpus_for_us_train_on_their_cpus(finished):
+    """The nodes have four, which SLURM did not give to the job."""
+    run_id, record = next(
+        (i, r) for i, r in finished.checkout.records().items() if r["n_params"] < 100
+    )
+    finished.forget(run_id)
+    change(finished.profile, ("gpus_per_node: 4", "gpus_per_node: 0"))
+    assert jobs_of(finished.submit()) == 1
+    assert [use["gpus"] for use in finished.uses()] == [[""], [""]]
+    assert finished.checkout.records()[run_id]["loss"] == record["loss"]
+
+
+def test_what_the_profile_spells_wrong_is_refused_before_anything_is_submitted(finished):
+    finished.forget(next(iter(finished.checkout.records())))
+    change(finished.profile, ("    gpus_per_node: 4", "    gpus_per_nodes: 4"))
+    for dry in (["-n"], []):
+        output = finished.checkout.refuse("--workflow-profile", "profiles/slurm", *dry)
+        assert "gpus_per_nodes (set-resources of the rule train): nobody reads it" in output
+        assert "has been submitted" not in output
+    change(finished.profile, ("    gpus_per_nodes: 4", "    # gpus_per_node: 4"))
+    output = finished.checkout.refuse("--workflow-profile", "profiles/slurm")
+    assert "gpus_per_node (set-resources of the rule train): found nothing" in output
+    assert "has been submitted" not in output
+
+
 def test_a_cancelled_job_is_repeated_alone_and_one_that_slurm_queues_again_is_waited_for(finished):
     # One run for both, because Snakemake asks SLURM ever more seldom while nothing finishes.
     records = finished.checkout.records()
@@ -75,15 +111,17 @@ def test_a_cancelled_job_is_repeated_alone_and_one_that_slurm_queues_again_is_wa
     cancelled, requeued, other = pairs[:3]
     finished.forget(cancelled, requeued, other)
     before = {p: p.stat().st_mtime_ns for p in (finished.checkout.study / "runs").glob("*.json")}
-    hold = finished.checkout.path / "hold"
-    hold.touch()
+    # All are in the middle of their training when something happens to them.
+    finished.configure_training(checkpoint_minutes=0.001)
+    slow = finished.checkout.path / "slow"
+    slow.write_text("0.2")
     run = finished.start("--retries", "0")
-    wait_until(lambda: len(finished.uses()) == 6)
+    wait_until(lambda: all(finished.checkpoint(i).exists() for i in pairs[:3]), seconds=300)
     jobs = {use["id"]: use["job"] for use in finished.uses()}
     finished.cluster.ask("scancel", jobs[cancelled])
     finished.cluster.ask("scontrol", "requeue", jobs[requeued])
-    wait_until(lambda: len(finished.uses()) == 8)
-    hold.unlink()
+    wait_until(lambda: len(finished.uses()) == 8, seconds=300)
+    slow.unlink()
     output, _ = run.communicate(timeout=300)
     assert run.returncode != 0, output
     assert f"SLURM-job '{jobs[cancelled]}' failed, SLURM status is: 'CANCELLED'" in output
@@ -96,6 +134,7 @@ def test_a_cancelled_job_is_repeated_alone_and_one_that_slurm_queues_again_is_wa
     for run_id in (cancelled, requeued, other):
         for field in ("loss", "curve"):
             assert again[run_id][field] == records[run_id][field]
+        assert again[run_id]["world"]["resumed"] is (run_id != other)
     after = {path: path.stat().st_mtime_ns for path in before}
     assert after == before
 

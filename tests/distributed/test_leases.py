@@ -150,6 +150,13 @@ def test_visible_gpus_are_those_of_the_environment(node, monkeypatch, variable, 
     assert visible_gpus(environment) == expected
 
 
+def test_in_a_slurm_job_gpus_are_those_that_slurm_gave_to_it(node, monkeypatch):
+    """Without a request for GPUs the variable is not set, and the node's are other jobs'."""
+    monkeypatch.setenv("PATH", node["PATH"])
+    assert visible_gpus({"SLURM_JOB_ID": "7"}) == []
+    assert visible_gpus({"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "1"}) == [UUIDS[1]]
+
+
 @pytest.mark.parametrize("variable", ["4", "GPU-9", "0,7", "0,0", f"1,{UUIDS[1]}", "0,", ",1"])
 def test_a_gpu_that_is_not_there_is_named(node, monkeypatch, variable):
     monkeypatch.setenv("PATH", node["PATH"])

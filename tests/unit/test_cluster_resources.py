@@ -25,7 +25,8 @@ def test_one_machine_is_asked_for_nothing_that_only_a_cluster_knows():
 def test_an_experiment_on_one_node_is_one_task_with_all_its_gpus():
     asked = request(row(4), site(gpu_type="a100", cpus_per_process=6))
     assert (asked.gpu, asked.gpu_model, asked.threads) == (4, "a100", 24)
-    assert (asked.nodes, asked.tasks, asked.mpi) == (None, None, None)
+    # Without a number of nodes SLURM spreads the GPUs over nodes that are in use in part.
+    assert (asked.nodes, asked.tasks, asked.mpi) == (1, None, None)
     assert asked.slurm_extra == "--signal=TERM@120"
 
 
@@ -54,8 +55,15 @@ def test_time_follows_the_flops_and_grows_with_the_attempt():
 
 def test_nodes_without_gpus_are_asked_for_none():
     asked = request(row(16), Site(gpus_per_node=0))
-    assert (asked.gpu, asked.gpu_model, asked.nodes, asked.threads) == (None, None, None, 16)
+    assert (asked.gpu, asked.gpu_model, asked.nodes, asked.threads) == (None, None, 1, 16)
+    assert asked.slurm_extra == "--signal=TERM@120"
     assert asked.mem_mb == 16 * 20_000
+
+
+def test_a_type_that_the_executor_refuses_is_asked_of_slurm_itself():
+    asked = request(row(4), site(gpu_type="nvidia_a100-sxm4-80gb"))
+    assert (asked.gpu, asked.gpu_model, asked.nodes, asked.tasks) == (None, None, 1, None)
+    assert asked.slurm_extra == "--signal=TERM@120 --gpus-per-node=nvidia_a100-sxm4-80gb:4"
 
 
 def test_a_node_that_would_be_filled_in_part_is_refused():
@@ -69,6 +77,42 @@ def test_values_are_read_as_a_profile_spells_them():
         {"gpus_per_node": 4, "flops_per_second": "2.5e+13", "gpu_type": "h100", "mem_mb": "9"}
     )
     assert found == Site(gpus_per_node=4, flops_per_second=2.5e13, gpu_type="h100")
+    # Snakemake puts quotes around 2e9, and users around words that would be evaluated
+    found = Site.from_resources({"flops_per_second": "'2e9'", "gpu_type": '"a100"'})
+    assert found == Site(flops_per_second=2e9, gpu_type="a100")
+    assert Site.from_resources({"gpu_type": 3090}).gpu_type == "3090"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("gpus_per_nodes", "gpus_per_node"),
+        ("gpu_per_node", "gpus_per_node"),
+        ("cpu_per_process", "cpus_per_process"),
+        ("max_minute", "max_minutes"),
+        ("sbatch_option", "sbatch_options"),
+    ],
+)
+def test_a_misspelt_name_is_refused_with_the_right_one(name, meant):
+    with pytest.raises(UserError, match=rf"^{name} \(.*\): nobody reads it, expected {meant}$"):
+        Site.from_resources({"gpus_per_node": 4, name: 4})
+
+
+def test_names_of_snakemake_and_of_its_executors_are_left_alone():
+    names = (
+        "tmpdir", "_cores", "mem_mb", "mem_mb_per_cpu", "disk_mb", "runtime", "nodes", "tasks",
+        "tasks_per_node", "tasks_per_gpu", "cpus_per_task", "cpus_per_gpu", "gpu", "gpu_model",
+        "gpu_manufacturer", "gres", "constraint", "qos", "slurm_account", "slurm_partition",
+        "slurm_extra", "clusters",
+    )  # fmt: skip
+    assert Site.from_resources(dict.fromkeys(names, 1)) == Site()
+
+
+def test_slurm_without_a_word_about_its_nodes_is_refused():
+    with pytest.raises(UserError, match=r"^gpus_per_node .* or 0 to train on CPUs"):
+        Site.from_resources({"mem_mb": 4}, "slurm")
+    assert Site.from_resources({"gpus_per_node": 0}, "slurm") == Site(gpus_per_node=0)
+    assert Site.from_resources({"mem_mb": 4}, "local") == Site()
 
 
 @pytest.mark.parametrize(
@@ -80,6 +124,9 @@ def test_values_are_read_as_a_profile_spells_them():
         ("flops_per_second", 0),
         ("flops_per_second", "inf"),
         ("max_minutes", "1d"),
+        ("max_minutes", 4),
+        ("gpu_type", "gpu:a100:4"),
+        ("gpu_type", "a100 --exclusive"),
         ("cpus_per_process", 0),
     ],
 )

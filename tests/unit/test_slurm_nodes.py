@@ -60,5 +60,7 @@ def test_srun_places_one_launcher_on_every_node():
     command = srun_command(["launcher"], ["n08", "n09"], threads=8, gpus=4)
     assert command[0] == "srun"
     assert command[-1] == "launcher"
+    # The launchers of the other nodes would wait for one that failed, until the time limit.
+    assert "--kill-on-bad-exit=1" in command
     assert {"--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--gpus-per-node=4"} <= set(command)
     assert not [o for o in srun_command([], ["a", "b"], threads=1, gpus=0) if "gpus" in o]

@@ -6,7 +6,8 @@ import json
 import subprocess
 
 import pytest
-from checkout import TINY, environment, jobs_of
+import yaml
+from checkout import ROOT, TINY, environment, jobs_of
 
 IMPORTER = """
 module flops_fit:
@@ -74,3 +75,22 @@ def test_a_mistake_in_the_importers_configuration_is_one_sentence(importer):
     output = importer(expected=1)
     assert "Snakefile: los:" in output
     assert "Traceback" not in output
+
+
+def test_the_workflow_is_found_where_the_catalog_looks(checkout):
+    """In workflow/Snakefile; it is the same one, and not a module of it."""
+    plain = checkout.succeed("-n", "plan")
+    assert f"Snakefile: {checkout.path}/Snakefile" in plain
+    other = checkout.succeed("-n", "plan", "--snakefile", "workflow/Snakefile")
+    assert f"Snakefile: {checkout.path}/workflow/Snakefile" in other
+    for output in (plain, other):
+        assert jobs_of(output, "plan_experiments") == jobs_of(output, "plan") == 1
+    # Without --configfile both are the demo.
+    for output in (
+        checkout.succeed("-n", "plan", config=None),
+        checkout.succeed("-n", "plan", "--snakefile", "workflow/Snakefile", config=None),
+    ):
+        assert "results/demo/plan.csv" in output
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert set(usage) == {"mandatory-flags", "software-stack-deployment"}
+    assert (ROOT / "config" / "README.md").exists()

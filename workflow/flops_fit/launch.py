@@ -225,6 +225,13 @@ def run_accelerate(
         environment[USE_FILES] = os.pathsep.join(map(str, use_files(gpus)))
     else:
         print(f"{options.id}: no GPU is visible, it trains on the CPU")
+        if "SLURM_JOB_ID" in os.environ and "CUDA_VISIBLE_DEVICES" not in os.environ:
+            environment["CUDA_VISIBLE_DEVICES"] = ""  # torch might see those of other jobs
+            print(
+                "this SLURM job was given no GPU (CUDA_VISIBLE_DEVICES is not set); ask for some "
+                "(--gpus, or gpus_per_node in the profile), or, in a job that has its node to "
+                "itself, set the variable in the job's script"
+            )
     study_folder = options.plan.parent
     # Others may have finished it while this one waited for a GPU. (Nodes cannot decide that alone.)
     if meeting is None and use_stored_record(study_folder, options.id):

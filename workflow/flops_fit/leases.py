@@ -36,7 +36,8 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
     """Return the UUIDs of the GPUs that this process may use, in order.
 
     All GPUs of the node, or those that ``CUDA_VISIBLE_DEVICES`` names (by index in PCI order, or by
-    UUID), as a batch system or a user has set it.
+    UUID), as a batch system or a user has set it. In a SLURM job without it, none: SLURM sets it
+    where it gives GPUs, and all others of the node are somebody else's.
 
     Raises
     ------
@@ -45,6 +46,8 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
     """
     named = environment.get("CUDA_VISIBLE_DEVICES")
     if named is not None and named.strip() in NO_GPU:
+        return []
+    if named is None and "SLURM_JOB_ID" in environment:
         return []
     present = _gpus_of_node()
     if named is None:

@@ -35,7 +35,8 @@ def load_study():
     Snakefile: relative paths and the user's own code are searched from there.
     """
     main = Path(str(workflow.main_snakefile)).resolve()
-    if main != (WORKFLOW_FOLDER.parent / "Snakefile").resolve():
+    ours = (WORKFLOW_FOLDER / "Snakefile", WORKFLOW_FOLDER.parent / "Snakefile")
+    if main not in [path.resolve() for path in ours]:
         return Study.from_config(config, readable_path(main))
     files = workflow.overwrite_configfiles
     if files:
@@ -82,7 +83,8 @@ def requested(name):
         # What the profile sets for this rule; in another workflow's module it has another name.
         given = workflow.get_rule(rulename).resources
         try:
-            site = Site.from_resources({key: given[key].raw for key in given})
+            executor = getattr(workflow.executor_plugin, "name", None)
+            site = Site.from_resources({key: given[key].raw for key in given}, executor)
             row = read_row(plan, wildcards.id)
             return getattr(request(row, site, attempt), name)
         except UserError as error:

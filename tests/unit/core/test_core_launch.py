@@ -186,6 +186,21 @@ def test_processes_see_the_gpus_that_were_leased_for_them(study, monkeypatch):
     assert held == [f"{folder}/GPU-b.use", f"{folder}/GPU-c.use"]
 
 
+def test_a_slurm_job_without_gpus_hides_those_of_its_node_and_says_so(study, monkeypatch, capfd):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    folder, rows = study
+    ((_, environment),) = main(folder, rows[0].id)
+    assert "CUDA_VISIBLE_DEVICES" not in environment
+    assert "SLURM" not in capfd.readouterr().out
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    ((command, environment),) = main(folder, rows[0].id)
+    assert environment["CUDA_VISIBLE_DEVICES"] == ""
+    assert "--gpus=0" in understood(command).training_script_args
+    assert "this SLURM job was given no GPU (CUDA_VISIBLE_DEVICES is not set)" in (
+        capfd.readouterr().out
+    )
+
+
 def test_the_lock_is_free_again_when_the_trainer_wants_it(study):
     folder, rows = study
     main(folder, rows[0].id)
