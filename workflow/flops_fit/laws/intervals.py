@@ -25,7 +25,7 @@ MAX_LOST = 0.1
 OVERDISPERSION = 2.5
 """Calibrated on studies of 45 runs simulated by benchmarks/coverage.py."""
 
-ROUNDING = 1e-13
+ROUNDING = 1e-12
 """Draws whose range is below this share of their size do not vary."""
 
 ASSUMED_WHEN_TIED = ("a", "b", "N_opt exponent", "D_opt exponent")
