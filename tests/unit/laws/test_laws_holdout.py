@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from flops_fit.laws import fit_runs, read_runs
+from flops_fit.laws import Surface, fit_runs, read_runs
 from flops_fit.laws.approaches import ApproachOptions
 from flops_fit.laws.holdout import score_holdouts
 from flops_fit.laws.recommendation import disagreements, recommend
@@ -138,8 +138,18 @@ def test_the_optimum_under_measured_flops_is_set_against_6ND():
     assert same["k"]["N_opt_ratio_to_6ND"] == pytest.approx(1.0, rel=1e-6)
 
 
-def test_centred_grids_raise_no_alarm():
-    result = fit(chinchilla_runs(FIVE, OFFSETS))
+@pytest.mark.parametrize("half_width", [1.2, np.log(6)])
+@pytest.mark.parametrize("ratio", [1 / 3, 0.6, 1.0, 1.7, 3.0])
+def test_centred_grids_raise_no_alarm(ratio, half_width):
+    """alpha/beta of every kind, whose valleys lean to either side, in narrow and wide grids."""
+    beta = 0.3 / np.sqrt(ratio)
+    alpha = beta * ratio
+    # Equal terms at the middle budget, at 1e9 parameters
+    A, B = 0.2 * 1e9**alpha, 0.2 * ratio * (1e20 / 6e9) ** beta
+    truth = Surface(E=1.7, A=A, B=B, alpha=alpha, beta=beta)
+    C = np.repeat(FIVE, 9)
+    N = truth.G * (C / 6) ** truth.a * np.tile(np.exp(np.linspace(-1, 1, 9) * half_width), 5)
+    result = fit(columns(C, N, truth.loss(N, C / (6 * N))), approaches=["2", "3", "vpnls"])
     for name in ("2", "3", "vpnls"):
         for word in ("edge", "off-centre", "drift", "not significant", "Lack", "bound"):
             assert not any(word in w for w in result["approaches"][name]["warnings"]), word
