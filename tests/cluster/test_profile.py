@@ -64,7 +64,7 @@ def test_every_line_that_a_user_may_change_is_understood(finished):
     (resources,) = [line for line in output.splitlines() if "slurm_extra=" in line]
     for expected in (
         "gpu=2", "gpu_model=a100", "runtime=7,", "slurm_account=my_project", "slurm_partition=gpu",
-        "slurm_extra=--signal=TERM@120 --nice=100 --exclude=node7,",
+        "slurm_extra=--signal=USR1@120 --nice=100 --exclude=node7,",
     ):  # fmt: skip
         assert expected in resources
 

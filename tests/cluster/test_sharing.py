@@ -61,7 +61,7 @@ def test_fifty_grouped_experiments_are_two_submissions_and_no_gpu_is_shared(site
     with_quick_trainer(site, fifty)
     output = site.submit(
         "runs", "--groups", "train=sweep", "--group-components", "sweep=25",
-        "--resources", "gpu=1", "--set-resource-scopes", "gpu=local",
+        "--resources", "gpu=1", "nodes=1", "--set-resource-scopes", "gpu=local", "nodes=local",
     )  # fmt: skip
     assert len(site.checkout.records()) == 50
     assert output.count("has been submitted with SLURM jobid") == 2

@@ -27,14 +27,14 @@ def test_an_experiment_on_one_node_is_one_task_with_all_its_gpus():
     assert (asked.gpu, asked.gpu_model, asked.threads) == (4, "a100", 24)
     # Without a number of nodes SLURM spreads the GPUs over nodes that are in use in part.
     assert (asked.nodes, asked.tasks, asked.mpi) == (1, None, None)
-    assert asked.slurm_extra == "--signal=TERM@120"
+    assert asked.slurm_extra == "--signal=USR1@120"
 
 
 def test_more_processes_than_a_node_has_gpus_fill_several_nodes():
     asked = request(row(16), site(gpu_type="a100", cpus_per_process=2, sbatch_options="--nice"))
     assert (asked.nodes, asked.tasks, asked.mpi, asked.threads) == (2, 2, "srun", 16)
     assert (asked.gpu, asked.gpu_model) == (None, None)
-    options = "--signal=TERM@120 --gpus-per-node=a100:8 --ntasks-per-node=1 --nice"
+    options = "--signal=USR1@120 --gpus-per-node=a100:8 --ntasks-per-node=1 --nice"
     assert asked.slurm_extra == options
 
 
@@ -56,14 +56,14 @@ def test_time_follows_the_flops_and_grows_with_the_attempt():
 def test_nodes_without_gpus_are_asked_for_none():
     asked = request(row(16), Site(gpus_per_node=0))
     assert (asked.gpu, asked.gpu_model, asked.nodes, asked.threads) == (None, None, 1, 16)
-    assert asked.slurm_extra == "--signal=TERM@120"
+    assert asked.slurm_extra == "--signal=USR1@120"
     assert asked.mem_mb == 16 * 20_000
 
 
 def test_a_type_that_the_executor_refuses_is_asked_of_slurm_itself():
     asked = request(row(4), site(gpu_type="nvidia_a100-sxm4-80gb"))
     assert (asked.gpu, asked.gpu_model, asked.nodes, asked.tasks) == (None, None, 1, None)
-    assert asked.slurm_extra == "--signal=TERM@120 --gpus-per-node=nvidia_a100-sxm4-80gb:4"
+    assert asked.slurm_extra == "--signal=USR1@120 --gpus-per-node=nvidia_a100-sxm4-80gb:4"
 
 
 def test_a_node_that_would_be_filled_in_part_is_refused():

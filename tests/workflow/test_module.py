@@ -66,7 +66,7 @@ def test_rules_that_are_renamed_find_each_other(importer):
     # The resources of an experiment are found under the rule's new name.
     output = importer("-n", "--set-resources", "law_train:gpus_per_node=1", renamed="as law_*")
     assert jobs_of(output, "law_train") == 6
-    assert output.count("slurm_extra=--signal=TERM@120") >= 6
+    assert output.count("slurm_extra=--signal=USR1@120") >= 6
 
 
 def test_a_mistake_in_the_importers_configuration_is_one_sentence(importer):

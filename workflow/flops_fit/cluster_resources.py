@@ -123,7 +123,9 @@ def request(row: Mapping[str, str], site: Site, attempt: int = 1) -> Request:
     nodes = nodes_for(processes, site.gpus_per_node)
     per_node = processes // nodes
     on_cluster, several = site.gpus_per_node is not None, nodes > 1
-    options = [f"--signal=TERM@{_WARNING_SECONDS}"]
+    # Not SIGTERM: on that a training has 30 seconds to leave (flops_fit.supervise), which is the
+    # last word at the limit itself.
+    options = [f"--signal=USR1@{_WARNING_SECONDS}"]
     gpu: int | None = processes
     if site.gpus_per_node == 0:
         gpu = None

@@ -84,9 +84,12 @@ class _Messenger:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Pass on signals in the block, but for those that are ignored already (nohup)."""
-        numbers = (*_PATIENT, *_ENDINGS)
-        heard = [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN]
+        """Pass on signals in the block, but for endings that are ignored already (nohup).
+
+        Warnings always: the Snakemake around this one ignores them so as not to die of them.
+        """
+        heard = [n for n in _ENDINGS if signal.getsignal(n) is not signal.SIG_IGN]
+        heard += _PATIENT
         before = {number: signal.signal(number, self._ask) for number in heard}
         before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._remind)
         try:

@@ -1,7 +1,9 @@
 # Loads the study, checks it, and says which files the targets are. Imports no torch.
 import logging
 import os
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from snakemake.common import NOTHING_TO_BE_DONE_MSG
@@ -128,6 +130,11 @@ def listen_for_idle_runs():
 
 
 share_library(os.environ)
+if "SLURM_JOB_ID" in os.environ:
+    # SLURM's warning before the time limit goes to all processes of an experiment's job step, to
+    # the Snakemake in it, too, and to the shell that it starts: only the trainer is to act on it.
+    with suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 try:
     STUDY = load_study()
     STUDY_FILE = str(claim_study(STUDY))

@@ -69,6 +69,26 @@ def test_the_children_of_the_command_are_asked_not_the_command():
     assert run(code) == 11
 
 
+def test_a_warning_is_passed_on_though_it_was_ignored():
+    """As the Snakemake inside of a SLURM job step does, so as not to die of it."""
+    child = (
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGUSR1, lambda number, frame: sys.exit(7))\n"
+        f"os.kill({os.getpid()}, signal.SIGUSR1)\n"
+        "time.sleep(60)\n"
+    )
+    code = (
+        "import subprocess, sys\n"
+        f"sys.exit(subprocess.run([sys.executable, '-c', {child!r}]).returncode)"
+    )
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        assert run(code) == 7
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 def test_a_command_that_does_not_leave_is_killed_with_all_that_it_started(tmp_path, capfd):
     pid = tmp_path / "pid"
     loader = "import time; time.sleep(600)"
