@@ -136,7 +136,10 @@ STUDY_FOLDER = f"results/{STUDY.name}"
 IMPORTED = STUDY.runs_table is not None
 # What says the unit of D: the measured dataset, or the study itself where it brings its runs.
 UNIT_FILE = PLANNED_STUDY_FILE = STUDY_FILE
+PLAN_FILES = []
 if not IMPORTED:
+    # Both: what was moved aside because it is damaged is planned anew.
+    PLAN_FILES = [f"{STUDY_FOLDER}/plan.csv", f"{STUDY_FOLDER}/specs.json"]
     PLANNED_STUDY_FILE = f"{STUDY_FOLDER}/planned_study.json"
     DATA_FOLDER = f"results/data/{STUDY.data_fingerprint}"
     UNIT_FILE = f"{DATA_FOLDER}/meta.json"
