@@ -143,6 +143,14 @@ if not IMPORTED:
     PLANNED_STUDY_FILE = f"{STUDY_FOLDER}/planned_study.json"
     DATA_FOLDER = f"results/data/{STUDY.data_fingerprint}"
     UNIT_FILE = f"{DATA_FOLDER}/meta.json"
+    if workflow.exec_mode == ExecMode.DEFAULT and os.path.exists(PLAN_FILES[0]):
+        # A damaged plan is a sentence here; where a rule asks for its inputs it is a traceback.
+        # What was not moved aside may have been planned by half: then it is planned anew.
+        try:
+            read_plan(PLAN_FILES[0])
+        except UserError as error:
+            if not all(map(os.path.exists, PLAN_FILES)):
+                raise WorkflowError(str(error)) from None
 
 
 wildcard_constraints:
