@@ -45,11 +45,7 @@ rule report:
     input:
         # Plan, runs and merged results are named one by one: Snakemake does not miss an
         # intermediate file that was deleted while everything after it is there.
-        plan=(
-            []
-            if IMPORTED
-            else [f"{STUDY_FOLDER}/plan.csv", f"{STUDY_FOLDER}/specs.json"]
-        ),
+        plan=PLAN_FILES,
         runs=[] if IMPORTED else planned_runs,
         merged=f"{STUDY_FOLDER}/runs.csv",
         fit=f"{STUDY_FOLDER}/fit.json",

@@ -3,10 +3,10 @@
     PYTHONPATH=workflow:tests python benchmarks/faults.py --kills 50 --seed 1
 
 Each round takes a planned study of six experiments (of one and of two processes) and sends SIGKILL
-to Snakemake, a launcher, accelerate, a training process, or a training process that is about to
-rename a checkpoint or a record, until it is finished; then a plain rerun (after `snakemake
---unlock` where Snakemake itself was killed) has to complete it with the runs.csv of an undisturbed
-study, byte for byte, without having trained a finished experiment again.
+to Snakemake, a launcher, accelerate, a training process, or a training process that writes a
+checkpoint or a record or is about to rename it, until it is finished; then a plain rerun (after
+`snakemake --unlock` where Snakemake itself was killed) has to complete it with the runs.csv of an
+undisturbed study, byte for byte, without having trained a finished experiment again.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ def unhurried(outputs, targets):
     return cross_entropy(outputs, targets)
 """
 
-# Python calls this before anything else: a process dies as it is about to rename its n-th file.
+# Python calls this before anything else: a process dies as it is about to rename its n-th file of a
+# checkpoint or a record, or in the middle of writing that file. It says so first.
 DEATH_AT_A_RENAMING = """
 import os
 import signal
@@ -42,19 +43,25 @@ left = int(os.environ.get("DIE_AT_RENAMING", "0"))
 
 def trace(event, arguments):
     global left
-    if event in ("os.rename", "os.link") and "/state/" in str(arguments[0]):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+    if event in ("os.rename", "os.link"):
+        source = str(arguments[0])
+        if "/state/" in source or "/runs/" in source:
+            left -= 1
+            if left == 0:
+                if os.environ["HALF_WRITTEN"] and source.endswith(".tmp"):
+                    os.truncate(source, os.path.getsize(source) // 2)
+                with open(os.environ["DEATHS"], "a") as file:
+                    file.write(source + "\\n")
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 if left:
     sys.addaudithook(trace)
 """
 
-SNAKEMAKE, LAUNCHER, ACCELERATE, TRAINER, RENAMING = (
-    "Snakemake", "launcher", "accelerate", "trainer", "trainer, at a renaming",
-)  # fmt: skip
+SNAKEMAKE, LAUNCHER, ACCELERATE, TRAINER = "Snakemake", "launcher", "accelerate", "trainer"
+ONE_OF_TWO = "one of two trainers"
+RENAMING, WRITING = "trainer, at a renaming", "trainer, in a write"
 WORDS = {
     SNAKEMAKE: "/snakemake",
     LAUNCHER: "flops_fit.launch",
@@ -132,10 +139,14 @@ class Campaign:
 
     def _start_and_kill(self) -> None:
         before = self._records()
-        victim = self.rng.choice([*WORDS, TRAINER, RENAMING])
-        variables = {"PYTHONPATH": str(self.checkout.path / "hook")}
-        if victim == RENAMING:
+        victim = self.rng.choice([*WORDS, TRAINER, RENAMING, WRITING])
+        deaths = self.checkout.path / "hook" / "deaths"
+        deaths.write_text("")
+        variables = {"PYTHONPATH": str(deaths.parent)}
+        if victim in (RENAMING, WRITING):
             variables["DIE_AT_RENAMING"] = str(self.rng.randint(1, 8))
+            variables["DEATHS"] = str(deaths)
+            variables["HALF_WRITTEN"] = "yes" if victim == WRITING else ""
         self._unlock()
         self.starts += 1
         process = subprocess.Popen(
@@ -143,17 +154,19 @@ class Campaign:
             env=environment() | variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
-        if victim == RENAMING:
+        if victim in (RENAMING, WRITING):
             process.wait(timeout=600)
-            self.kills[victim] += process.returncode != 0
+            self.kills[victim] += len(deaths.read_text().splitlines())
         else:
             deadline = time.monotonic() + self.rng.uniform(0.5, self.longest_wait)
             while time.monotonic() < deadline and process.poll() is None:
                 time.sleep(0.02)
             found = self._processes(victim) if process.poll() is None else []
             if found:
-                self.rng.choice(found).kill()
-                self.kills[victim] += 1
+                chosen = self.rng.choice(found)
+                kind = ONE_OF_TWO if victim == TRAINER and in_company(chosen) else victim
+                chosen.kill()
+                self.kills[kind] += 1
             with suppress(ProcessLookupError):
                 if victim != SNAKEMAKE:
                     os.killpg(process.pid, signal.SIGINT)  # Ctrl-C, to begin anew
@@ -182,7 +195,12 @@ class Campaign:
         return ["snakemake", "--cores", "2", "--configfile", config]
 
     def _records(self) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in self._runs().glob("[0-9a-f]*.json")}
+        """Finished records by id: those that Snakemake deleted before a job are stored still."""
+        stored = self.checkout.study.glob("state/*/record.json")
+        merged = self.checkout.study.glob("runs/[0-9a-f]*.json")
+        return {path.parent.name: path.read_bytes() for path in stored} | {
+            path.stem: path.read_bytes() for path in merged
+        }
 
     def _note_retrained(self, before: dict[str, bytes]) -> None:
         """A record holds the time of its training: another content means another training."""
@@ -191,9 +209,6 @@ class Campaign:
 
     def _finished(self) -> bool:
         return (self.checkout.study / "table.md").exists()
-
-    def _runs(self) -> Path:
-        return self.checkout.study / "runs"
 
     def _processes(self, victim: str | None = None) -> list[psutil.Process]:
         """Living processes of this checkout, of one kind or all of them."""
@@ -209,6 +224,14 @@ class Campaign:
             if here and alive and any(word in command for word in words):
                 found.append(process)
         return found
+
+
+def in_company(process: psutil.Process) -> bool:
+    """Whether a trainer works together with others."""
+    try:
+        return process.environ().get("WORLD_SIZE", "1") != "1"
+    except psutil.Error:
+        return False
 
 
 def run_undisturbed(folder: Path) -> tuple[Checkout, bytes]:

@@ -15,6 +15,7 @@ def test_a_study_runs_in_a_folder_and_from_a_file_with_a_hostile_name(tmp_path):
     name = f"{HOSTILE}.yaml"
     checkout.configure(name=name)
     config = f"config/studies/{name}"
+    before = set(tmp_path.rglob("*"))
     output = checkout.succeed("--cores", "2", config=config)
     assert "6 done" in output
     assert (checkout.study / "table.md").exists()
@@ -24,6 +25,13 @@ def test_a_study_runs_in_a_folder_and_from_a_file_with_a_hostile_name(tmp_path):
     assert {path.name for path in checkout.path.iterdir()} == known
     written = {path.relative_to(checkout.path / "results").parts[0] for path in files(checkout)}
     assert written <= {"tiny", "data", "README.md"}
+    allowed = (checkout.path / "results", checkout.path / ".snakemake")
+    beside = {
+        path for path in set(tmp_path.rglob("*")) - before
+        if "__pycache__" not in path.parts  # Python's own, beside modules
+        and not any(path == folder or folder in path.parents for folder in allowed)
+    }  # fmt: skip
+    assert beside == set()
 
 
 def files(checkout) -> list[Path]:

@@ -132,7 +132,7 @@ def test_a_dataset_that_is_edited_while_it_is_prepared_is_not_mixed_with_the_old
         return change
 
     checkout.configure(note("A"))
-    command = ["snakemake", "--cores", "1", "--configfile", "config/studies/tiny.yaml", "plan"]
+    command = ["snakemake", "plan", "--cores", "1", "--configfile", "config/studies/tiny.yaml"]
     log = checkout.path / "first.log"
     with log.open("w") as file:
         first = subprocess.Popen(

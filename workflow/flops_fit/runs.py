@@ -167,9 +167,9 @@ def clear_stored_records(study_folder: str | Path, run_ids: Iterable[str]) -> No
 
 
 def clear_checkpoints(study_folder: str | Path, run_id: str) -> None:
-    """Remove an experiment's checkpoints, also one that a killed process left half written."""
-    folder = state_folder(study_folder, run_id)
-    half_written = folder.glob(f".{CHECKPOINT}.*.tmp")
+    """Remove an experiment's checkpoints, and what killed processes left half written."""
+    folder, record = state_folder(study_folder, run_id), run_file(study_folder, run_id)
+    half_written = [*folder.glob(".*.tmp"), *record.parent.glob(f".{record.name}.*.tmp")]
     for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT, *half_written):
         path.unlink(missing_ok=True)
 

@@ -145,10 +145,21 @@ STUDY_FOLDER = f"results/{STUDY.name}"
 IMPORTED = STUDY.runs_table is not None
 # What says the unit of D: the measured dataset, or the study itself where it brings its runs.
 UNIT_FILE = PLANNED_STUDY_FILE = STUDY_FILE
+PLAN_FILES = []
 if not IMPORTED:
+    # Both: what was moved aside because it is damaged is planned anew.
+    PLAN_FILES = [f"{STUDY_FOLDER}/plan.csv", f"{STUDY_FOLDER}/specs.json"]
     PLANNED_STUDY_FILE = f"{STUDY_FOLDER}/planned_study.json"
     DATA_FOLDER = f"results/data/{STUDY.data_fingerprint}"
     UNIT_FILE = f"{DATA_FOLDER}/meta.json"
+    if workflow.exec_mode == ExecMode.DEFAULT and os.path.exists(PLAN_FILES[0]):
+        # A damaged plan is a sentence here; where a rule asks for its inputs it is a traceback.
+        # What was not moved aside may have been planned by half: then it is planned anew.
+        try:
+            read_plan(PLAN_FILES[0])
+        except UserError as error:
+            if not all(map(os.path.exists, PLAN_FILES)):
+                raise WorkflowError(str(error)) from None
 
 
 wildcard_constraints:

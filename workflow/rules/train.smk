@@ -32,5 +32,5 @@ rule train:
 rule runs:
     input:
         planned_runs,
-        specs=f"{STUDY_FOLDER}/specs.json",  # what was moved aside is planned anew
+        plan=PLAN_FILES,
     localrule: True

@@ -24,6 +24,7 @@ from flops_fit.runs import (
     RUNS_COLUMNS,
     TRAINING_LOCK,
     check_record,
+    clear_checkpoints,
     clear_stored_records,
     collect_runs,
     held_experiment,
@@ -399,6 +400,21 @@ def test_a_stored_record_outlives_its_declared_output(tmp_path):
     output.unlink()
     assert not use_stored_record(tmp_path, ROW.id)
     assert not output.exists()
+
+
+def test_what_a_killed_process_left_half_written_is_cleared(tmp_path):
+    store_record(record_of(ROW), tmp_path)
+    kept = {path for path in tmp_path.rglob("*") if path.is_file()}
+    other = tmp_path / "runs" / ".0123456789ab.json.7.tmp"
+    for path in (
+        state_folder(tmp_path, ROW.id) / ".record.json.7.tmp",
+        state_folder(tmp_path, ROW.id) / ".checkpoint.safetensors.7.tmp",
+        tmp_path / "runs" / f".{ROW.id}.json.7.tmp",
+        other,
+    ):
+        path.write_text("{")
+    clear_checkpoints(tmp_path, ROW.id)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == kept | {other}
 
 
 @pytest.mark.parametrize("content", ["", "{}", json.dumps(record_of(ROW, loss=None))])
