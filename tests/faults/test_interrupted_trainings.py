@@ -165,8 +165,12 @@ class Experiment:
 
 
 def outcome(record: dict) -> dict:
-    """Everything but timings, provenance, that it was resumed, and the study's name."""
-    kept = {k: v for k, v in record.items() if k not in ("throughput", "provenance", "study")}
+    """Everything but timings, provenance, that it was resumed, and the study's name.
+
+    The checksum is one of the study and the code as well.
+    """
+    left_out = ("throughput", "provenance", "study", "checksum")
+    kept = {k: v for k, v in record.items() if k not in left_out}
     return {**kept, "world": {**record["world"], "resumed": None}}
 
 
