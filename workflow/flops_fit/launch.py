@@ -101,7 +101,8 @@ def accelerate_command(
         "--dynamo_backend=no",
     ]
     if processes > 1:
-        command += [f"--main_process_port={meeting.port}"]
+        # The agent would make a folder in the temporary one, also where nothing goes into it.
+        command += [f"--main_process_port={meeting.port}", f"--log_dir={os.devnull}"]
         if meeting.nodes > 1:
             command += [f"--main_process_ip={meeting.address}"]
         if not job["accelerate_config"]:

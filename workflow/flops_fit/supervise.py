@@ -49,7 +49,7 @@ def supervise(command: Sequence[str], environment: Mapping[str, str]) -> int:
     -------
     int
         75 (EX_TEMPFAIL) if the training was asked to leave and did; 128 and the number of the
-        signal if it had to be killed; else the command's own status.
+        signal if it had to be killed; else what it told, or the command's own status.
     """
     with tempfile.NamedTemporaryFile(prefix="flops-fit-status-") as status_file:
         environment = {**environment, **_AGENT, STATUS_FILE: status_file.name}
@@ -59,12 +59,12 @@ def supervise(command: Sequence[str], environment: Mapping[str, str]) -> int:
                 command, env=environment, close_fds=False, preexec_fn=_ignore_signals
             )
             status = messenger.process.wait()
-        interrupted = status_file.read() == str(INTERRUPTED).encode()
-    if interrupted:
+        told = int(status_file.read() or 0)
+    if told == INTERRUPTED:
         return INTERRUPTED
     if messenger.killed:
         return 128 + messenger.asked_by
-    return status if status >= 0 else 128 - status
+    return told or (status if status >= 0 else 128 - status)
 
 
 def _ignore_signals() -> None:

@@ -22,7 +22,7 @@ from flops_fit.runs import (
     weights_file,
 )
 from flops_fit.train.checkpoint import write_weights
-from flops_fit.train.interruption import Interrupted, Warned, end_with_agent, status_to_leave_with
+from flops_fit.train.interruption import INTERRUPTED, Interrupted, Warned, end_with_agent, leave
 from flops_fit.train.loop import train_experiment
 from flops_fit.train.progress import LOG, open_log
 
@@ -74,16 +74,16 @@ def main() -> None:
     except Interrupted as left:
         if process == 0:
             LOG.warning("%s", left)
-        sys.exit(status_to_leave_with())
+        leave(INTERRUPTED)
     except UserError as error:
         LOG.error("error: %s", error)
-        sys.exit(1)
+        leave(1)
     except Exception as error:
         if is_trouble_of_the_machine(error):
             LOG.error("error: %s; run snakemake again once that is mended", error)
         else:
             LOG.exception("the experiment %s failed", options.id)
-        sys.exit(1)
+        leave(1)
 
 
 def keep_weights(weights: dict, path: Path, patience: float) -> None:

@@ -319,14 +319,22 @@ def test_the_first_signal_counts_and_none_does_after_the_end():
             signal.signal(number, handler)
 
 
-def test_the_status_is_75_but_for_the_launcher(tmp_path, monkeypatch):
+@pytest.mark.parametrize("status", [75, 1])
+def test_the_status_is_told_to_the_launcher_where_there_is_one(tmp_path, monkeypatch, status):
+    def left_with() -> int:
+        with pytest.raises(SystemExit) as left:
+            interruption.leave(status)
+        return left.value.code
+
+    assert os.EX_TEMPFAIL == interruption.INTERRUPTED == 75
+    monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.delenv(interruption.STATUS_FILE, raising=False)
-    assert interruption.status_to_leave_with() == os.EX_TEMPFAIL == 75
+    assert left_with() == status
     monkeypatch.setenv(interruption.STATUS_FILE, str(tmp_path / "status"))
-    assert interruption.status_to_leave_with() == 0
-    assert (tmp_path / "status").read_text() == "75"
+    assert left_with() == (0 if status == 75 else status)  # accelerate makes a 1 of a 75
+    assert (tmp_path / "status").read_text() == str(status)
     monkeypatch.setenv(interruption.STATUS_FILE, str(tmp_path / "missing" / "status"))
-    assert interruption.status_to_leave_with() == 75
+    assert left_with() == status
 
 
 def test_loaders_of_the_trainer_are_started_that_way(monkeypatch):

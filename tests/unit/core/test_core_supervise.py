@@ -12,7 +12,7 @@ import pytest
 from flops_fit.supervise import supervise
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-TELL = "import os; open(os.environ['FLOPS_FIT_STATUS_FILE'], 'w').write('75')\n"
+TELL = "import os; open(os.environ['FLOPS_FIT_STATUS_FILE'], 'w').write('{}')\n"
 
 
 def run(code: str, **more: str) -> int:
@@ -25,8 +25,9 @@ def run(code: str, **more: str) -> int:
         ("", 0),
         ("raise SystemExit(3)", 3),
         ("import os; os.kill(os.getpid(), 9)", 128 + 9),
-        (TELL, 75),
-        (TELL + "raise SystemExit(1)", 75),
+        (TELL.format(75), 75),
+        (TELL.format(75) + "raise SystemExit(1)", 75),
+        (TELL.format(1) + "os.kill(os.getpid(), 9)", 1),
         ("raise SystemExit(75)", 75),
     ],
 )

@@ -1,14 +1,16 @@
-"""Signals that ask a training to save and leave, and how it says that it did. Imports no torch."""
+"""How a training is asked to save and leave, and how it leaves. Imports no torch."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import psutil
 
@@ -99,16 +101,30 @@ def end_with_agent() -> threading.Event:
     return alone
 
 
-def status_to_leave_with() -> int:
-    """Tell the launcher, if there is one, that the training was interrupted; return the status."""
+def leave(status: int) -> NoReturn:
+    """End this process, once its log says why, with a status that reaches the launcher.
+
+    The agent of several processes prints a page of its own about each one that fails, after the
+    sentence that a person needs. It is ended first; the other processes follow it.
+
+    Parameters
+    ----------
+    status
+        `INTERRUPTED`, on which all processes have agreed, or that of a failure.
+    """
     path = os.environ.get(STATUS_FILE)
     if not path:
-        return INTERRUPTED
+        sys.exit(status)
     try:
-        Path(path).write_text(str(INTERRUPTED), encoding="ascii")
+        Path(path).write_text(str(status), encoding="ascii")
     except OSError:
-        return INTERRUPTED
-    return 0
+        sys.exit(status)
+    if status == INTERRUPTED:
+        sys.exit(0)
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    if several and os.getppid() == _PARENT_AT_START != 1:
+        os.kill(_PARENT_AT_START, signal.SIGKILL)
+    sys.exit(status)
 
 
 @contextmanager
