@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import (
+    Believed,
     FlopsPerUnit,
     Surface,
+    believed_residuals,
+    fit_isoflop,
     fit_power_law,
     fit_power_law_with_offset,
     fit_profile,
@@ -171,22 +174,24 @@ def test_every_chunk_draws_for_itself():
 def test_the_stretch_of_each_method():
     table = read_runs(nine_sizes()[0])[0]
     rows, residuals = "runs within budgets", "leverage-scaled residuals of the profiles"
+    profiles = fit_isoflop(table)
+
+    def stretch(name, resampled=rows, *, level=0.9, stratify=True, tied=False):
+        return stretch_of(
+            name, resampled, table, profiles, level=level, stratify=stratify, tied=tied
+        )
+
     # 45 runs in 5 strata, 40 degrees of freedom: t(0.95; 40) = 1.6839, z = 1.6449
     expected = np.sqrt(45 / 40) * 1.68385 / 1.64485
-    assert stretch_of("vpnls", rows, table, level=0.9, stratify=True) == pytest.approx(
-        expected, rel=1e-4
-    )
+    assert stretch("vpnls") == pytest.approx(expected, rel=1e-4)
     # Tied, 41 degrees of freedom: t(0.975; 41) = 2.0195, z = 1.9600; one stratum of plain rows
-    assert stretch_of(
-        "vpnls", "runs", table, level=0.95, stratify=False, tied=True
-    ) == pytest.approx(np.sqrt(45 / 44) * 2.01954 / 1.95996, rel=1e-4)
-    assert stretch_of("2", rows, table, level=0.9, stratify=True) == pytest.approx(
-        np.sqrt(45 / 40), rel=1e-12
+    assert stretch("vpnls", "runs", level=0.95, stratify=False, tied=True) == pytest.approx(
+        np.sqrt(45 / 44) * 2.01954 / 1.95996, rel=1e-4
     )
-    assert stretch_of("2", residuals, table, level=0.9, stratify=True) == 1.0
-    assert stretch_of("3", rows, table, level=0.9, stratify=True) == pytest.approx(
-        (1 + 2.5 / 45**0.5) ** -0.5, rel=1e-12
-    )
+    assert stretch("1") == pytest.approx(np.sqrt(45 / 40), rel=1e-12)
+    # 5 parabolas with 3 coefficients each, 30 degrees of freedom: t(0.95; 30) = 1.6973
+    assert stretch("2", residuals) == pytest.approx(1.69726 / 1.64485, rel=1e-4)
+    assert stretch("3") == pytest.approx((1 + 2.5 / 45**0.5) ** -0.5, rel=1e-12)
     method = fit(nine_sizes()[0], ci=0.9)["interval_method"]
     assert f"stretched by {expected:.3f} (approach vpnls)" in method
 
@@ -224,26 +229,29 @@ def test_rows_of_laws_are_the_single_fits():
 
 def test_rows_of_profiles_are_the_single_fits():
     rng = np.random.default_rng(1)
-    u = np.tile(np.linspace(-1, 1, 9), (10, 1))
-    L = 2 + 0.3 * (u - 0.2) ** 2 + 0.01 * rng.normal(size=u.shape)
-    vertex, lowest, usable = profile_vertices(u, L)
+    u = np.linspace(-1, 1, 9)
+    L = 2 + 0.3 * (u - 0.2) ** 2 + 0.01 * rng.normal(size=(10, 9))
+    L[3, 0] += 0.3  # a wild one
+    believed = believed_residuals((u, row) for row in L)
+    vertex, lowest, usable = profile_vertices(u, L, believed)
     assert usable.all()
     for i in range(10):
-        profile = fit_profile(1e18, np.exp(u[i]), L[i])
+        profile = fit_profile(1e18, np.exp(u), L[i], believed=believed)
+        assert (profile.weights.min() < 1) == (i == 3)
         assert vertex[i] == pytest.approx(profile.log_N_opt, rel=1e-8)
         assert lowest[i] == pytest.approx(profile.L_opt, rel=1e-10)
-    flat = profile_vertices(u, -L)[2]
+    flat = profile_vertices(u, -L, believed)[2]
     assert not flat.any()
 
 
-def test_few_sizes_resample_residuals_of_the_right_size():
+def test_profiles_resample_residuals_of_the_right_size():
     C, N = np.repeat(np.logspace(18, 20, 40), 5), None
     rng = np.random.default_rng(0)
     u = np.tile(np.linspace(-1, 1, 5), 40)
     N = np.exp(20 + u)
     L = 2 + 0.1 * u**2 + 0.002 * rng.normal(size=200)
     profiles = [fit_profile(c, N[C == c], L[C == c]) for c in np.unique(C)]
-    drawn, _, usable = resampled_optima(profiles, 500, rng, by_rows=False)
+    drawn, _, usable = resampled_optima(profiles, 500, rng, believed=Believed())
     spread = np.sqrt(np.nanmean(np.var(np.where(usable, drawn, np.nan), axis=0)))
     # What the vertices of 40 equal profiles really scatter by
     truth = np.std([profile.log_N_opt for profile in profiles])
@@ -251,7 +259,7 @@ def test_few_sizes_resample_residuals_of_the_right_size():
     runs = parabolic_runs(np.logspace(18, 22, 5), noise=1e-3)
     assert "leverage-scaled residuals" in fit(runs, approaches=["2"])["interval_method"]
     nine, _ = nine_sizes()
-    assert "runs within budgets" in fit(nine, approaches=["2"])["interval_method"]
+    assert "leverage-scaled residuals" in fit(nine, approaches=["2"])["interval_method"]
     assert "resampled runs," in fit(nine, approaches=["3"], stratify=False)["interval_method"]
 
 

@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from flops_fit.laws import Surface, fit_isoflop, fit_profile, profile_weights, read_runs
+from flops_fit.laws import (
+    Believed,
+    Surface,
+    believed_residuals,
+    fit_isoflop,
+    fit_profile,
+    height_weights,
+    profile_weights,
+    read_runs,
+)
 from known_laws import EXPONENT, chinchilla_runs, columns, parabolic_runs, surface, surface_N_opt
 
 
@@ -26,12 +35,12 @@ def test_vertex_of_a_parabola_is_exact(offsets):
 
 
 def test_p_value_of_the_curvature_agrees_with_an_independent_regression():
-    """Given the weights, this is textbook weighted least squares: numpy's, and Student's t."""
+    """Numpy's polyfit, and Student's t."""
     rng = np.random.default_rng(5)
     u = np.linspace(-1, 1, 8)
     L = 2 + 0.05 * u**2 + 0.02 * rng.normal(size=u.size)
     profile = fit_profile(1e20, np.exp(10 + u), L)
-    coefficients, covariance = np.polyfit(u, L, 2, w=np.sqrt(profile.weights), cov=True)
+    coefficients, covariance = np.polyfit(u, L, 2, cov=True)
     ratio = coefficients[0] / np.sqrt(covariance[0, 0])
     # The tail of Student's t with 5 degrees of freedom, integrated from its closed-form density
     x = np.linspace(ratio, ratio + 2000, 4_000_001)
@@ -46,23 +55,53 @@ def test_three_points_are_interpolated_and_leave_no_test():
     assert profile.r_squared == pytest.approx(1.0, abs=1e-12)
 
 
-def test_weights_do_not_depend_on_the_unit_or_the_zero_of_the_loss():
+def test_weights_by_height_do_not_depend_on_the_unit_or_the_zero_of_the_loss():
     L = np.array([2.9, 2.3, 2.1, 2.2, 2.6, 7.0])
-    weights = profile_weights(L)
-    np.testing.assert_allclose(profile_weights(1.4427 * L - 3), weights, rtol=1e-12)
+    weights = height_weights(L)
+    np.testing.assert_allclose(height_weights(1.4427 * L - 3), weights, rtol=1e-12)
     assert weights[2] == 1.0
     assert np.sum(weights >= 0.5) == 3  # half of six
     assert weights[5] < 0.02
+    assert height_weights(np.array([2.0, 2.0, 2.0, 2.5])).tolist() == [1.0] * 4
 
 
-def test_weights_are_equal_where_most_runs_share_the_lowest_loss():
-    assert profile_weights([2.0, 2.0, 2.0, 2.5]).tolist() == [1.0] * 4
+@pytest.mark.parametrize("n", [5, 7, 9])
+def test_runs_with_normal_noise_count_the_same(n):
+    """One study in 20 or less may hold a run that is taken for a wild one."""
+    rng = np.random.default_rng(n)
+    u = np.linspace(-1.8, 1.8, n)
+    faded = 0
+    for _ in range(200):
+        profiles = [(u, 2 + 0.05 * u**2 + 0.02 * rng.normal(size=n)) for _ in range(5)]
+        believed = believed_residuals(profiles)
+        faded += any(profile_weights(u, L, believed).min() < 1 for _, L in profiles)
+    assert faded <= 20
+
+
+@pytest.mark.parametrize("wild", [0, 3, 6])
+@pytest.mark.parametrize("rise", [0.2, 2.0])
+def test_a_wild_run_fades_the_runs_of_its_own_profile(wild, rise):
+    rng = np.random.default_rng(2)
+    u = np.linspace(-1.8, 1.8, 7)
+    profiles = [(u, 2 + 0.05 * u**2 + 0.01 * rng.normal(size=7)) for _ in range(4)]
+    profiles[1][1][wild] += rise
+    believed = believed_residuals(profiles)
+    for index, (_, L) in enumerate(profiles):
+        expected = height_weights(L) if index == 1 else np.ones(7)
+        np.testing.assert_allclose(profile_weights(u, L, believed), expected, rtol=1e-12)
+    assert profile_weights(u, profiles[1][1], believed)[wild] < 0.2
+
+
+def test_no_run_is_wild_where_parabolas_pass_through_all():
+    profiles = [(np.array([0.0, 1.0, 3.0]), np.array([2.4, 2.2, 2.9]))]
+    assert believed_residuals(profiles) == Believed(np.inf, np.inf)
+    assert profile_weights(*profiles[0], Believed()).tolist() == [1.0] * 3
 
 
 def test_vertex_outside_the_sizes_is_at_the_edge_even_if_the_lowest_run_is_not():
     C = (1e18, 1e19)
     runs = parabolic_runs(C, offsets=(0, 1, 2, 3, 4))
-    runs["loss"] = np.tile([2.3, 2.0, 2.5, 2.4, 2.2], 2)  # so ragged that the vertex falls outside
+    runs["loss"] = np.tile([2.05, 2.0, 2.4, 2.6, 2.9], 2)  # so ragged that the vertex falls outside
     result = isoflop(runs)
     assert [profile.position < 0 for profile in result.profiles] == [True, True]
     assert [point.at_edge for point in result.points] == [True, True]
@@ -75,6 +114,7 @@ def test_a_run_far_above_the_others_moves_the_vertex_little():
     vertex = fit_profile(1e20, np.exp(u), L).log_N_opt
     c2, c1, _ = np.polyfit(u, L, 2)
     # The weight of the outlier is 0.006: a small pull remains, since its leverage is the largest
+    assert fit_profile(1e20, np.exp(u), L).weights[-1] < 0.01
     assert abs(vertex) < 0.05
     assert abs(-c1 / (2 * c2)) > 0.3  # what the unweighted parabola says
 
@@ -130,11 +170,9 @@ def test_the_bias_of_N_opt_is_that_of_a_parabola_on_the_grid(ratio, shift):
     result = isoflop(columns(C[:, None], N, 1.7 + 300 / N**alpha + 900 / D**beta))
 
     curve = np.exp(-alpha * u) / alpha + np.exp(beta * u) / beta
-    excess = curve - curve.min()
-    weights = 1 / (1 + (excess / np.median(excess)) ** 2)
-    # The weighted normal equations, solved by Cramer's rule
-    m = [(weights * u**k).sum() for k in range(5)]
-    r = [(weights * u**k * curve).sum() for k in range(3)]
+    # The normal equations, solved by Cramer's rule
+    m = [(u**k).sum() for k in range(5)]
+    r = [(u**k * curve).sum() for k in range(3)]
     c1 = np.linalg.det([[m[0], r[0], m[2]], [m[1], r[1], m[3]], [m[2], r[2], m[4]]])
     c2 = np.linalg.det([[m[0], m[1], r[0]], [m[1], m[2], r[1]], [m[2], m[3], r[2]]])
     predicted = -c1 / (2 * c2)

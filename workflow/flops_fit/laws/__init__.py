@@ -27,11 +27,17 @@ from flops_fit.laws.approaches import APPROACHES
 from flops_fit.laws.envelope import fit_envelope
 from flops_fit.laws.fit import fit_runs
 from flops_fit.laws.grouping import group_budgets
-from flops_fit.laws.isoflop import fit_isoflop, fit_profile, profile_weights
+from flops_fit.laws.isoflop import fit_isoflop, fit_profile
 from flops_fit.laws.objectives import HuberLog, SquaredLoss
 from flops_fit.laws.parametric import fit_parametric, fit_vpnls
 from flops_fit.laws.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
 from flops_fit.laws.predictions import predict_optima
+from flops_fit.laws.profile_weights import (
+    Believed,
+    believed_residuals,
+    height_weights,
+    profile_weights,
+)
 from flops_fit.laws.results import ApproachResult, Point, Prediction, Profile
 from flops_fit.laws.search import search_surface, surface_objective
 from flops_fit.laws.surface import Surface
@@ -40,6 +46,7 @@ from flops_fit.laws.table import Exclusion, RunTable, keep_best_learning_rates, 
 __all__ = [
     "APPROACHES",
     "ApproachResult",
+    "Believed",
     "Exclusion",
     "FlopsPerUnit",
     "HuberLog",
@@ -50,6 +57,7 @@ __all__ = [
     "RunTable",
     "SquaredLoss",
     "Surface",
+    "believed_residuals",
     "fit_envelope",
     "fit_isoflop",
     "fit_parametric",
@@ -59,6 +67,7 @@ __all__ = [
     "fit_runs",
     "fit_vpnls",
     "group_budgets",
+    "height_weights",
     "keep_best_learning_rates",
     "predict_optima",
     "profile_weights",

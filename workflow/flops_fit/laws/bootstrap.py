@@ -13,9 +13,10 @@ from flops_fit.laws.approaches import SURFACES, ApproachOptions
 from flops_fit.laws.envelope import resampled_envelopes
 from flops_fit.laws.isoflop import explain_unusable
 from flops_fit.laws.many_laws import offset_rows, regress_rows
-from flops_fit.laws.many_profiles import MIN_SIZES_FOR_ROWS, resampled_optima
+from flops_fit.laws.many_profiles import resampled_optima
 from flops_fit.laws.many_surfaces import MAX_REFITTED, resampled_surfaces
 from flops_fit.laws.parametric import OBJECTIVES
+from flops_fit.laws.profile_weights import believed_residuals
 from flops_fit.laws.resampling import Chunk, Progress, draw_counts, run_chunks
 from flops_fit.laws.results import ApproachResult
 from flops_fit.laws.surface import optimal_log_N
@@ -68,11 +69,10 @@ def bootstrap_draws(
         return surface_quantities(rows, budgets, np.log(C), flops)
 
     usable = [p for p in result.profiles if explain_unusable(p) is None]
-    fewest = min((np.unique(p.N).size for p in usable), default=0)
+    believed = believed_residuals((np.log(p.N), p.L) for p in result.profiles)
 
     def profile_task(chunks: Sequence[Chunk]) -> Draws:
-        by_rows = fewest >= MIN_SIZES_FOR_ROWS
-        drawn = [resampled_optima(usable, *c, by_rows=by_rows) for c in chunks]
+        drawn = [resampled_optima(usable, *c, believed=believed) for c in chunks]
         log_N, L, mask = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
         log_C = np.broadcast_to(np.log([p.C for p in usable]), log_N.shape)
         log_D = np.log(flops.D_at(np.exp(log_C), np.exp(log_N)))
@@ -95,9 +95,7 @@ def bootstrap_draws(
     elif name == "1":
         task, what = envelope_task, rows
     else:
-        by_rows = fewest >= MIN_SIZES_FOR_ROWS
-        task = profile_task
-        what = "runs within budgets" if by_rows else "leverage-scaled residuals of the profiles"
+        task, what = profile_task, "leverage-scaled residuals of the profiles"
     chunks = run_chunks(
         task,
         resampling.n,

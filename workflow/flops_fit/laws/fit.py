@@ -197,7 +197,7 @@ def _entry(
     )
     estimates = estimates_of(result, predictions, flops)
     stretch = stretch_of(
-        name, resampled, table, level=ci, stratify=resampling.stratify, tied=options.tied
+        name, resampled, table, result, level=ci, stratify=resampling.stratify, tied=options.tied
     )
     found, lost = intervals_of(estimates, draws, level=ci, stretch=stretch)
     if options.tied and result.surface is not None:

@@ -35,34 +35,46 @@ PERCENTILES = "percentiles of refits to resampled {resampled}, stretched by {str
 
 
 def stretch_of(
-    name: str, resampled: str, runs: RunTable, *, level: float, stratify: bool, tied: bool = False
+    name: str,
+    resampled: str,
+    runs: RunTable,
+    result: ApproachResult,
+    *,
+    level: float,
+    stratify: bool,
+    tied: bool = False,
 ) -> float:
     """Return the factor by which percentiles are moved away from the estimate.
 
     Resampled runs scatter too little: a stratum of n runs holds (n - 1)/n of the variance of n new
-    ones, which the factor restores. Where a surface is fitted by least squares, percentiles take
-    the noise as known, as a normal quantile does: Student's quantile, with as many degrees of
-    freedom as the runs have beyond the parameters, over the normal one allows for its estimation.
+    ones, which the factor restores; leverage-scaled residuals hold all of it. Where a surface or
+    parabolas are fitted by least squares, percentiles take the noise as known, as a normal quantile
+    does: Student's quantile, with as many degrees of freedom as the runs have beyond the
+    parameters, over the normal one allows for its estimation. Where the optima of approach 2
+    scatter by more than their profiles do, its factor is larger by `ApproachResult.widening`.
 
     The Huber loss of approach 3, with a delta far below the noise, is close to least absolute
     deviations, whose resamples scatter too much, the more the fewer the runs: the estimate depends
     on the density of the errors at 0, which a resample of few runs makes too coarse. The factor
     1/sqrt(1 + 2.5/sqrt(n)) was chosen by simulations of 45 runs (benchmarks/coverage.py, whose
-    README says what other seeds and other numbers of runs gave). Leverage-scaled residuals need
-    nothing.
+    README says what other seeds and other numbers of runs gave).
     """
     n = len(runs)
     if name == "3":
         return 1 / math.sqrt(1 + OVERDISPERSION / math.sqrt(n))
     if "residuals" in resampled:
-        return 1.0
+        freedom = sum(p.N.size - 3 for p in result.profiles)
+        return result.widening * _student_over_normal(level, freedom)
     n_strata = np.unique(runs.budget).size if stratify else 1
     factor = math.sqrt(n / max(n - n_strata, n / 2))
     if name == "vpnls":
-        tail = (1 + level) / 2
-        freedom = max(n - (4 if tied else 5), 1)
-        factor *= float(student_t.ppf(tail, freedom) / norm.ppf(tail))
+        factor *= _student_over_normal(level, n - (4 if tied else 5))
     return factor
+
+
+def _student_over_normal(level: float, freedom: int) -> float:
+    tail = (1 + level) / 2
+    return float(student_t.ppf(tail, max(freedom, 1)) / norm.ppf(tail))
 
 
 def estimates_of(

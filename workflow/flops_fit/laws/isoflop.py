@@ -15,10 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student_t
 
 from flops_fit.laws.accounting import FlopsPerUnit
-from flops_fit.laws.judgements import judge_laws, judge_profiles
+from flops_fit.laws.judgements import judge_laws, judge_profiles, judge_scatter
 from flops_fit.laws.noise import Noise, replicate_noise
 from flops_fit.laws.objectives import HuberLog
+from flops_fit.laws.optima_scatter import optima_scatter
 from flops_fit.laws.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
+from flops_fit.laws.profile_weights import Believed, believed_residuals, profile_weights
 from flops_fit.laws.results import ApproachResult, Point, Profile
 from flops_fit.laws.search import search_surface
 from flops_fit.laws.table import RunTable
@@ -37,32 +39,20 @@ MAX_REACH = 1.0
 slope, and where its parabola turns is an accident of the noise."""
 
 
-def profile_weights(L: ArrayLike) -> NDArray[np.float64]:
-    """Return the weight of each point of a profile, between 0 and 1.
+def fit_profile(
+    C: float,
+    N: ArrayLike,
+    L: ArrayLike,
+    *,
+    noise: Noise | None = None,
+    believed: Believed | None = None,
+) -> Profile:
+    """Fit a parabola in log N to the runs of one budget by least squares.
 
-    w = 1 / (1 + (e/h)^2), where e is the excess of L over the lowest L and h the median excess.
-
-    A valley is parabolic only near its bottom: A/N^alpha + B/D^beta is steeper on the side of the
-    small models, and runs that went wrong lie far up. The weight fades such points by their height
-    and never drops one. The median makes the weights independent of the unit and the zero of L,
-    and leaves half of the points a weight of at least 1/2, so that noise at the bottom cannot
-    single out a few.
-
-    So the bias of the vertex is not that of an unweighted parabola, but mostly smaller: over 60
-    noise-free surfaces with grids off by up to a factor of 3, log N_opt misses by 0.070 (root mean
-    square) instead of 0.109 and the exponent by 0.006 instead of 0.021; without the largest budget
-    of the runs read off the Chinchilla figure, its N_opt is predicted by a factor of 1.26 too large
-    instead of 1.33. The price is precision: with 1% noise on centred grids of nine sizes the
-    exponent scatters by 0.023 instead of 0.018 (with 3% outliers by 0.026 instead of 0.041).
-    """
-    L = np.asarray(L, dtype=float)
-    excess = L - L.min()
-    scale = np.median(excess)
-    return 1 / (1 + (excess / scale) ** 2) if scale > 0 else np.ones_like(L)
-
-
-def fit_profile(C: float, N: ArrayLike, L: ArrayLike, *, noise: Noise | None = None) -> Profile:
-    """Fit a parabola in log N to the runs of one budget by weighted least squares.
+    The squares are weighted, by `profile_weights`, where the profile holds a run far off. Else the
+    vertex is off by as much as any parabola's is on a valley that is none: on the valley of a
+    surface, with a grid of sizes that follows the optimum, by a constant factor in N, and the
+    exponent is exact (arXiv 2603.22339).
 
     The p-value of the curvature is that of a one-sided t-test. Where the study holds replicates,
     their pooled scatter is the noise, with its degrees of freedom. Else the weights of
@@ -77,6 +67,9 @@ def fit_profile(C: float, N: ArrayLike, L: ArrayLike, *, noise: Noise | None = N
         Parameters, and validation loss in nats per unit; replicates are separate points.
     noise : Noise, optional
         Of log L, from `replicate_noise`.
+    believed : Believed, optional
+        How far a run may lie from its parabola, from the `believed_residuals` of all profiles of
+        the study; without it from those of this profile.
 
     Raises
     ------
@@ -90,7 +83,9 @@ def fit_profile(C: float, N: ArrayLike, L: ArrayLike, *, noise: Noise | None = N
     log_N = np.log(N)
     center = float(log_N.min() + log_N.max()) / 2
     half_range = float(np.ptp(log_N)) / 2
-    weights = profile_weights(L)
+    if believed is None:
+        believed = believed_residuals([(log_N, L)])
+    weights = profile_weights(log_N, L, believed)
 
     # Centred and scaled to [-1, 1]: log N near 20 would make the columns nearly parallel
     u = (log_N - center) / half_range
@@ -153,7 +148,6 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
         )
     flops = FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
     warnings: list[str] = []
-    profiles = []
     noise = replicate_noise(runs)
     grouped = replace(runs, L=losses_at_budgets(runs)).take(runs.profiled)
     if len(grouped) < len(runs):
@@ -161,6 +155,7 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
             f"{len(runs) - len(grouped)} of {len(runs)} runs stand at no budget and are in no "
             "profile."
         )
+    wide_enough = []
     for budget in np.unique(grouped.budget):
         own = grouped.take(grouped.budget == budget)
         n_sizes = np.unique(own.N).size
@@ -170,7 +165,12 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
                 f"{MIN_SIZES}."
             )
             continue
-        profiles.append(fit_profile(_profile_C(own.C), own.N, own.L, noise=noise))
+        wide_enough.append(own)
+    believed = believed_residuals((np.log(own.N), own.L) for own in wide_enough)
+    profiles = [
+        fit_profile(_profile_C(own.C), own.N, own.L, noise=noise, believed=believed)
+        for own in wide_enough
+    ]
 
     usable = [profile for profile in profiles if explain_unusable(profile) is None]
     points = tuple(_point(profile, flops) for profile in usable)
@@ -184,6 +184,7 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
         )
 
     laws: dict[str, PowerLaw | None] = {}
+    widening = 1.0
     if len(profiles) < MIN_BUDGETS:
         status = "unsupported"
         reason = (
@@ -205,11 +206,15 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
             status, reason = "failed", str(error).rstrip(".")
         else:
             warnings += law_warnings + judge_laws(laws["N_opt"], laws["D_opt"], points)
+            scatter = optima_scatter(usable)
+            widening = scatter.widening
+            warnings += judge_scatter(scatter)
     return ApproachResult(
         status=status,
         reason=reason,
         points=points,
         profiles=tuple(profiles),
+        widening=widening,
         warnings=tuple(warnings),
         **laws,
     )

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from flops_fit.laws.optima_scatter import OptimaScatter
 from flops_fit.laws.power_law import PowerLaw
 from flops_fit.laws.results import Point, Prediction, Profile
 from flops_fit.laws.table import CellChoice, RunTable
@@ -121,6 +122,17 @@ def judge_laws(N_opt: PowerLaw, D_opt: PowerLaw, points: Sequence[Point]) -> lis
         elif law.exponent < 0:
             warnings.append(f"{name} falls with C (exponent {law.exponent:.3g}).")
     return warnings + _judge_progress(points)
+
+
+def judge_scatter(scatter: OptimaScatter) -> list[str]:
+    """Say where the optima scatter about their law by more than noise explains."""
+    if scatter.widening == 1:
+        return []
+    return [
+        f"The minima scatter {scatter.ratio:.2g} times as much about the law of N_opt as the noise "
+        f"of their profiles explains (p = {scatter.p_value:.2g}): budgets differ in more than C, "
+        "or no power law joins them. The intervals of approach 2 are wider by that factor."
+    ]
 
 
 def judge_predictions(

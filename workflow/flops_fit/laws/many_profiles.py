@@ -9,13 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flops_fit.laws.isoflop import MAX_REACH
+from flops_fit.laws.profile_weights import Believed, profile_weights
 from flops_fit.laws.results import Profile
 
 Array = NDArray[np.float64]
-
-MIN_SIZES_FOR_ROWS = 8
-"""Distinct sizes of a budget from which its runs may be resampled: of fewer, a resample often
-keeps too few to draw a parabola through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +20,6 @@ class Scaled:
     """A profile with log N scaled to [-1, 1]."""
 
     u: Array
-    L: Array
     centre: float
     half_range: float
 
@@ -33,16 +29,22 @@ class Scaled:
         low, high = profile.log_N_range
         half_range = (high - low) / 2
         u = (np.log(profile.N) - profile.log_N_center) / half_range
-        return cls(u, profile.L, profile.log_N_center, half_range)
+        return cls(u, profile.log_N_center, half_range)
 
 
-def profile_vertices(u: Array, L: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+def profile_vertices(
+    u: Array, L: Array, believed: Believed
+) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Return where the weighted parabolas of all rows are lowest, how low, and whether they are.
 
     Parameters
     ----------
-    u, L : ndarray, shape (n_rows, n)
-        Scaled log N, and loss.
+    u : ndarray, shape (n,)
+        Scaled log N, at least three of them distinct.
+    L : ndarray, shape (n_rows, n)
+        Losses.
+    believed : Believed
+        Of the study.
 
     Returns
     -------
@@ -50,18 +52,13 @@ def profile_vertices(u: Array, L: Array) -> tuple[Array, Array, NDArray[np.bool_
     usable : ndarray of bool, shape (n_rows,)
         Whether the parabola opens upwards and its vertex is within reach.
     """
-    excess = L - L.min(-1, keepdims=True)
-    scale = np.median(excess, axis=-1, keepdims=True)
-    weights = 1 / (1 + (excess / np.where(scale > 0, scale, 1.0)) ** 2)
-    weights = np.where(scale > 0, weights, 1.0)
+    weights = profile_weights(u, L, believed)
     mean = L.mean(-1, keepdims=True)
     powers = [(weights * u**k).sum(-1) for k in range(5)]
     right = np.stack([(weights * u**k * (L - mean)).sum(-1) for k in range(3)], axis=-1)
     matrix = np.stack([np.stack(powers[k : k + 3], axis=-1) for k in range(3)], axis=-2)
-    distinct = (np.diff(np.sort(u, axis=-1), axis=-1) > 1e-12).sum(-1) + 1
-    matrix[distinct < 3] = np.eye(3)
     c0, c1, c2 = np.moveaxis(np.linalg.solve(matrix, right[..., np.newaxis])[..., 0], -1, 0)
-    opens = (distinct >= 3) & (c2 > 1e-12 * np.abs(L).max(-1))
+    opens = c2 > 1e-12 * np.abs(L).max(-1)
     safe = np.where(opens, c2, 1.0)
     vertex = -c1 / (2 * safe)
     lowest = c0 + mean[:, 0] - c1**2 / (4 * safe)
@@ -69,26 +66,21 @@ def profile_vertices(u: Array, L: Array) -> tuple[Array, Array, NDArray[np.bool_
 
 
 def resampled_optima(
-    profiles: Sequence[Profile], n_rows: int, rng: np.random.Generator, *, by_rows: bool
+    profiles: Sequence[Profile], n_rows: int, rng: np.random.Generator, *, believed: Believed
 ) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Return log N_opt and L_opt of resampled profiles, each (n_rows, n_profiles), and their mask.
 
-    Runs within a budget are drawn with replacement (`by_rows`), or residuals are: over all
-    profiles, each divided by sqrt(1 - leverage) and on the scale of its weight.
+    Residuals are drawn with replacement from all profiles, each divided by sqrt(1 - leverage) and
+    on the scale of its weight. Whole runs are not: the sizes are the plan's, not chance's, and a
+    resample that lost its outer sizes has a vertex as no sweep would give it.
     """
-    scaled = [Scaled.of(profile) for profile in profiles]
-    pool = None if by_rows else np.concatenate([_residuals(p) for p in profiles])
+    pool = np.concatenate([_residuals(profile) for profile in profiles])
     columns = []
-    for profile, one in zip(profiles, scaled, strict=True):
-        n = one.u.size
-        if pool is None:
-            drawn = rng.integers(0, n, size=(n_rows, n))
-            u, L = one.u[drawn], one.L[drawn]
-        else:
-            noise = pool[rng.integers(0, pool.size, size=(n_rows, n))]
-            u = np.broadcast_to(one.u, (n_rows, n))
-            L = _fitted(profile) + noise / np.sqrt(profile.weights)
-        vertex, lowest, usable = profile_vertices(u, L)
+    for profile in profiles:
+        one = Scaled.of(profile)
+        noise = pool[rng.integers(0, pool.size, size=(n_rows, one.u.size))]
+        L = _fitted(profile) + noise / np.sqrt(profile.weights)
+        vertex, lowest, usable = profile_vertices(one.u, L, believed)
         # What is not used must stay within the range of floats
         vertex = np.where(usable, vertex, 0.0)
         columns.append((one.centre + vertex * one.half_range, lowest, usable))

@@ -100,6 +100,8 @@ class ApproachResult:
     surface: Surface | None = None
     objective: float | None = None
     """What the surface minimises, a sum over runs."""
+    widening: float = 1.0
+    """By how much more than the noise of the runs explains the laws of approach 2 are uncertain."""
     warnings: tuple[str, ...] = ()
 
 

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from flops_fit.laws import fit_isoflop, fit_runs, read_runs
+from flops_fit.laws.optima_scatter import optima_scatter
+from known_laws import columns
+
+C = np.logspace(18, 21, 5)
+U = np.array([-1.5, -0.75, 0.0, 0.75, 1.5])
+CURVATURE = 0.1
+BETWEEN = "The minima scatter "
+
+
+def valleys(C=C, *, noise, moved=0.0, seed=0):
+    """Parabolas around N = 0.1 C^0.5 exp(moved), on a grid around that minimum."""
+    C = np.asarray(C)[:, np.newaxis]
+    N = 0.1 * C**0.5 * np.exp(U + np.broadcast_to(moved, C.shape[:1])[:, np.newaxis])
+    L = 2 + CURVATURE * U**2 + noise * np.random.default_rng(seed).normal(size=N.shape)
+    return columns(C, N, L)
+
+
+def scatter_of(runs):
+    return optima_scatter(fit_isoflop(read_runs(runs)[0]).profiles)
+
+
+def test_noise_alone_is_significant_as_often_as_it_says():
+    p_values = [scatter_of(valleys(noise=0.005, seed=seed)).p_value for seed in range(400)]
+    # Uniform between 0 and 1, by Kolmogorov's test at 5%: 1.36 over the root of their number
+    ordered = np.sort(p_values)
+    assert np.abs(ordered - np.linspace(0, 1, 400)).max() < 1.36 / 20
+
+
+def test_the_ratio_is_that_of_known_scatter():
+    """Of a vertex -c1/(2 c2) on a symmetric grid the variance is sigma^2 / sum u^2 / (2 c2)^2."""
+    rng = np.random.default_rng(1)
+    noise, between = 0.002, 0.1
+    own = noise / np.sqrt((U**2).sum()) / (2 * CURVATURE)
+    squares = [
+        scatter_of(valleys(noise=noise, seed=seed, moved=between * rng.normal(size=5))).ratio ** 2
+        for seed in range(300)
+    ]
+    # The noise is estimated, with 10 degrees of freedom: the mean of F is 10/8 times too large
+    assert np.mean(squares) == pytest.approx(10 / 8 * (1 + (between / own) ** 2), rel=0.2)
+
+
+def test_scatter_between_budgets_widens_the_intervals_and_is_said():
+    moved = [0.2, -0.2, 0.2, -0.2, 0.2]
+    calm, wild = (
+        fit_runs(runs, study="s", params="total", approaches=["2"], bootstrap=200, ci=0.9)
+        for runs in (valleys(noise=1e-3), valleys(noise=1e-3, moved=moved))
+    )
+
+    def width(fit):
+        low, high = fit["approaches"]["2"]["N_opt"]["ci"]["exponent"]
+        return high - low
+
+    assert not any(BETWEEN in warning for warning in calm["approaches"]["2"]["warnings"])
+    said = [w for w in wild["approaches"]["2"]["warnings"] if BETWEEN in w]
+    assert len(said) == 1
+    ratio = float(said[0].removeprefix(BETWEEN).split()[0])
+    assert ratio > 3
+    assert width(wild) == pytest.approx(ratio * width(calm), rel=0.2)
+
+
+@pytest.mark.parametrize("budgets", [C, C[:2]])
+def test_without_noise_or_without_a_spare_budget_nothing_is_said(budgets):
+    scatter = scatter_of(valleys(budgets, noise=0.0))
+    assert (scatter.ratio, scatter.p_value, scatter.widening) == (1.0, 1.0, 1.0)
