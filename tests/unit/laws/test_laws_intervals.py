@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import (
-    Believed,
     FlopsPerUnit,
+    ResidualLimits,
     Surface,
-    believed_residuals,
     fit_isoflop,
     fit_power_law,
     fit_power_law_with_offset,
@@ -16,6 +15,7 @@ from flops_fit.laws import (
     fit_runs,
     many_surfaces,
     read_runs,
+    residual_limits,
     search_surface,
     surface_objective,
 )
@@ -232,15 +232,15 @@ def test_rows_of_profiles_are_the_single_fits():
     u = np.linspace(-1, 1, 9)
     L = 2 + 0.3 * (u - 0.2) ** 2 + 0.01 * rng.normal(size=(10, 9))
     L[3, 0] += 0.3  # a wild one
-    believed = believed_residuals((u, row) for row in L)
-    vertex, lowest, usable = profile_vertices(u, L, believed)
+    limits = residual_limits((u, row) for row in L)
+    vertex, lowest, usable = profile_vertices(u, L, limits)
     assert usable.all()
     for i in range(10):
-        profile = fit_profile(1e18, np.exp(u), L[i], believed=believed)
+        profile = fit_profile(1e18, np.exp(u), L[i], limits=limits)
         assert (profile.weights.min() < 1) == (i == 3)
         assert vertex[i] == pytest.approx(profile.log_N_opt, rel=1e-8)
         assert lowest[i] == pytest.approx(profile.L_opt, rel=1e-10)
-    flat = profile_vertices(u, -L, believed)[2]
+    flat = profile_vertices(u, -L, limits)[2]
     assert not flat.any()
 
 
@@ -251,7 +251,7 @@ def test_profiles_resample_residuals_of_the_right_size():
     N = np.exp(20 + u)
     L = 2 + 0.1 * u**2 + 0.002 * rng.normal(size=200)
     profiles = [fit_profile(c, N[C == c], L[C == c]) for c in np.unique(C)]
-    drawn, _, usable = resampled_optima(profiles, 500, rng, believed=Believed())
+    drawn, _, usable = resampled_optima(profiles, 500, rng, limits=ResidualLimits())
     spread = np.sqrt(np.nanmean(np.var(np.where(usable, drawn, np.nan), axis=0)))
     # What the vertices of 40 equal profiles really scatter by
     truth = np.std([profile.log_N_opt for profile in profiles])

@@ -3,14 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import (
-    Believed,
+    ResidualLimits,
     Surface,
-    believed_residuals,
     fit_isoflop,
     fit_profile,
     height_weights,
     profile_weights,
     read_runs,
+    residual_limits,
 )
 from known_laws import EXPONENT, chinchilla_runs, columns, parabolic_runs, surface, surface_N_opt
 
@@ -73,8 +73,8 @@ def test_runs_with_normal_noise_count_the_same(n):
     faded = 0
     for _ in range(200):
         profiles = [(u, 2 + 0.05 * u**2 + 0.02 * rng.normal(size=n)) for _ in range(5)]
-        believed = believed_residuals(profiles)
-        faded += any(profile_weights(u, L, believed).min() < 1 for _, L in profiles)
+        limits = residual_limits(profiles)
+        faded += any(profile_weights(u, L, limits).min() < 1 for _, L in profiles)
     assert faded <= 20
 
 
@@ -85,17 +85,17 @@ def test_a_wild_run_fades_the_runs_of_its_own_profile(wild, rise):
     u = np.linspace(-1.8, 1.8, 7)
     profiles = [(u, 2 + 0.05 * u**2 + 0.01 * rng.normal(size=7)) for _ in range(4)]
     profiles[1][1][wild] += rise
-    believed = believed_residuals(profiles)
+    limits = residual_limits(profiles)
     for index, (_, L) in enumerate(profiles):
         expected = height_weights(L) if index == 1 else np.ones(7)
-        np.testing.assert_allclose(profile_weights(u, L, believed), expected, rtol=1e-12)
-    assert profile_weights(u, profiles[1][1], believed)[wild] < 0.2
+        np.testing.assert_allclose(profile_weights(u, L, limits), expected, rtol=1e-12)
+    assert profile_weights(u, profiles[1][1], limits)[wild] < 0.2
 
 
 def test_no_run_is_wild_where_parabolas_pass_through_all():
     profiles = [(np.array([0.0, 1.0, 3.0]), np.array([2.4, 2.2, 2.9]))]
-    assert believed_residuals(profiles) == Believed(np.inf, np.inf)
-    assert profile_weights(*profiles[0], Believed()).tolist() == [1.0] * 3
+    assert residual_limits(profiles) == ResidualLimits(np.inf, np.inf)
+    assert profile_weights(*profiles[0], ResidualLimits()).tolist() == [1.0] * 3
 
 
 def test_vertex_outside_the_sizes_is_at_the_edge_even_if_the_lowest_run_is_not():

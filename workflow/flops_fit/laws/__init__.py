@@ -33,10 +33,10 @@ from flops_fit.laws.parametric import fit_parametric, fit_vpnls
 from flops_fit.laws.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
 from flops_fit.laws.predictions import predict_optima
 from flops_fit.laws.profile_weights import (
-    Believed,
-    believed_residuals,
+    ResidualLimits,
     height_weights,
     profile_weights,
+    residual_limits,
 )
 from flops_fit.laws.results import ApproachResult, Point, Prediction, Profile
 from flops_fit.laws.search import search_surface, surface_objective
@@ -46,7 +46,6 @@ from flops_fit.laws.table import Exclusion, RunTable, keep_best_learning_rates, 
 __all__ = [
     "APPROACHES",
     "ApproachResult",
-    "Believed",
     "Exclusion",
     "FlopsPerUnit",
     "HuberLog",
@@ -54,10 +53,10 @@ __all__ = [
     "PowerLaw",
     "Prediction",
     "Profile",
+    "ResidualLimits",
     "RunTable",
     "SquaredLoss",
     "Surface",
-    "believed_residuals",
     "fit_envelope",
     "fit_isoflop",
     "fit_parametric",
@@ -72,6 +71,7 @@ __all__ = [
     "predict_optima",
     "profile_weights",
     "read_runs",
+    "residual_limits",
     "search_surface",
     "surface_objective",
 ]

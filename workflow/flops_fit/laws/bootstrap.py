@@ -16,7 +16,7 @@ from flops_fit.laws.many_laws import offset_rows, regress_rows
 from flops_fit.laws.many_profiles import resampled_optima
 from flops_fit.laws.many_surfaces import MAX_REFITTED, resampled_surfaces
 from flops_fit.laws.parametric import OBJECTIVES
-from flops_fit.laws.profile_weights import believed_residuals
+from flops_fit.laws.profile_weights import residual_limits
 from flops_fit.laws.resampling import Chunk, Progress, draw_counts, run_chunks
 from flops_fit.laws.results import ApproachResult
 from flops_fit.laws.surface import optimal_log_N
@@ -69,10 +69,10 @@ def bootstrap_draws(
         return surface_quantities(rows, budgets, np.log(C), flops)
 
     usable = [p for p in result.profiles if explain_unusable(p) is None]
-    believed = believed_residuals((np.log(p.N), p.L) for p in result.profiles)
+    limits = residual_limits((np.log(p.N), p.L) for p in result.profiles)
 
     def profile_task(chunks: Sequence[Chunk]) -> Draws:
-        drawn = [resampled_optima(usable, *c, believed=believed) for c in chunks]
+        drawn = [resampled_optima(usable, *c, limits=limits) for c in chunks]
         log_N, L, mask = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
         log_C = np.broadcast_to(np.log([p.C for p in usable]), log_N.shape)
         log_D = np.log(flops.D_at(np.exp(log_C), np.exp(log_N)))

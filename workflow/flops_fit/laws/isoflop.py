@@ -20,7 +20,7 @@ from flops_fit.laws.noise import Noise, replicate_noise
 from flops_fit.laws.objectives import HuberLog
 from flops_fit.laws.optima_scatter import optima_scatter
 from flops_fit.laws.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
-from flops_fit.laws.profile_weights import Believed, believed_residuals, profile_weights
+from flops_fit.laws.profile_weights import ResidualLimits, profile_weights, residual_limits
 from flops_fit.laws.results import ApproachResult, Point, Profile
 from flops_fit.laws.search import search_surface
 from flops_fit.laws.table import RunTable
@@ -45,7 +45,7 @@ def fit_profile(
     L: ArrayLike,
     *,
     noise: Noise | None = None,
-    believed: Believed | None = None,
+    limits: ResidualLimits | None = None,
 ) -> Profile:
     """Fit a parabola in log N to the runs of one budget by least squares.
 
@@ -67,8 +67,8 @@ def fit_profile(
         Parameters, and validation loss in nats per unit; replicates are separate points.
     noise : Noise, optional
         Of log L, from `replicate_noise`.
-    believed : Believed, optional
-        How far a run may lie from its parabola, from the `believed_residuals` of all profiles of
+    limits : ResidualLimits, optional
+        How far a run may lie from its parabola, from the `residual_limits` of all profiles of
         the study; without it from those of this profile.
 
     Raises
@@ -83,9 +83,9 @@ def fit_profile(
     log_N = np.log(N)
     center = float(log_N.min() + log_N.max()) / 2
     half_range = float(np.ptp(log_N)) / 2
-    if believed is None:
-        believed = believed_residuals([(log_N, L)])
-    weights = profile_weights(log_N, L, believed)
+    if limits is None:
+        limits = residual_limits([(log_N, L)])
+    weights = profile_weights(log_N, L, limits)
 
     # Centred and scaled to [-1, 1]: log N near 20 would make the columns nearly parallel
     u = (log_N - center) / half_range
@@ -166,9 +166,9 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
             )
             continue
         wide_enough.append(own)
-    believed = believed_residuals((np.log(own.N), own.L) for own in wide_enough)
+    limits = residual_limits((np.log(own.N), own.L) for own in wide_enough)
     profiles = [
-        fit_profile(_profile_C(own.C), own.N, own.L, noise=noise, believed=believed)
+        fit_profile(_profile_C(own.C), own.N, own.L, noise=noise, limits=limits)
         for own in wide_enough
     ]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flops_fit.laws.isoflop import MAX_REACH
-from flops_fit.laws.profile_weights import Believed, profile_weights
+from flops_fit.laws.profile_weights import ResidualLimits, profile_weights
 from flops_fit.laws.results import Profile
 
 Array = NDArray[np.float64]
@@ -33,7 +33,7 @@ class Scaled:
 
 
 def profile_vertices(
-    u: Array, L: Array, believed: Believed
+    u: Array, L: Array, limits: ResidualLimits
 ) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Return where the weighted parabolas of all rows are lowest, how low, and whether they are.
 
@@ -43,7 +43,7 @@ def profile_vertices(
         Scaled log N, at least three of them distinct.
     L : ndarray, shape (n_rows, n)
         Losses.
-    believed : Believed
+    limits : ResidualLimits
         Of the study.
 
     Returns
@@ -52,7 +52,7 @@ def profile_vertices(
     usable : ndarray of bool, shape (n_rows,)
         Whether the parabola opens upwards and its vertex is within reach.
     """
-    weights = profile_weights(u, L, believed)
+    weights = profile_weights(u, L, limits)
     mean = L.mean(-1, keepdims=True)
     powers = [(weights * u**k).sum(-1) for k in range(5)]
     right = np.stack([(weights * u**k * (L - mean)).sum(-1) for k in range(3)], axis=-1)
@@ -66,7 +66,7 @@ def profile_vertices(
 
 
 def resampled_optima(
-    profiles: Sequence[Profile], n_rows: int, rng: np.random.Generator, *, believed: Believed
+    profiles: Sequence[Profile], n_rows: int, rng: np.random.Generator, *, limits: ResidualLimits
 ) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Return log N_opt and L_opt of resampled profiles, each (n_rows, n_profiles), and their mask.
 
@@ -80,7 +80,7 @@ def resampled_optima(
         one = Scaled.of(profile)
         noise = pool[rng.integers(0, pool.size, size=(n_rows, one.u.size))]
         L = _fitted(profile) + noise / np.sqrt(profile.weights)
-        vertex, lowest, usable = profile_vertices(one.u, L, believed)
+        vertex, lowest, usable = profile_vertices(one.u, L, limits)
         # What is not used must stay within the range of floats
         vertex = np.where(usable, vertex, 0.0)
         columns.append((one.centre + vertex * one.half_range, lowest, usable))

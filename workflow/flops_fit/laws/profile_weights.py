@@ -21,7 +21,7 @@ WILD = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Believed:
+class ResidualLimits:
     """How far from its parabola a run may lie: one that is beyond both limits is wild.
 
     Noise scatters the runs of all budgets alike. A valley that is no parabola leaves residuals in
@@ -64,7 +64,7 @@ def depth(L: Array) -> Array:
     return np.median(L - L.min(-1, keepdims=True), axis=-1, keepdims=True)
 
 
-def believed_residuals(profiles: Iterable[tuple[Array, Array]]) -> Believed:
+def residual_limits(profiles: Iterable[tuple[Array, Array]]) -> ResidualLimits:
     """Return how far runs may lie from the parabolas of a study.
 
     Parameters
@@ -74,14 +74,14 @@ def believed_residuals(profiles: Iterable[tuple[Array, Array]]) -> Believed:
     """
     tested = [(u, L) for u, L in profiles if L.size > 3]
     if not tested:
-        return Believed()
+        return ResidualLimits()
     freedom = sum(L.size - 3 for _, L in tested)
     residuals = [studentised_residuals(u, L) for u, L in tested]
     plain = [_residuals(u, L)[0] for u, L in tested]
     # Nothing can be told from the rounding of L
     rounding = 1e-12 * max(float(np.abs(L).max()) for _, L in tested)
     depths = [max(float(depth(L)[0]), rounding) for _, L in tested]
-    return Believed(
+    return ResidualLimits(
         residual=max(_limit(residuals, plain, freedom), rounding),
         share=_limit(
             [r / d for r, d in zip(residuals, depths, strict=True)],
@@ -134,14 +134,14 @@ def _residuals(u: Array, L: Array) -> tuple[Array, Array]:
     return centred - fitted, (U**2).sum(-1)
 
 
-def profile_weights(u: Array, L: Array, believed: Believed) -> Array:
+def profile_weights(u: Array, L: Array, limits: ResidualLimits) -> Array:
     """Return the weights of the runs of a profile, or of one in each row.
 
     Parameters
     ----------
     u, L : ndarray, shape (..., n)
         log N, and the loss.
-    believed : Believed
+    limits : ResidualLimits
         Of the study.
 
     Returns
@@ -150,5 +150,5 @@ def profile_weights(u: Array, L: Array, believed: Believed) -> Array:
         1 for each run of a profile without a wild one, else `height_weights`.
     """
     size = np.abs(studentised_residuals(u, L))
-    wild = (size > believed.residual) & (size > believed.share * depth(L))
+    wild = (size > limits.residual) & (size > limits.share * depth(L))
     return np.where(wild.any(-1, keepdims=True), height_weights(L), 1.0)
