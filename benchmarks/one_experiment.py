@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from flops_fit.dataset_meta import DatasetMeta
 from flops_fit.measure import measure_sizes
-from flops_fit.plan import DatasetMeta, experiment_spec
+from flops_fit.plan import experiment_spec
 from flops_fit.prepare import prepare
 from flops_fit.study import Study
 

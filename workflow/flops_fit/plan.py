@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from flops_fit.dataset_meta import DatasetMeta
 from flops_fit.derived_files import read_csv_rows, read_json_object
 from flops_fit.errors import UserError
 from flops_fit.planned_files import check_rows, check_specs
@@ -29,33 +30,6 @@ RECIPE_VERSION = 1
 LARGEST_BUDGET_DEVIATION = 0.01
 FEWEST_SIZES = 3  # what a parabola needs
 _MOST_REASONS = 12  # that one sentence lists
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetMeta:
-    """What ``prepare`` measured of the dataset: ``meta.json``."""
-
-    target: str
-    kwargs: dict[str, Any]
-    version: int | str
-    unit: str
-    units_per_sample: int
-    units_train: int
-    units_validation: int
-    content_fingerprint: str
-
-    @classmethod
-    def load(cls, path: str | Path) -> DatasetMeta:
-        """Read ``meta.json``.
-
-        Raises
-        ------
-        UserError
-            If it is damaged; it was renamed, and the dataset is prepared anew by a rerun.
-        """
-        names = [field.name for field in fields(cls)]
-        stored = read_json_object(path, names)
-        return cls(**{name: stored[name] for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from flops_fit.plan import DatasetMeta, make_plan, plan_csv, plan_headline, plan_specs, plan_summary
+from flops_fit.dataset_meta import DatasetMeta
+from flops_fit.plan import make_plan, plan_csv, plan_headline, plan_specs, plan_summary
 from flops_fit.runs import write_json, write_whole
 from flops_fit.script import reported
 from flops_fit.study import Study

@@ -9,8 +9,9 @@ import copy
 from types import SimpleNamespace
 from typing import Any
 
+from flops_fit.dataset_meta import DatasetMeta
 from flops_fit.launch import ACCELERATE_CONFIG
-from flops_fit.plan import DatasetMeta, make_plan
+from flops_fit.plan import make_plan
 from flops_fit.study import Study
 
 FILE = "studies/small.yaml"

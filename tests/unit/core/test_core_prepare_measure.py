@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from core_study import SMALL, changed
+from flops_fit.dataset_meta import DatasetMeta
 from flops_fit.errors import UserError
 from flops_fit.flops import SizeMeasure
 from flops_fit.measure import measure_sizes
-from flops_fit.plan import DatasetMeta
 from flops_fit.prepare import prepare
 from flops_fit.study import Study
 from flops_fit.targets import content_fingerprint

@@ -22,9 +22,9 @@ from accelerate.utils import (
 )
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from flops_fit.dataset_meta import DatasetMeta
 from flops_fit.errors import UserError
 from flops_fit.flops import count_parameters
-from flops_fit.plan import DatasetMeta
 from flops_fit.targets import (
     BuildError,
     UserCode,

@@ -8,12 +8,12 @@ for ever.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
-from torch.distributed.fsdp import FSDPModule
 
 from flops_fit.errors import UserError
 
@@ -44,7 +44,9 @@ def check_sharded(model: torch.nn.Module, asked: bool) -> bool:
     UserError
         If that is not what was asked for.
     """
-    sharded = isinstance(model, FSDPModule)
+    # Its import takes most of a second. accelerate has made it where it sharded.
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    sharded = fsdp is not None and isinstance(model, fsdp.FSDPModule)
     if sharded != asked:
         words = {True: "sharded", False: "whole"}
         raise UserError(
