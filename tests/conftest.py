@@ -10,7 +10,7 @@ import signal
 os.environ.setdefault("FLOPS_FIT_TEST_GPUS", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-# Waiting threads sleep: on a machine that others use as well, spinning ones take many times as long.
+# Waiting threads sleep: beside other work, spinning ones take many times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Shells start background jobs with interrupts ignored, and children inherit that; tests send
