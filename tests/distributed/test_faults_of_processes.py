@@ -19,6 +19,8 @@ def stuck_loss(outputs, targets):
         rank = os.environ.get("RANK", "0")
         if os.environ.get("FAIL_RANK") == rank:
             raise ArithmeticError("a failure of one process")
+        if os.environ.get("FULL_RANK") == rank:
+            raise OSError(28, "No space left on device")
         if os.environ.get("STUCK_FIFO"):
             with open(os.environ["STUCK_FIFO"], "w") as fifo:
                 fifo.write(f"{rank} {os.getpid()}\\n")
@@ -93,6 +95,18 @@ def test_an_exception_in_one_process_ends_the_experiment_and_is_in_the_log(launc
     log = (launchpad.study / "logs" / f"{run_id}.log").read_text()
     assert "[process 1]" in log
     assert "a failure of one process" in log
+    assert not (launchpad.study / "runs" / f"{run_id}.json").exists()
+
+
+def test_trouble_of_one_process_is_its_sentence_alone(launchpad):
+    """Not the echo of the others, which lose the connection to it in the middle of a step."""
+    run_id, _ = stuck(launchpad)
+    process = launchpad.start(run_id, FULL_RANK="1")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    for said in (output, (launchpad.study / "logs" / f"{run_id}.log").read_text()):
+        assert "[process 1] error: [Errno 28] No space left on device; run snakemake again" in said
+        assert "Traceback" not in said
     assert not (launchpad.study / "runs" / f"{run_id}.json").exists()
 
 

@@ -22,7 +22,14 @@ from flops_fit.runs import (
     weights_file,
 )
 from flops_fit.train.checkpoint import write_weights
-from flops_fit.train.interruption import INTERRUPTED, Interrupted, Warned, end_with_agent, leave
+from flops_fit.train.interruption import (
+    INTERRUPTED,
+    Interrupted,
+    Warned,
+    end_with_agent,
+    follow,
+    leave,
+)
 from flops_fit.train.loop import train_experiment
 from flops_fit.train.progress import LOG, open_log
 
@@ -81,9 +88,10 @@ def main() -> None:
     except Exception as error:
         if is_trouble_of_the_machine(error):
             LOG.error("error: %s; run snakemake again once that is mended", error)
-        else:
-            LOG.exception("the experiment %s failed", options.id)
-        leave(1)
+            leave(1)
+        follow()
+        LOG.exception("the experiment %s failed", options.id)
+        sys.exit(1)  # the agent knows of a process that was killed, and says so
 
 
 def keep_weights(weights: dict, path: Path, patience: float) -> None:

@@ -330,11 +330,17 @@ def test_the_status_is_told_to_the_launcher_where_there_is_one(tmp_path, monkeyp
     monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.delenv(interruption.STATUS_FILE, raising=False)
     assert left_with() == status
-    monkeypatch.setenv(interruption.STATUS_FILE, str(tmp_path / "status"))
-    assert left_with() == (0 if status == 75 else status)  # accelerate makes a 1 of a 75
-    assert (tmp_path / "status").read_text() == str(status)
-    monkeypatch.setenv(interruption.STATUS_FILE, str(tmp_path / "missing" / "status"))
+    told = tmp_path / "status"
+    monkeypatch.setenv(interruption.STATUS_FILE, str(told))
     assert left_with() == status
+    assert not told.exists()  # its launcher has left, and the file with it
+    told.touch()
+    assert left_with() == (0 if status == 75 else status)  # accelerate makes a 1 of a 75
+    assert int(told.read_text()) == status
+    # What was told first stands, in one piece
+    told.write_text(" 75" if status == 1 else "  1")
+    left_with()
+    assert int(told.read_text()) == (75 if status == 1 else 1)
 
 
 def test_loaders_of_the_trainer_are_started_that_way(monkeypatch):

@@ -15,7 +15,6 @@ from flops_fit.laws import (
     fit_runs,
     many_surfaces,
     read_runs,
-    residual_limits,
     search_surface,
     surface_objective,
 )
@@ -232,15 +231,14 @@ def test_rows_of_profiles_are_the_single_fits():
     u = np.linspace(-1, 1, 9)
     L = 2 + 0.3 * (u - 0.2) ** 2 + 0.01 * rng.normal(size=(10, 9))
     L[3, 0] += 0.3  # a wild one
-    limits = residual_limits((u, row) for row in L)
-    vertex, lowest, usable = profile_vertices(u, L, limits)
-    assert usable.all()
-    for i in range(10):
-        profile = fit_profile(1e18, np.exp(u), L[i], limits=limits)
-        assert (profile.weights.min() < 1) == (i == 3)
+    profiles = [fit_profile(1e18, np.exp(u), row) for row in L]
+    assert [profile.weights.min() < 1 for profile in profiles] == [i == 3 for i in range(10)]
+    for i, profile in enumerate(profiles):
+        vertex, lowest, usable = profile_vertices(u, L, profile.weights)
+        assert usable.all()
         assert vertex[i] == pytest.approx(profile.log_N_opt, rel=1e-8)
         assert lowest[i] == pytest.approx(profile.L_opt, rel=1e-10)
-    flat = profile_vertices(u, -L, limits)[2]
+    flat = profile_vertices(u, -L, np.ones(9))[2]
     assert not flat.any()
 
 
@@ -251,7 +249,7 @@ def test_profiles_resample_residuals_of_the_right_size():
     N = np.exp(20 + u)
     L = 2 + 0.1 * u**2 + 0.002 * rng.normal(size=200)
     profiles = [fit_profile(c, N[C == c], L[C == c]) for c in np.unique(C)]
-    drawn, _, usable = resampled_optima(profiles, 500, rng, limits=ResidualLimits())
+    drawn, _, usable = resampled_optima(profiles, 500, rng, ResidualLimits())
     spread = np.sqrt(np.nanmean(np.var(np.where(usable, drawn, np.nan), axis=0)))
     # What the vertices of 40 equal profiles really scatter by
     truth = np.std([profile.log_N_opt for profile in profiles])

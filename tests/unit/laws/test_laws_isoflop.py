@@ -65,11 +65,13 @@ def test_weights_by_height_do_not_depend_on_the_unit_or_the_zero_of_the_loss():
     assert height_weights(np.array([2.0, 2.0, 2.0, 2.5])).tolist() == [1.0] * 4
 
 
-@pytest.mark.parametrize("n", [5, 7, 9])
-def test_runs_with_normal_noise_count_the_same(n):
+@pytest.mark.parametrize(
+    "u", [np.linspace(-1.8, 1.8, n) for n in (5, 7, 9)] + [np.array([-1.0, 0, 0, 1])]
+)
+def test_runs_with_normal_noise_count_the_same(u):
     """One study in 20 or less may hold a run that is taken for a wild one."""
+    n = u.size
     rng = np.random.default_rng(n)
-    u = np.linspace(-1.8, 1.8, n)
     faded = 0
     for _ in range(200):
         profiles = [(u, 2 + 0.05 * u**2 + 0.02 * rng.normal(size=n)) for _ in range(5)]
@@ -96,6 +98,12 @@ def test_no_run_is_wild_where_parabolas_pass_through_all():
     profiles = [(np.array([0.0, 1.0, 3.0]), np.array([2.4, 2.2, 2.9]))]
     assert residual_limits(profiles) == ResidualLimits(np.inf, np.inf)
     assert profile_weights(*profiles[0], ResidualLimits()).tolist() == [1.0] * 3
+
+
+@pytest.mark.filterwarnings("error")
+def test_losses_without_any_height_have_weights():
+    u, L = np.linspace(-1, 1, 5), np.zeros(5)
+    assert profile_weights(u, L, residual_limits([(u, L), (u, L)])).tolist() == [1.0] * 5
 
 
 def test_vertex_outside_the_sizes_is_at_the_edge_even_if_the_lowest_run_is_not():

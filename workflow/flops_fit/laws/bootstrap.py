@@ -72,7 +72,7 @@ def bootstrap_draws(
     limits = residual_limits((np.log(p.N), p.L) for p in result.profiles)
 
     def profile_task(chunks: Sequence[Chunk]) -> Draws:
-        drawn = [resampled_optima(usable, *c, limits=limits) for c in chunks]
+        drawn = [resampled_optima(usable, *c, limits) for c in chunks]
         log_N, L, mask = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
         log_C = np.broadcast_to(np.log([p.C for p in usable]), log_N.shape)
         log_D = np.log(flops.D_at(np.exp(log_C), np.exp(log_N)))

@@ -18,11 +18,13 @@ from flops_fit.laws.holdout import score_holdouts
 from flops_fit.laws.intervals import (
     ASSUMED_WHEN_TIED,
     PERCENTILES,
+    WIDENED,
     add_intervals,
     estimates_of,
     intervals_of,
     standard_errors,
     stretch_of,
+    widen,
 )
 from flops_fit.laws.judgements import judge_learning_rates, judge_predictions, judge_runs
 from flops_fit.laws.predictions import merge_compute, predict_result
@@ -82,7 +84,8 @@ def fit_runs(
     seed : int
         Of the resamples; the same seed gives the same intervals, whatever the number of workers.
     stratify : bool
-        Resample runs within their budgets; false draws from all runs alike.
+        Resample runs within their budgets; false draws from all runs alike. Approach 2 resamples
+        the residuals of its profiles in either case.
     holdout_budgets : int
         How many of the largest budgets the hold-out leaves out; 0 does without.
     tie_exponents : bool
@@ -199,6 +202,7 @@ def _entry(
     stretch = stretch_of(
         name, resampled, table, result, level=ci, stratify=resampling.stratify, tied=options.tied
     )
+    factor = widen(result, estimates, draws, level=ci)
     found, lost = intervals_of(estimates, draws, level=ci, stretch=stretch)
     if options.tied and result.surface is not None:
         found |= dict.fromkeys(ASSUMED_WHEN_TIED)
@@ -206,6 +210,8 @@ def _entry(
     if result.surface is not None:
         entry["surface"]["std_err"] = standard_errors(draws)
     entry["resampled"] = PERCENTILES.format(resampled=resampled, stretch=stretch)
+    if factor > 1:
+        entry["resampled"] += WIDENED.format(factor=factor)
     entry["draws"], entry["stretch"] = draws, stretch
     if lost > 0.01:
         entry["warnings"].append(f"{lost:.0%} of the resamples gave no law.")

@@ -13,6 +13,7 @@ from scipy.stats import t as student_t
 from flops_fit.laws.accounting import FlopsPerUnit
 from flops_fit.laws.approaches import SURFACES
 from flops_fit.laws.bootstrap import Draws, surface_quantities
+from flops_fit.laws.isoflop import explain_unusable
 from flops_fit.laws.power_law import PowerLaw
 from flops_fit.laws.results import ApproachResult, Prediction
 from flops_fit.laws.table import RunTable
@@ -32,6 +33,7 @@ ASSUMED_WHEN_TIED = ("a", "b", "N_opt exponent", "D_opt exponent")
 """What alpha = beta settles before any run is looked at."""
 
 PERCENTILES = "percentiles of refits to resampled {resampled}, stretched by {stretch:.3f}"
+WIDENED = " (of N_opt and D_opt by another {factor:.3g}, as the minima scatter)"
 
 
 def stretch_of(
@@ -50,8 +52,7 @@ def stretch_of(
     ones, which the factor restores; leverage-scaled residuals hold all of it. Where a surface or
     parabolas are fitted by least squares, percentiles take the noise as known, as a normal quantile
     does: Student's quantile, with as many degrees of freedom as the runs have beyond the
-    parameters, over the normal one allows for its estimation. Where the optima of approach 2
-    scatter by more than their profiles do, its factor is larger by `ApproachResult.widening`.
+    parameters, over the normal one allows for its estimation.
 
     The Huber loss of approach 3, with a delta far below the noise, is close to least absolute
     deviations, whose resamples scatter too much, the more the fewer the runs: the estimate depends
@@ -63,13 +64,38 @@ def stretch_of(
     if name == "3":
         return 1 / math.sqrt(1 + OVERDISPERSION / math.sqrt(n))
     if "residuals" in resampled:
-        freedom = sum(p.N.size - 3 for p in result.profiles)
-        return result.widening * _student_over_normal(level, freedom)
+        return _student_over_normal(level, _freedom(result))
     n_strata = np.unique(runs.budget).size if stratify else 1
     factor = math.sqrt(n / max(n - n_strata, n / 2))
     if name == "vpnls":
         factor *= _student_over_normal(level, n - (4 if tied else 5))
     return factor
+
+
+def widen(result: ApproachResult, estimates: Draws, draws: Draws, *, level: float) -> float:
+    """Move the draws of N_opt and D_opt where optima scatter by more than their profiles do.
+
+    By `ApproachResult.widening`, and by Student's quantile with the freedom of the line through the
+    optima instead of that of the runs. The losses at the optima are another matter, and stay.
+
+    Returns
+    -------
+    float
+        The factor, 1 where there is no such scatter.
+    """
+    if result.widening <= 1:
+        return 1.0
+    runs = _freedom(result)
+    line = min(runs, len(result.points) - 2)
+    factor = result.widening * _student_over_normal(level, line) / _student_over_normal(level, runs)
+    for key in draws:
+        if not key.startswith("L_opt"):
+            draws[key] = estimates[key] + factor * (draws[key] - estimates[key])
+    return factor
+
+
+def _freedom(result: ApproachResult) -> int:
+    return sum(p.N.size - 3 for p in result.profiles if explain_unusable(p) is None)
 
 
 def _student_over_normal(level: float, freedom: int) -> float:

@@ -131,7 +131,7 @@ def judge_scatter(scatter: OptimaScatter) -> list[str]:
     return [
         f"The minima scatter {scatter.ratio:.2g} times as much about the law of N_opt as the noise "
         f"of their profiles explains (p = {scatter.p_value:.2g}): budgets differ in more than C, "
-        "or no power law joins them. The intervals of approach 2 are wider by that factor."
+        "or no power law joins them. Intervals of N_opt and D_opt take that into account."
     ]
 
 

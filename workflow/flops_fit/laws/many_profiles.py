@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flops_fit.laws.isoflop import MAX_REACH
-from flops_fit.laws.profile_weights import ResidualLimits, profile_weights
+from flops_fit.laws.profile_weights import MAX_LEVERAGE, ResidualLimits
 from flops_fit.laws.results import Profile
 
 Array = NDArray[np.float64]
@@ -32,9 +32,7 @@ class Scaled:
         return cls(u, profile.log_N_center, half_range)
 
 
-def profile_vertices(
-    u: Array, L: Array, limits: ResidualLimits
-) -> tuple[Array, Array, NDArray[np.bool_]]:
+def profile_vertices(u: Array, L: Array, weights: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Return where the weighted parabolas of all rows are lowest, how low, and whether they are.
 
     Parameters
@@ -43,8 +41,8 @@ def profile_vertices(
         Scaled log N, at least three of them distinct.
     L : ndarray, shape (n_rows, n)
         Losses.
-    limits : ResidualLimits
-        Of the study.
+    weights : ndarray, shape (n,)
+        Of the runs, the same in all rows.
 
     Returns
     -------
@@ -52,7 +50,6 @@ def profile_vertices(
     usable : ndarray of bool, shape (n_rows,)
         Whether the parabola opens upwards and its vertex is within reach.
     """
-    weights = profile_weights(u, L, limits)
     mean = L.mean(-1, keepdims=True)
     powers = [(weights * u**k).sum(-1) for k in range(5)]
     right = np.stack([(weights * u**k * (L - mean)).sum(-1) for k in range(3)], axis=-1)
@@ -66,21 +63,25 @@ def profile_vertices(
 
 
 def resampled_optima(
-    profiles: Sequence[Profile], n_rows: int, rng: np.random.Generator, *, limits: ResidualLimits
+    profiles: Sequence[Profile], n_rows: int, rng: np.random.Generator, limits: ResidualLimits
 ) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Return log N_opt and L_opt of resampled profiles, each (n_rows, n_profiles), and their mask.
 
     Residuals are drawn with replacement from all profiles, each divided by sqrt(1 - leverage) and
-    on the scale of its weight. Whole runs are not: the sizes are the plan's, not chance's, and a
-    resample that lost its outer sizes has a vertex as no sweep would give it.
+    on the scale of its weight, and refitted with the weights of the profile. Wild residuals are
+    not drawn: in another sweep the wild run would have been found, too. Whole runs are not
+    drawn: the sizes are the plan's, not chance's, and a resample that lost its outer sizes has a
+    vertex as no sweep would give it.
     """
-    pool = np.concatenate([_residuals(profile) for profile in profiles])
+    pool = np.concatenate([_residuals(profile, limits.residual) for profile in profiles])
+    if not pool.size:  # parabolas through three runs each: nothing scatters, nothing is known
+        pool = np.zeros(1)
     columns = []
     for profile in profiles:
         one = Scaled.of(profile)
         noise = pool[rng.integers(0, pool.size, size=(n_rows, one.u.size))]
         L = _fitted(profile) + noise / np.sqrt(profile.weights)
-        vertex, lowest, usable = profile_vertices(one.u, L, limits)
+        vertex, lowest, usable = profile_vertices(one.u, L, profile.weights)
         # What is not used must stay within the range of floats
         vertex = np.where(usable, vertex, 0.0)
         columns.append((one.centre + vertex * one.half_range, lowest, usable))
@@ -94,11 +95,14 @@ def _fitted(profile: Profile) -> Array:
     return c0 + c1 * v + c2 * v**2
 
 
-def _residuals(profile: Profile) -> Array:
-    """Return a profile's weighted residuals, inflated to the variance of the noise."""
+def _residuals(profile: Profile, limit: float) -> Array:
+    """Return a profile's weighted residuals that tell something, as large as the noise."""
     root = np.sqrt(profile.weights)
     u = Scaled.of(profile).u
     left, _ = np.linalg.qr(root[:, np.newaxis] * np.vander(u, 3))
-    leverage = np.minimum((left**2).sum(-1), 0.99)
-    residual = root * (profile.L - _fitted(profile)) / np.sqrt(1 - leverage)
-    return residual - residual.mean()
+    leverage = (left**2).sum(-1)
+    told = leverage < MAX_LEVERAGE
+    residual = (root * (profile.L - _fitted(profile)))[told] / np.sqrt(1 - leverage[told])
+    if profile.weights.min() < 1:
+        residual = residual[np.abs(residual) <= limit]
+    return residual - residual.mean() if residual.size else residual

@@ -19,6 +19,9 @@ Array = NDArray[np.float64]
 WILD = 4.0
 """Standard deviations beyond which a run is one that no noise explains."""
 
+MAX_LEVERAGE = 1 - 1e-9
+"""A parabola passes through a run of more, whatever its loss: its residual tells nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class ResidualLimits:
@@ -76,28 +79,32 @@ def residual_limits(profiles: Iterable[tuple[Array, Array]]) -> ResidualLimits:
     if not tested:
         return ResidualLimits()
     freedom = sum(L.size - 3 for _, L in tested)
-    residuals = [studentised_residuals(u, L) for u, L in tested]
-    plain = [_residuals(u, L)[0] for u, L in tested]
     # Nothing can be told from the rounding of L
-    rounding = 1e-12 * max(float(np.abs(L).max()) for _, L in tested)
-    depths = [max(float(depth(L)[0]), rounding) for _, L in tested]
+    rounding = 1e-12 * max(float(np.abs(L).max()) for _, L in tested) + np.finfo(float).tiny
+    studentised, plain, depths = [], [], []
+    for u, L in tested:
+        residual, leverage = _residuals(u, L)
+        told = leverage < MAX_LEVERAGE
+        studentised.append(residual[told] / np.sqrt(1 - leverage[told]))
+        plain.append(residual)
+        depths.append(max(float(depth(L)[0]), rounding))
+    shares = [
+        [values / own for values, own in zip(parts, depths, strict=True)]
+        for parts in (studentised, plain)
+    ]
     return ResidualLimits(
-        residual=max(_limit(residuals, plain, freedom), rounding),
-        share=_limit(
-            [r / d for r, d in zip(residuals, depths, strict=True)],
-            [r / d for r, d in zip(plain, depths, strict=True)],
-            freedom,
-        ),
+        residual=max(_limit(studentised, plain, freedom), rounding),
+        share=_limit(*shares, freedom),
     )
 
 
-def _limit(residuals: list[Array], plain: list[Array], freedom: int) -> float:
+def _limit(studentised: list[Array], plain: list[Array], freedom: int) -> float:
     """Ask two scales for a limit and return the smaller one.
 
     The median of all residuals is one that several wild runs do not move; the root mean square
     without the largest, by Student's distribution, tells a single wild run where there are few.
     """
-    sizes = np.abs(np.concatenate(residuals))
+    sizes = np.abs(np.concatenate(studentised))
     limit = WILD * 1.4826 * float(np.median(sizes))
     if freedom > 1:
         squares = float((np.concatenate(plain) ** 2).sum())
@@ -117,7 +124,7 @@ def studentised_residuals(u: Array, L: Array) -> Array:
         log N, and the loss.
     """
     residual, leverage = _residuals(u, L)
-    free = leverage < 1 - 1e-9
+    free = leverage < MAX_LEVERAGE
     return np.where(free, residual, 0.0) / np.sqrt(np.where(free, 1 - leverage, 1.0))
 
 

@@ -101,7 +101,7 @@ class ApproachResult:
     objective: float | None = None
     """What the surface minimises, a sum over runs."""
     widening: float = 1.0
-    """By how much more than the noise of the runs explains the laws of approach 2 are uncertain."""
+    """By how much more N_opt of approach 2 scatters than the noise of the runs explains."""
     warnings: tuple[str, ...] = ()
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ INTERRUPTED = 75
 STATUS_FILE = "FLOPS_FIT_STATUS_FILE"
 WARNINGS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 _SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_TO_FOLLOW = 10.0
 # Read before the imports that take seconds: an orphan has another parent.
 _PARENT_AT_START = os.getppid()
 
@@ -112,12 +114,7 @@ def leave(status: int) -> NoReturn:
     status
         `INTERRUPTED`, on which all processes have agreed, or that of a failure.
     """
-    path = os.environ.get(STATUS_FILE)
-    if not path:
-        sys.exit(status)
-    try:
-        Path(path).write_text(str(status), encoding="ascii")
-    except OSError:
+    if not _tell(status):
         sys.exit(status)
     if status == INTERRUPTED:
         sys.exit(0)
@@ -125,6 +122,28 @@ def leave(status: int) -> NoReturn:
     if several and os.getppid() == _PARENT_AT_START != 1:
         os.kill(_PARENT_AT_START, signal.SIGKILL)
     sys.exit(status)
+
+
+def follow() -> None:
+    """Wait for the end where another process has said why: what this one met is its echo."""
+    path = os.environ.get(STATUS_FILE)
+    if path and Path(path).exists() and Path(path).read_bytes():
+        time.sleep(_SECONDS_TO_FOLLOW)  # `end_with_agent` ends it sooner
+
+
+def _tell(status: int) -> bool:
+    """Leave a status with the launcher; what another process told before stands."""
+    try:
+        # Others may write at the same time, and the launcher may have left with the file
+        file = os.open(os.environ[STATUS_FILE], os.O_RDWR)
+    except (KeyError, OSError):
+        return False
+    try:
+        if not os.read(file, 1):
+            os.write(file, f"{status:3d}".encode())
+    finally:
+        os.close(file)
+    return True
 
 
 @contextmanager
