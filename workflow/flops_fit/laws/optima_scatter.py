@@ -52,11 +52,14 @@ def optima_scatter(profiles: Sequence[Profile]) -> OptimaScatter:
         return OptimaScatter()
     squares, variances = 0.0, []
     for profile in profiles:
-        u = np.log(profile.N) - profile.log_N_center
-        X = np.vander(u, 3, increasing=True)
-        _, c1, c2 = profile.coefficients
-        squares += float((profile.weights * (profile.L - X @ profile.coefficients) ** 2).sum())
-        slope = np.array([0.0, -1 / (2 * c2), c1 / (2 * c2**2)])
+        low, high = profile.log_N_range
+        half_range = (high - low) / 2
+        # Scaled to [-1, 1]: sizes that lie close together would make the columns nearly parallel
+        X = np.vander((np.log(profile.N) - profile.log_N_center) / half_range, 3, increasing=True)
+        scaled = np.array(profile.coefficients) * half_range ** np.arange(3)
+        _, c1, c2 = scaled
+        squares += float((profile.weights * (profile.L - X @ scaled) ** 2).sum())
+        slope = half_range * np.array([0.0, -1 / (2 * c2), c1 / (2 * c2**2)])
         covariance = np.linalg.inv(X.T @ (profile.weights[:, np.newaxis] * X))
         variances.append(slope @ covariance @ slope)
     noise = squares / freedom
