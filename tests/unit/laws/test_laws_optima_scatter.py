@@ -78,7 +78,7 @@ def test_intervals_hold_the_truth_where_budgets_scatter():
         moved = 0.1 * rng.normal(size=4)
         fit = fit_runs(
             valleys(C[:4], noise=0.002, moved=moved, seed=seed), study="s", params="total",
-            approaches=["2"], bootstrap=200, ci=0.9, workers=1,
+            approaches=["2"], bootstrap=200, ci=0.9, workers=1, holdout_budgets=0,
         )  # fmt: skip
         low, high = fit["approaches"]["2"]["N_opt"]["ci"]["exponent"]
         held.append(low <= 0.5 <= high)
