@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flops_fit.laws.isoflop import MAX_REACH
-from flops_fit.laws.profile_weights import MAX_LEVERAGE, ResidualLimits
+from flops_fit.laws.profile_weights import ResidualLimits, studentised_residuals
 from flops_fit.laws.results import Profile
 
 Array = NDArray[np.float64]
@@ -97,12 +97,7 @@ def _fitted(profile: Profile) -> Array:
 
 def _residuals(profile: Profile, limit: float) -> Array:
     """Return a profile's weighted residuals that tell something, as large as the noise."""
-    root = np.sqrt(profile.weights)
-    u = Scaled.of(profile).u
-    left, _ = np.linalg.qr(root[:, np.newaxis] * np.vander(u, 3))
-    leverage = (left**2).sum(-1)
-    told = leverage < MAX_LEVERAGE
-    residual = (root * (profile.L - _fitted(profile)))[told] / np.sqrt(1 - leverage[told])
+    residual = studentised_residuals(np.log(profile.N), profile.L, profile.weights)
     if profile.weights.min() < 1:
         residual = residual[np.abs(residual) <= limit]
     return residual - residual.mean() if residual.size else residual

@@ -54,17 +54,16 @@ def height_weights(L: Array) -> Array:
 
     Parameters
     ----------
-    L : ndarray, shape (..., n)
-        Losses of one profile, or of one in each row.
+    L : ndarray, shape (n,)
+        Losses of one profile.
     """
-    excess, scale = L - L.min(-1, keepdims=True), depth(L)
-    weights = 1 / (1 + (excess / np.where(scale > 0, scale, 1.0)) ** 2)
-    return np.where(scale > 0, weights, 1.0)
+    scale = depth(L)
+    return 1 / (1 + ((L - L.min()) / scale) ** 2) if scale > 0 else np.ones_like(L)
 
 
-def depth(L: Array) -> Array:
-    """Return the median excess above the lowest loss, shape (..., 1)."""
-    return np.median(L - L.min(-1, keepdims=True), axis=-1, keepdims=True)
+def depth(L: Array) -> float:
+    """Return the median excess above the lowest loss."""
+    return float(np.median(L - L.min()))
 
 
 def residual_limits(profiles: Iterable[tuple[Array, Array]]) -> ResidualLimits:
@@ -73,7 +72,7 @@ def residual_limits(profiles: Iterable[tuple[Array, Array]]) -> ResidualLimits:
     Parameters
     ----------
     profiles : iterable of (u, L)
-        log N, scaled as one likes, and the loss of each profile.
+        log N, scaled as one likes, and the loss of each profile, with three distinct sizes or more.
     """
     tested = [(u, L) for u, L in profiles if L.size > 3]
     if not tested:
@@ -81,81 +80,81 @@ def residual_limits(profiles: Iterable[tuple[Array, Array]]) -> ResidualLimits:
     freedom = sum(L.size - 3 for _, L in tested)
     # Nothing can be told from the rounding of L
     rounding = 1e-12 * max(float(np.abs(L).max()) for _, L in tested) + np.finfo(float).tiny
-    studentised, plain, depths = [], [], []
-    for u, L in tested:
-        residual, leverage = _residuals(u, L)
-        told = leverage < MAX_LEVERAGE
-        studentised.append(residual[told] / np.sqrt(1 - leverage[told]))
-        plain.append(residual)
-        depths.append(max(float(depth(L)[0]), rounding))
-    shares = [
-        [values / own for values, own in zip(parts, depths, strict=True)]
-        for parts in (studentised, plain)
-    ]
-    return ResidualLimits(
-        residual=max(_limit(studentised, plain, freedom), rounding),
-        share=_limit(*shares, freedom),
-    )
+    studentised = [studentised_residuals(u, L) for u, L in tested]
+    plain = [parabola_residuals(u, L)[0] for u, L in tested]
+    depths = [max(depth(L), rounding) for _, L in tested]
+
+    def limit(units: list[float]) -> float:
+        sizes, residuals = (
+            np.concatenate([values / unit for values, unit in zip(parts, units, strict=True)])
+            for parts in (studentised, plain)
+        )
+        return _limit(np.abs(sizes), float((residuals**2).sum()), freedom)
+
+    return ResidualLimits(residual=max(limit([1.0] * len(tested)), rounding), share=limit(depths))
 
 
-def _limit(studentised: list[Array], plain: list[Array], freedom: int) -> float:
+def _limit(sizes: Array, squares: float, freedom: int) -> float:
     """Ask two scales for a limit and return the smaller one.
 
     The median of all residuals is one that several wild runs do not move; the root mean square
     without the largest, by Student's distribution, tells a single wild run where there are few.
     """
-    sizes = np.abs(np.concatenate(studentised))
     limit = WILD * 1.4826 * float(np.median(sizes))
     if freedom > 1:
-        squares = float((np.concatenate(plain) ** 2).sum())
         rest = max(squares - float(sizes.max()) ** 2, 0.0) / (freedom - 1)
         limit = min(limit, float(student_t.isf(norm.sf(WILD), freedom - 1)) * rest**0.5)
     return limit
 
 
-def studentised_residuals(u: Array, L: Array) -> Array:
-    """Return the residuals of unweighted parabolas, each over sqrt(1 - leverage).
+def studentised_residuals(u: Array, L: Array, weights: Array | None = None) -> Array:
+    """Return the residuals of a parabola, each over sqrt(1 - leverage), of all runs that have one.
 
     So all have the variance of the noise, the ends of a profile too, to which its parabola bends.
+    Left out are runs that it passes through, whatever their losses.
 
     Parameters
     ----------
-    u, L : ndarray, shape (..., n)
-        log N, and the loss.
+    u, L, weights
+        As of `parabola_residuals`.
     """
-    residual, leverage = _residuals(u, L)
-    free = leverage < MAX_LEVERAGE
-    return np.where(free, residual, 0.0) / np.sqrt(np.where(free, 1 - leverage, 1.0))
+    residual, leverage = parabola_residuals(u, L, weights)
+    told = leverage < MAX_LEVERAGE
+    return residual[told] / np.sqrt(1 - leverage[told])
 
 
-def _residuals(u: Array, L: Array) -> tuple[Array, Array]:
-    middle = (u.max(-1, keepdims=True) + u.min(-1, keepdims=True)) / 2
-    half = np.ptp(u, axis=-1, keepdims=True) / 2
-    v = (u - middle) / np.where(half > 0, half, 1.0)
-    X = np.stack([np.ones_like(v), v, v * v], axis=-1)
-    # By orthogonal columns; where sizes repeat so that some are missing, they are zero
-    U, sizes, _ = np.linalg.svd(X, full_matrices=False)
-    U = np.where(sizes[..., np.newaxis, :] > 1e-9 * sizes[..., :1, np.newaxis], U, 0.0)
-    centred = L - L.mean(-1, keepdims=True)
-    fitted = (U @ (np.swapaxes(U, -1, -2) @ centred[..., np.newaxis]))[..., 0]
-    return centred - fitted, (U**2).sum(-1)
+def parabola_residuals(u: Array, L: Array, weights: Array | None = None) -> tuple[Array, Array]:
+    """Return the residuals of a least-squares parabola, by the roots of the weights, and leverages.
+
+    Parameters
+    ----------
+    u, L : ndarray, shape (n,)
+        log N, scaled as one likes, and the loss.
+    weights : ndarray, shape (n,), optional
+        1 each without.
+    """
+    root = np.ones_like(L) if weights is None else np.sqrt(weights)
+    scaled = (u - (u.max() + u.min()) / 2) / (np.ptp(u) / 2)
+    Q, _ = np.linalg.qr(root[:, np.newaxis] * np.vander(scaled, 3))
+    centred = root * (L - L.mean())
+    return centred - Q @ (Q.T @ centred), (Q**2).sum(-1)
 
 
 def profile_weights(u: Array, L: Array, limits: ResidualLimits) -> Array:
-    """Return the weights of the runs of a profile, or of one in each row.
+    """Return the weights of the runs of a profile.
 
     Parameters
     ----------
-    u, L : ndarray, shape (..., n)
+    u, L : ndarray, shape (n,)
         log N, and the loss.
     limits : ResidualLimits
         Of the study.
 
     Returns
     -------
-    ndarray, shape (..., n)
+    ndarray, shape (n,)
         1 for each run of a profile without a wild one, else `height_weights`.
     """
     size = np.abs(studentised_residuals(u, L))
     wild = (size > limits.residual) & (size > limits.share * depth(L))
-    return np.where(wild.any(-1, keepdims=True), height_weights(L), 1.0)
+    return height_weights(L) if wild.any() else np.ones_like(L)
