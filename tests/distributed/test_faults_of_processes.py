@@ -13,12 +13,17 @@ pytestmark = pytest.mark.timeout(300)  # a process that dies early reports nothi
 
 # A loss that reports its process once and then waits, or fails, when the test has asked for it.
 STUCK = """
+import sys
+
 
 def stuck_loss(outputs, targets):
     if torch.is_grad_enabled() and outputs.device.type != "meta":
         rank = os.environ.get("RANK", "0")
         if os.environ.get("FAIL_RANK") == rank:
             raise ArithmeticError("a failure of one process")
+        if os.environ.get("FULL_RANK"):
+            # Time enough for the others to meet the lost connection before they are ended
+            sys.modules["flops_fit.train.interruption"]._SECONDS_BETWEEN_LOOKS = 5
         if os.environ.get("FULL_RANK") == rank:
             raise OSError(28, "No space left on device")
         if os.environ.get("STUCK_FIFO"):

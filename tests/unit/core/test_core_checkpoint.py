@@ -343,6 +343,24 @@ def test_the_status_is_told_to_the_launcher_where_there_is_one(tmp_path, monkeyp
     assert int(told.read_text()) == (75 if status == 1 else 1)
 
 
+@pytest.mark.parametrize(
+    ("content", "waits"), [("  1", True), (" 75", True), (None, True), ("", False)]
+)
+def test_a_process_follows_another_that_has_told_why(tmp_path, monkeypatch, content, waits):
+    """Also where the launcher has read it and has gone, and the file with it."""
+    waited = []
+    monkeypatch.setattr(interruption.time, "sleep", waited.append)
+    monkeypatch.delenv(interruption.STATUS_FILE, raising=False)
+    interruption.follow()
+    assert waited == []  # there is no launcher to tell
+    told = tmp_path / "status"
+    monkeypatch.setenv(interruption.STATUS_FILE, str(told))
+    if content is not None:
+        told.write_text(content)
+    interruption.follow()
+    assert bool(waited) == waits
+
+
 def test_loaders_of_the_trainer_are_started_that_way(monkeypatch):
     from flops_fit.train import batches
 

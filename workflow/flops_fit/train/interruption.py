@@ -126,8 +126,13 @@ def leave(status: int) -> NoReturn:
 
 def follow() -> None:
     """Wait for the end where another process has said why: what this one met is its echo."""
-    path = os.environ.get(STATUS_FILE)
-    if path and Path(path).exists() and Path(path).read_bytes():
+    try:
+        told = Path(os.environ[STATUS_FILE]).read_bytes()
+    except FileNotFoundError:
+        told = True  # so fast was the launcher: the agent is gone, and the file with both
+    except (KeyError, OSError):
+        return
+    if told:
         time.sleep(_SECONDS_TO_FOLLOW)  # `end_with_agent` ends it sooner
 
 
