@@ -6,7 +6,8 @@ import re
 import subprocess
 
 import pytest
-from flops_fit.runs import read_record, weights_file
+from flops_fit.experiment_files import weights_file
+from flops_fit.runs import read_record
 from flops_fit.targets import source_fingerprint
 from safetensors.torch import load_file
 

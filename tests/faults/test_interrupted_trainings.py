@@ -11,7 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from flops_fit.runs import CHECKPOINT, PREVIOUS_CHECKPOINT, held_experiment, state_folder
+from flops_fit.experiment_files import (
+    CHECKPOINT,
+    PREVIOUS_CHECKPOINT,
+    held_experiment,
+    state_folder,
+)
 from flops_fit.status import is_held
 
 INTERRUPTED = 75

@@ -37,6 +37,11 @@ def write_whole(path: str | Path, text: str) -> None:
         aside.unlink(missing_ok=True)
 
 
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON with :func:`write_whole`; NaN and infinity are refused."""
+    write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
 def make_room(path: str | Path, reason: str, consequence: str = "writes it anew") -> UserError:
     """Rename a damaged file to ``<name>.damaged`` and return the error that says so.
 

@@ -13,7 +13,7 @@ from flops_fit.derived_files import read_csv_rows
 from flops_fit.errors import UserError
 from flops_fit.laws.fit import Progress, fit_runs
 from flops_fit.laws.table import UnusableRunsError
-from flops_fit.runs import (
+from flops_fit.merged_runs import (
     FINGERPRINT_COLUMNS,
     RUNS_COLUMNS,
     check_merged_rows,

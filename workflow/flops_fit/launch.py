@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from flops_fit.derived_files import read_json_object
+from flops_fit.derived_files import read_json_object, write_whole
 from flops_fit.errors import UserError, is_trouble_of_the_machine
+from flops_fit.experiment_files import LAUNCH_LOCK, held_experiment
 from flops_fit.leases import USE_FILES, lease_gpus, lease_port, use_files, visible_gpus
 from flops_fit.nodes import (
     Meeting,
@@ -28,7 +29,7 @@ from flops_fit.nodes import (
     srun_command,
 )
 from flops_fit.planned_files import check_job
-from flops_fit.runs import LAUNCH_LOCK, held_experiment, use_stored_record, write_whole
+from flops_fit.runs import use_stored_record
 from flops_fit.supervise import supervise
 
 # A user's own accelerate configuration must not decide how an experiment is trained.

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from flops_fit.derived_files import write_json, write_whole
 from flops_fit.fitting import fit_study
 from flops_fit.laws.fit import Progress
+from flops_fit.merged_runs import collect_runs, runs_csv
 from flops_fit.report.write import write_report
-from flops_fit.runs import collect_runs, runs_csv, write_json, write_whole
 from flops_fit.status import headline, missing_text, study_outcomes
 from flops_fit.study import Study
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flops_fit.runs import write_json
+from flops_fit.derived_files import write_json
 from flops_fit.study import Study
 from flops_fit.targets import (
     UserCode,

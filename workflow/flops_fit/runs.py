@@ -3,32 +3,25 @@
 Life of a record: the trainer stores it as ``state/<id>/record.json`` and then as ``runs/<id>.json``
 (Snakemake deletes a declared output before it reruns a job; the stored record survives that, and
 takes its place again instead of a training). ``collect`` merges the records and clears the stored
-ones: from then on a deleted JSON means "train this one again". Checkpoints of a training lie beside
-the stored record, until that is written; final weights that are kept lie elsewhere.
+ones: from then on a deleted JSON means "train this one again".
 """
 
 from __future__ import annotations
 
-import csv
-import fcntl
 import hashlib
-import io
 import json
 import math
-import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from flops_fit.derived_files import make_room, spells_a_number, write_whole
+from flops_fit.derived_files import write_json, write_whole
 from flops_fit.errors import UserError, is_trouble_of_the_machine
+from flops_fit.experiment_files import run_file, state_folder
 from flops_fit.patience import write_patiently
 from flops_fit.plain_values import unfit_value
 from flops_fit.study import fingerprint
-from flops_fit.train.interruption import Interrupted
 
 _NUMBER = (int, float)
 _RECORD_FIELDS: dict[str, tuple[type, ...]] = {
@@ -52,37 +45,14 @@ _RECORD_FIELDS: dict[str, tuple[type, ...]] = {
 _MEASURED_FIELDS = tuple(
     name for name in _RECORD_FIELDS if name not in ("study", "throughput", "world", "provenance")
 )
-_CODE_PARTS = ("model", "dataset", "loss", "optimizer")
+CODE_PARTS = ("model", "dataset", "loss", "optimizer")
 _LARGEST_COUNT = 10**18  # of parameters, units or steps
 _CHECKSUM_PREFIX = "2-"
-_MOST_NAMED = 12  # ids that one sentence lists
 STATUSES = ("completed", "diverged")
-CHECKPOINT = "checkpoint.safetensors"
-PREVIOUS_CHECKPOINT = "checkpoint.previous.safetensors"
-TRAINING_LOCK, LAUNCH_LOCK = "lock", "launch.lock"
-_SECONDS_BETWEEN_LOOKS = 0.2
-
-RUNS_COLUMNS = (
-    "id", "status", "budget", "size", "seed", "lr", "N", "D", "C", "loss", "loss_std_err",
-    "n_params", "n_params_non_embedding", "C_6nd", "flops_per_unit", "steps", "batch",
-    "units_per_param", "epochs",
-    "model_source", "dataset_source", "loss_source", "optimizer_source", "dataset_content",
-)  # fmt: skip
-FINGERPRINT_COLUMNS = RUNS_COLUMNS[-5:]
 
 
 class DamagedRecordError(UserError):
     """A file that should hold a record and holds no JSON at all: nothing in it can be used."""
-
-
-def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON with :func:`write_whole`; NaN and infinity are refused."""
-    write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def state_folder(study_folder: str | Path, run_id: str) -> Path:
-    """Folder for all that an experiment keeps beside its declared output."""
-    return Path(study_folder) / "state" / run_id
 
 
 def store_record(
@@ -154,78 +124,6 @@ def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def run_file(study_folder: str | Path, run_id: str) -> Path:
-    """The run record that the file contract names."""
-    return Path(study_folder) / "runs" / f"{run_id}.json"
-
-
-def clear_stored_records(study_folder: str | Path, run_ids: Iterable[str]) -> None:
-    """Forget the stored records of runs that have been merged, and checkpoints left behind."""
-    for run_id in run_ids:
-        clear_checkpoints(study_folder, run_id)
-        (state_folder(study_folder, run_id) / "record.json").unlink(missing_ok=True)
-
-
-def clear_checkpoints(study_folder: str | Path, run_id: str) -> None:
-    """Remove an experiment's checkpoints, and what killed processes left half written."""
-    folder, record = state_folder(study_folder, run_id), run_file(study_folder, run_id)
-    half_written = [*folder.glob(".*.tmp"), *record.parent.glob(f".{record.name}.*.tmp")]
-    for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT, *half_written):
-        path.unlink(missing_ok=True)
-
-
-def weights_file(study_folder: str | Path, run_id: str) -> Path:
-    """Where the final weights are kept for their user (``train.keep_checkpoint``)."""
-    return Path(study_folder) / "weights" / f"{run_id}.safetensors"
-
-
-@contextmanager
-def held_experiment(
-    study_folder: str | Path,
-    run_id: str,
-    lock: str = TRAINING_LOCK,
-    *,
-    asked_to_leave: Callable[[], bool] = lambda: False,
-) -> Iterator[None]:
-    """Hold a lock of one experiment, waiting for it; it ends with the process, however that ends.
-
-    Parameters
-    ----------
-    lock
-        ``TRAINING_LOCK`` while it trains; ``LAUNCH_LOCK`` from before a trainer starts until the
-        ``accelerate launch`` that inherits it has ended: a trainer takes a while to get so far.
-    asked_to_leave
-        Whether it is no longer to be waited for.
-
-    Raises
-    ------
-    Interrupted
-        If it was asked to leave while it waited.
-    """
-    path = state_folder(study_folder, run_id) / lock
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as file:
-        waiting = False
-        while not _locked(file):
-            if asked_to_leave():
-                raise Interrupted(f"{run_id}: stopped while it waited for another process")
-            if not waiting:
-                print(f"waiting for the process that trains {run_id} already", file=sys.stderr)
-                waiting = True
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-        if lock == LAUNCH_LOCK:
-            os.set_inheritable(file.fileno(), True)
-        yield
-
-
-def _locked(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def read_record(path: str | Path, run_id: str | None = None) -> dict[str, Any]:
     """Return a checked record, without its checksum.
 
@@ -239,12 +137,12 @@ def read_record(path: str | Path, run_id: str | None = None) -> dict[str, Any]:
     FileNotFoundError
         If there is no such file.
     """
-    record = _load(Path(path), run_id)
+    record = read_stored_form(Path(path), run_id)
     record.pop("checksum", None)
     return record
 
 
-def _load(path: Path, run_id: str | None = None) -> dict[str, Any]:
+def read_stored_form(path: Path, run_id: str | None = None) -> dict[str, Any]:
     """Return a checked record as it lies in its file."""
     advice = "delete it, and a rerun trains it again"
     try:
@@ -353,7 +251,7 @@ def _unfit_content(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not isinstance(source, Mapping):
         yield "provenance.source", f"found {source!r:.80}, expected an object"
         return
-    texts = {f"provenance.source.{name}": source.get(name) for name in _CODE_PARTS}
+    texts = {f"provenance.source.{name}": source.get(name) for name in CODE_PARTS}
     texts["provenance.content_fingerprint"] = provenance.get("content_fingerprint")
     for name, value in texts.items():
         if not isinstance(value, str | None):
@@ -398,137 +296,3 @@ def check_as_planned(
             f"{source}: steps: found {steps}, expected at most the {planned['steps']} that were "
             "planned; delete it, and a rerun trains this experiment again"
         )
-
-
-def collect_runs(
-    plan_rows: Sequence[Mapping[str, str]],
-    study_folder: str | Path,
-    params: str,
-    study: str | None = None,
-) -> list[dict[str, Any]]:
-    """Merge the records of the planned experiments into rows of ``runs.csv``, in the plan's order.
-
-    Records without a checksum, in which an edit cannot be noticed, are named on standard error.
-
-    Parameters
-    ----------
-    plan_rows
-        Rows of ``plan.csv``.
-    study_folder
-        ``results/<study>``; files of ``runs/`` that the plan does not name are not read.
-    params
-        Which count is N: ``total`` or ``non_embedding``.
-    study
-        Name of the study that the records have to be of; None takes any.
-
-    Raises
-    ------
-    UserError
-        If a file is missing or no valid record of its id and its row, or two rows have one id.
-    """
-    rows: list[dict[str, Any]] = []
-    seen: set[str] = set()
-    unchecked: list[str] = []
-    for planned in plan_rows:
-        run_id = planned["id"]
-        if run_id in seen:
-            raise UserError(f"plan.csv: the id {run_id} stands twice, expected one row per id")
-        seen.add(run_id)
-        record = _read_or_restore(study_folder, run_id)
-        check_as_planned(record, planned, study, str(run_file(study_folder, run_id)))
-        if "checksum" not in record:
-            unchecked.append(run_id)
-        rows.append(_row(planned, record, params))
-    if unchecked:
-        print(
-            f"{Path(study_folder) / 'runs'}: records without a checksum, so that nothing tells "
-            f"whether they were edited: {listed(unchecked)}",
-            file=sys.stderr,
-        )
-    return rows
-
-
-def listed(ids: Sequence[str]) -> str:
-    """Return ids for a sentence: all of a few, or how many more there are."""
-    more = len(ids) - _MOST_NAMED
-    return ", ".join(ids[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _read_or_restore(study_folder: str | Path, run_id: str) -> dict[str, Any]:
-    """Return a record with its checksum, from its stored copy where its file is damaged.
-
-    Without that, the damaged file is moved aside: a rerun finds it missing, and trains it again.
-    """
-    path = run_file(study_folder, run_id)
-    try:
-        return _load(path, run_id)
-    except FileNotFoundError:
-        raise UserError(f"{path}: is missing; run snakemake again to train it") from None
-    except DamagedRecordError as error:
-        reason = str(error).removeprefix(f"{path}: ").partition(";")[0]
-        if use_stored_record(study_folder, run_id):
-            print(f"{path}: {reason}; it was written anew from its stored copy", file=sys.stderr)
-            return _load(path, run_id)
-        raise make_room(path, reason, "trains this experiment again") from None
-
-
-def _row(planned: Mapping[str, str], record: Mapping[str, Any], params: str) -> dict[str, Any]:
-    key = "n_params" if params == "total" else "n_params_non_embedding"
-    D = record["D"]
-    values = {
-        **{name: record.get(name) for name in RUNS_COLUMNS},
-        "budget": float(planned["budget"]),
-        "size": planned["size"],
-        "seed": int(planned["seed"]),
-        "lr": float(planned["lr"]),
-        "N": record[key],
-        "flops_per_unit": record["C"] / D if D else None,
-        "batch": int(planned["batch"]),
-        "units_per_param": D / record["n_params_non_embedding"],
-        # The plan's share of an epoch per unit, times what was really trained.
-        "epochs": float(planned["epochs"]) * D / int(planned["D"]),
-        "dataset_content": record["provenance"].get("content_fingerprint"),
-        **{
-            f"{name}_source": record["provenance"].get("source", {}).get(name)
-            for name in _CODE_PARTS
-        },
-    }
-    return {name: values[name] for name in RUNS_COLUMNS}
-
-
-def runs_csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return the text of ``runs.csv``; an absent value is an empty field."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, RUNS_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
-    return text.getvalue()
-
-
-def check_merged_rows(path: str | Path, rows: Iterable[Mapping[str, str]]) -> None:
-    """Raise a UserError unless rows of ``runs.csv`` can be used; the file is then renamed."""
-    text = ("id", "status", *FINGERPRINT_COLUMNS)
-    for row in rows:
-        if row["status"] not in STATUSES:
-            raise make_room(path, f"{row['id']}: status: found {row['status']!r:.80}")
-        needed = ("N", "D", "C", "loss") if row["status"] == "completed" else ("N", "D", "C")
-        for name, value in row.items():
-            if name not in text and (value or name in needed) and not spells_a_number(value):
-                raise make_room(
-                    path, f"{row['id']}: {name}: found {value!r:.80}, expected a number"
-                )
-
-
-def mixed_fingerprints(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:
-    """Return which fingerprints differ between rows of ``runs.csv``.
-
-    Returns
-    -------
-    dict
-        For each fingerprint column with more than one value: value -> ids.
-    """
-    found: dict[str, dict[str, list[str]]] = {}
-    for row in rows:
-        for name in FINGERPRINT_COLUMNS:
-            found.setdefault(name, {}).setdefault(str(row[name] or ""), []).append(row["id"])
-    return {name: values for name, values in found.items() if len(values) > 1}

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flops_fit.errors import UserError
-from flops_fit.runs import LAUNCH_LOCK, TRAINING_LOCK, read_planned_record, state_folder
+from flops_fit.experiment_files import LAUNCH_LOCK, TRAINING_LOCK, state_folder
+from flops_fit.runs import read_planned_record
 
 STATES = ("done", "diverged", "running", "failed", "missing")
 _LINES_OF_A_LOG = 3

@@ -27,7 +27,8 @@ from flops_fit.status import (
     engine_options,
     study_outcomes,
 )
-from flops_fit.study import Study, claim_study
+from flops_fit.study import Study
+from flops_fit.study_claim import claim_study
 
 
 def load_study():

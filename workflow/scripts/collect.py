@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from flops_fit.derived_files import write_whole
+from flops_fit.experiment_files import clear_stored_records
+from flops_fit.merged_runs import collect_runs, runs_csv
 from flops_fit.plan import read_plan
-from flops_fit.runs import clear_stored_records, collect_runs, runs_csv, write_whole
 from flops_fit.script import reported
 from flops_fit.study import Study
 

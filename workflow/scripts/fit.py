@@ -1,8 +1,8 @@
 """Fit the scaling laws to runs.csv: fit.json."""
 
+from flops_fit.derived_files import write_json
 from flops_fit.fitting import fit_study
 from flops_fit.progress_bar import resampling_bar
-from flops_fit.runs import write_json
 from flops_fit.script import reported
 from flops_fit.study import Study
 

@@ -1,6 +1,6 @@
 """Read the study's table of runs into runs.csv."""
 
-from flops_fit.runs import write_whole
+from flops_fit.derived_files import write_whole
 from flops_fit.runs_table import import_runs
 from flops_fit.script import reported
 from flops_fit.study import Study

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from flops_fit.dataset_meta import DatasetMeta
+from flops_fit.derived_files import write_json, write_whole
 from flops_fit.plan import make_plan, plan_csv, plan_headline, plan_specs, plan_summary
-from flops_fit.runs import write_json, write_whole
 from flops_fit.script import reported
 from flops_fit.study import Study
 

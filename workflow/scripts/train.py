@@ -11,16 +11,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from flops_fit.errors import UserError, is_trouble_of_the_machine
+from flops_fit.experiment_files import clear_checkpoints, held_experiment, weights_file
 from flops_fit.launch import read_job
 from flops_fit.leases import hold_use
 from flops_fit.patience import seconds_from, write_patiently
-from flops_fit.runs import (
-    clear_checkpoints,
-    held_experiment,
-    store_record,
-    use_stored_record,
-    weights_file,
-)
+from flops_fit.runs import store_record, use_stored_record
 from flops_fit.train.checkpoint import write_weights
 from flops_fit.train.interruption import (
     INTERRUPTED,

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from flops_fit.runs import (
+from flops_fit.experiment_files import (
     CHECKPOINT,
     PREVIOUS_CHECKPOINT,
     clear_checkpoints,

@@ -7,9 +7,10 @@ import math
 
 import pytest
 from core_study import FILE, small_study
+from flops_fit.derived_files import write_json
 from flops_fit.errors import UserError
 from flops_fit.fitting import fit_study
-from flops_fit.runs import RUNS_COLUMNS, runs_csv, write_json
+from flops_fit.merged_runs import RUNS_COLUMNS, runs_csv
 
 C_VALUES = (1e18, 1e19, 1e20)
 SOURCES = {

@@ -13,10 +13,12 @@ import yaml
 from accelerate.commands.launch import launch_command_parser
 from core_study import dataset_meta, measures, small_study
 from flops_fit import launch, leases
+from flops_fit.derived_files import write_json
 from flops_fit.errors import UserError
+from flops_fit.experiment_files import state_folder
 from flops_fit.nodes import Meeting
 from flops_fit.plan import make_plan, plan_specs
-from flops_fit.runs import read_record, state_folder, store_record, write_json
+from flops_fit.runs import read_record, store_record
 from flops_fit.status import is_held
 from test_core_runs import record_of
 

@@ -14,10 +14,15 @@ from accelerate.state import AcceleratorState, GradientState
 from core_study import changed
 from flops_fit.dataset_meta import DatasetMeta
 from flops_fit.errors import UserError
+from flops_fit.experiment_files import (
+    CHECKPOINT,
+    PREVIOUS_CHECKPOINT,
+    state_folder,
+    weights_file,
+)
 from flops_fit.measure import measure_sizes
 from flops_fit.plan import make_plan, plan_specs
 from flops_fit.prepare import prepare
-from flops_fit.runs import CHECKPOINT, PREVIOUS_CHECKPOINT, state_folder, weights_file
 from flops_fit.study import Study, fingerprint
 from flops_fit.train import curve, loop, saving
 from flops_fit.train.checkpoint import write_weights

@@ -6,8 +6,9 @@ import fcntl
 
 import pytest
 from core_study import planned, record_of
+from flops_fit.derived_files import write_json, write_whole
+from flops_fit.experiment_files import state_folder
 from flops_fit.plan import plan_csv, read_plan
-from flops_fit.runs import state_folder, write_json, write_whole
 from flops_fit.status import (
     closing_lines,
     engine_options,

@@ -25,9 +25,9 @@ from flops_fit.study import (
     Study,
     Target,
     TrainSettings,
-    claim_study,
     fingerprint,
 )
+from flops_fit.study_claim import claim_study
 
 WORKFLOW = Path(flops_fit.__file__).resolve().parent.parent
 RANGE = {"model.sizes": {"min": 8, "max": 128, "count": 5, "multiple_of": 8}}

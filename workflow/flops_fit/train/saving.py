@@ -14,7 +14,12 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
 from flops_fit.errors import UserError
-from flops_fit.runs import CHECKPOINT, PREVIOUS_CHECKPOINT, clear_checkpoints, state_folder
+from flops_fit.experiment_files import (
+    CHECKPOINT,
+    PREVIOUS_CHECKPOINT,
+    clear_checkpoints,
+    state_folder,
+)
 from flops_fit.train.checkpoint import (
     FORMAT,
     Keys,
