@@ -14,6 +14,16 @@ pytestmark = pytest.mark.timeout(300)  # a process that dies early reports nothi
 # A loss that reports its process once and then waits, or fails, when the test has asked for it.
 STUCK = """
 import sys
+import threading
+
+
+def outlast_the_agent():
+    # Whoever has just looked whether its agent lives looks again after 5 seconds: the other
+    # processes meet the lost connection before they are ended with the agent.
+    looked, getppid = threading.Event(), os.getppid
+    sys.modules["flops_fit.train.interruption"]._SECONDS_BETWEEN_LOOKS = 5
+    os.getppid = lambda: looked.set() or getppid()
+    looked.wait()
 
 
 def stuck_loss(outputs, targets):
@@ -22,8 +32,7 @@ def stuck_loss(outputs, targets):
         if os.environ.get("FAIL_RANK") == rank:
             raise ArithmeticError("a failure of one process")
         if os.environ.get("FULL_RANK"):
-            # Time enough for the others to meet the lost connection before they are ended
-            sys.modules["flops_fit.train.interruption"]._SECONDS_BETWEEN_LOOKS = 5
+            outlast_the_agent()
         if os.environ.get("FULL_RANK") == rank:
             raise OSError(28, "No space left on device")
         if os.environ.get("STUCK_FIFO"):
