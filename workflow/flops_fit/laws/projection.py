@@ -18,6 +18,9 @@ Array = NDArray[np.float64]
 GRID = np.exp(np.linspace(np.log(0.02), np.log(4.0), 28))
 """Exponents that the search tries: steps of 22%, finer than any valley of the objective."""
 
+RIDGE = 1e-12
+"""On the diagonal of the projected systems, whose columns may coincide; a polish follows."""
+
 
 def projected_grid(data: SurfaceData, weights: Array, *, tied: bool = False) -> tuple[Array, Array]:
     """Solve the non-negative least-squares problem of every point of the grid.
@@ -76,27 +79,39 @@ def projected_grid(data: SurfaceData, weights: Array, *, tied: bool = False) -> 
 def _nnls3(gram: Array, right: Array) -> tuple[Array, Array]:
     """Solve non-negative least squares in three unknowns by trying every set of positive ones.
 
+    Parameters
+    ----------
+    gram : ndarray, shape (..., 3, 3)
+        With ones on the diagonal.
+    right : ndarray, shape (..., 3)
+
     Returns
     -------
     solution : ndarray, shape (..., 3)
     explained : ndarray, shape (...)
         The decrease of the sum of squares from that of a zero solution.
     """
+    one = 1 + RIDGE
+    r = np.moveaxis(right, -1, 0)
+    candidates = [((k,), (r[k] / one,)) for k in range(3)]
+    for i, j in itertools.combinations(range(3), 2):
+        g = gram[..., i, j]
+        determinant = one * one - g * g
+        pair = (one * r[i] - g * r[j]) / determinant, (one * r[j] - g * r[i]) / determinant
+        candidates.append(((i, j), pair))
+    triple = np.linalg.solve(gram + RIDGE * np.eye(3), right[..., np.newaxis])[..., 0]
+    candidates.append(((0, 1, 2), tuple(np.moveaxis(triple, -1, 0))))
     best = np.zeros_like(right)
     explained = np.zeros(right.shape[:-1])
-    for size in (1, 2, 3):
-        for free in itertools.combinations(range(3), size):
-            chosen = list(free)
-            G = gram[..., chosen, :][..., :, chosen]
-            r = right[..., chosen]
-            # 1e-12 of a ridge: columns may coincide, and a polish follows
-            x = np.linalg.solve(G + 1e-12 * np.eye(size), r[..., np.newaxis])[..., 0]
-            gain = (x * r).sum(-1)
-            wins = (x > 0).all(-1) & (gain > explained)
-            explained = np.where(wins, gain, explained)
-            full = np.zeros_like(right)
-            full[..., chosen] = x
-            best = np.where(wins[..., np.newaxis], full, best)
+    for free, x in candidates:
+        gain = sum(value * r[k] for k, value in zip(free, x, strict=True))
+        wins = gain > explained
+        for value in x:
+            wins &= value > 0
+        explained[wins] = gain[wins]
+        best[wins] = 0.0
+        for k, value in zip(free, x, strict=True):
+            best[wins, k] = value[wins]
     return best, explained
 
 
