@@ -3,54 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 from checkout import environment
-from cluster_site import Site, change, wait_until
+from cluster_site import wait_until
+from quick_trainer import with_quick_trainer
 from test_profile import overlaps
-
-# In place of accelerate and the trainer: it says which GPU it was given, holds it like the trainer,
-# waits so that experiments overlap, and stores a record. Without torch 50 of them are affordable.
-COMMAND = "return [*command, str(TRAIN_SCRIPT), *script_arguments]"
-QUICK_COMMAND = "return [sys.executable, str(TRAIN_SCRIPT), *script_arguments]"
-QUICK_TRAINER = """
-import json, os, sys, time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from flops_fit.launch import read_job
-from flops_fit.leases import hold_use
-from flops_fit.runs import store_record
-
-begin = time.time()
-hold_use(os.environ)
-options = dict(word[2:].split("=", 1) for word in sys.argv[1:])
-folder, run_id = Path(options["study-folder"]), options["id"]
-job = read_job(folder / "specs.json", run_id)
-gpus = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
-assert len(gpus) == int(options["gpus"]) == job["processes"]
-time.sleep(0.5)
-spec = job["spec"]
-store_record(
-    {
-        "id": run_id, "study": job["study"], "spec": spec, "status": "completed", "loss": 1.0,
-        "loss_std_err": 0.1, "n_params": job["n_params"],
-        "n_params_non_embedding": job["n_params_non_embedding"], "D": spec["D"],
-        "steps": job["steps"], "C": job["flops_per_unit"] * spec["D"], "C_6nd": None, "curve": [],
-        "throughput": {}, "world": {}, "provenance": {},
-    },
-    folder,
-)
-use = {"job": os.environ["SLURM_JOB_ID"], "id": run_id, "gpus": gpus, "begin": begin}
-(Path("uses") / f"{run_id}.json").write_text(json.dumps(use | {"end": time.time()}))
-"""
-
-
-def with_quick_trainer(site: Site, change_study) -> None:
-    scripts = site.checkout.path / "workflow" / "scripts"
-    (scripts / "train.py").write_text(QUICK_TRAINER)
-    change(site.checkout.path / "workflow" / "flops_fit" / "launch.py", (COMMAND, QUICK_COMMAND))
-    site.checkout.configure(change_study)
 
 
 def test_fifty_grouped_experiments_are_two_submissions_and_no_gpu_is_shared(site):
@@ -59,10 +17,11 @@ def test_fifty_grouped_experiments_are_two_submissions_and_no_gpu_is_shared(site
         config["plan"] |= {"budgets": [4e6], "seeds": list(range(10))}
 
     with_quick_trainer(site, fifty)
-    output = site.submit(
+    grouped = [
         "runs", "--groups", "train=sweep", "--group-components", "sweep=25",
         "--resources", "gpu=1", "nodes=1", "--set-resource-scopes", "gpu=local", "nodes=local",
-    )  # fmt: skip
+    ]  # fmt: skip
+    output = site.submit(*grouped)
     assert len(site.checkout.records()) == 50
     assert output.count("has been submitted with SLURM jobid") == 2
     uses = site.uses()
@@ -72,6 +31,15 @@ def test_fifty_grouped_experiments_are_two_submissions_and_no_gpu_is_shared(site
     for job in jobs:
         assert len({gpu for use in uses if use["job"] == job for gpu in use["gpus"]}) == 1
     assert overlaps(uses) == []
+    # Snakemake would group what is planned already twice, the second time all of it.
+    lost = list(site.checkout.records())[::2]
+    site.forget(*lost)
+    shutil.rmtree(site.checkout.study / "state")
+    profile = ("--workflow-profile", "profiles/slurm")
+    assert "expected it beside" in site.checkout.refuse(*profile, *grouped)
+    again = site.submit(*grouped, "--forcerun", "plan_experiments")
+    assert again.count("has been submitted with SLURM jobid") == 1
+    assert sorted(use["id"] for use in site.uses()) == sorted(lost)
 
 
 def test_snakemake_inside_of_one_job_leases_its_gpus_to_the_experiments(site):

@@ -78,6 +78,26 @@ def planned_runs(wildcards):
     return [f"{STUDY_FOLDER}/runs/{row['id']}.json" for row in rows]
 
 
+def check_groups():
+    """Refuse to group experiments of a plan that was there before and is not made again.
+
+    Where a checkpoint is finished from the start, Snakemake (9.27) makes its groups twice, the
+    second time out of the first ones: experiments are submitted several times, all of them as one
+    job. Known only once the command line is: not while this file is read.
+    """
+    settings, dag = workflow.group_settings, workflow.dag_settings
+    planned_anew = any(name.endswith("plan_experiments") for name in dag.forcerun)
+    if not PLANNED_BEFORE or planned_anew or dag.forceall:
+        return
+    for rulename, group in settings.overwrite_groups.items():
+        if rulename.endswith("train") and settings.group_components.get(group, 1) > 1:
+            raise UserError(
+                f"--group-components {group}={settings.group_components[group]}: found without "
+                "--forcerun plan_experiments, expected it beside: Snakemake would submit "
+                "experiments of a plan that exists several times (docs/cluster.md)"
+            )
+
+
 def requested(name):
     """Return the function of one resource of an experiment (see flops_fit.cluster_resources)."""
 
@@ -86,6 +106,7 @@ def requested(name):
         # What the profile sets for this rule; in another workflow's module it has another name.
         given = workflow.get_rule(rulename).resources
         try:
+            check_groups()
             executor = getattr(workflow.executor_plugin, "name", None)
             site = Site.from_resources({key: given[key].raw for key in given}, executor)
             row = read_row(plan, wildcards.id)
@@ -153,7 +174,10 @@ if not IMPORTED:
     PLANNED_STUDY_FILE = f"{STUDY_FOLDER}/planned_study.json"
     DATA_FOLDER = f"results/data/{STUDY.data_fingerprint}"
     UNIT_FILE = f"{DATA_FOLDER}/meta.json"
-    if workflow.exec_mode == ExecMode.DEFAULT and os.path.exists(PLAN_FILES[0]):
+    PLANNED_BEFORE = workflow.exec_mode == ExecMode.DEFAULT and os.path.exists(
+        PLAN_FILES[0]
+    )
+    if PLANNED_BEFORE:
         # A damaged plan is a sentence here; where a rule asks for its inputs it is a traceback.
         # What was not moved aside may have been planned by half: then it is planned anew.
         try:
