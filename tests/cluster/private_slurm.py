@@ -141,7 +141,7 @@ def write_configuration(folder: Path) -> None:
         "AccountingStorageType=accounting_storage/none",
         "JobAcctGatherType=jobacct_gather/none",
         "ReturnToService=2",
-        "KillWait=10",
+        "KillWait=30",
     ]
     for node, port in zip(NODES, daemons, strict=True):
         lines.append(

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytestmark = pytest.mark.timeout(300)  # a process that dies early reports nothing to a fifo
+pytestmark = pytest.mark.timeout(900)  # a process that dies early reports nothing to a fifo
 
 # A loss that reports its process once and then waits, or fails, when the test has asked for it.
 STUCK = """
@@ -59,11 +59,11 @@ def stuck(launchpad) -> tuple[str, Path]:
 def ranks_of(fifo: Path) -> dict[int, int]:
     """Wait until both processes are in their first step; return rank -> process id."""
     found = {}
-    while len(found) < 2:
-        with open(fifo) as file:
-            for line in file:
-                rank, pid = map(int, line.split())
-                found[rank] = pid
+    # Open for both: what a process writes between two openings would be lost
+    with open(os.open(fifo, os.O_RDWR)) as file:
+        while len(found) < 2:
+            rank, pid = map(int, file.readline().split())
+            found[rank] = pid
     return found
 
 
@@ -104,7 +104,7 @@ def test_processes_do_not_outlive_their_agent(launchpad):
 def test_an_exception_in_one_process_ends_the_experiment_and_is_in_the_log(launchpad):
     run_id, _ = stuck(launchpad)
     process = launchpad.start(run_id, FAIL_RANK="1")
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode != 0
     log = (launchpad.study / "logs" / f"{run_id}.log").read_text()
     assert "[process 1]" in log
@@ -116,7 +116,7 @@ def test_trouble_of_one_process_is_its_sentence_alone(launchpad):
     """Not the echo of the others, which lose the connection to it in the middle of a step."""
     run_id, _ = stuck(launchpad)
     process = launchpad.start(run_id, FULL_RANK="1")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 1
     for said in (output, (launchpad.study / "logs" / f"{run_id}.log").read_text()):
         assert "[process 1] error: [Errno 28] No space left on device; run snakemake again" in said
@@ -129,6 +129,6 @@ def test_an_interrupt_leaves_no_process_behind(launchpad):
     process = launchpad.start(run_id, STUCK_FIFO=str(fifo), FOREVER="1", FLOPS_FIT_PATIENCE="2")
     ranks = ranks_of(fifo)
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
-    process.communicate(timeout=90)
+    process.communicate(timeout=300)
     assert process.returncode != 0
     assert not any(alive(pid) for pid in ranks.values())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from fault_campaign import Campaign, fresh_copy
 
 
+@pytest.mark.timeout(2400)  # it trains the study twice, and some of it again and again
 def test_a_study_that_is_killed_again_and_again_ends_as_an_undisturbed_one(undisturbed, tmp_path):
     """Short; benchmarks/faults.py does it at length."""
     planned, expected = undisturbed

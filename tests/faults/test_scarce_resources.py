@@ -41,12 +41,13 @@ NAMESPACES = "mount -t tmpfs tmpfs /tmp"
     sys.platform != "linux" or subprocess.run([*MOUNT, NAMESPACES], check=False).returncode != 0,
     reason="needs to mount in a namespace of its own (Linux: as root, or with user namespaces)",
 )
+@pytest.mark.timeout(2400)  # it trains the study twice
 def test_what_a_machine_lacks_costs_no_result(undisturbed, tmp_path):
     planned, expected = undisturbed
     path = fresh_copy(planned, tmp_path / "copy").path
     subprocess.run(
         [*MOUNT, SCARCE], cwd=path, env=environment() | {"FLOPS_FIT_RECORD_PATIENCE": "1"},
-        check=True, timeout=800, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        check=True, timeout=2000, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
     )  # fmt: skip
 
     def said(name: str) -> str:

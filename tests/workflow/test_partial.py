@@ -78,7 +78,7 @@ def test_a_study_that_is_edited_or_started_twice_while_it_runs_keeps_what_was_pl
             command, cwd=checkout.path, env=environment(), stdout=file, stderr=subprocess.STDOUT
         )
     try:
-        wait_for((checkout.path / "results" / "waiting").exists, 120)
+        wait_for((checkout.path / "results" / "waiting").exists, 300)
 
         def edit(config):
             config.update(loss="waiting:waiting_loss", fit={"params": "total"})
@@ -139,7 +139,7 @@ def test_a_dataset_that_is_edited_while_it_is_prepared_is_not_mixed_with_the_old
             command, cwd=checkout.path, env=environment(), stdout=file, stderr=subprocess.STDOUT
         )
     try:
-        wait_for((checkout.path / "results" / "preparing").exists, 120)
+        wait_for((checkout.path / "results" / "preparing").exists, 300)
         checkout.configure(note("B"))
         assert checkout.snakemake("--dry-run").returncode == 0
     finally:

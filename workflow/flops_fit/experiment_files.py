@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from flops_fit.train.interruption import Interrupted
+from flops_fit.train.interruption import InterruptedAlone
 
 CHECKPOINT = "checkpoint.safetensors"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.safetensors"
@@ -38,7 +38,10 @@ def clear_stored_records(study_folder: str | Path, run_ids: Iterable[str]) -> No
 def clear_checkpoints(study_folder: str | Path, run_id: str) -> None:
     """Remove an experiment's checkpoints, and what killed processes left half written."""
     folder, record = state_folder(study_folder, run_id), run_file(study_folder, run_id)
-    half_written = [*folder.glob(".*.tmp"), *record.parent.glob(f".{record.name}.*.tmp")]
+    log = Path(study_folder) / "logs" / f"{run_id}.log"
+    half_written = [*folder.glob(".*.tmp")]
+    for path in (record, log):
+        half_written += path.parent.glob(f".{path.name}.*.tmp")
     for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT, *half_written):
         path.unlink(missing_ok=True)
 
@@ -68,7 +71,7 @@ def held_experiment(
 
     Raises
     ------
-    Interrupted
+    InterruptedAlone
         If it was asked to leave while it waited.
     """
     path = state_folder(study_folder, run_id) / lock
@@ -77,7 +80,7 @@ def held_experiment(
         waiting = False
         while not _locked(file):
             if asked_to_leave():
-                raise Interrupted(f"{run_id}: stopped while it waited for another process")
+                raise InterruptedAlone(f"{run_id}: stopped while it waited for another process")
             if not waiting:
                 print(f"waiting for the process that trains {run_id} already", file=sys.stderr)
                 waiting = True

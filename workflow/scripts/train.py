@@ -20,6 +20,7 @@ from flops_fit.train.checkpoint import write_weights
 from flops_fit.train.interruption import (
     INTERRUPTED,
     Interrupted,
+    InterruptedAlone,
     Warned,
     end_with_agent,
     follow,
@@ -76,7 +77,7 @@ def main() -> None:
     except Interrupted as left:
         if process == 0:
             LOG.warning("%s", left)
-        leave(INTERRUPTED)
+        leave(INTERRUPTED, together=not isinstance(left, InterruptedAlone))
     except UserError as error:
         LOG.error("error: %s", error)
         leave(1)

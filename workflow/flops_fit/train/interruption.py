@@ -31,6 +31,10 @@ class Interrupted(Exception):  # noqa: N818 - nothing went wrong
     """The training has stopped between two steps because it was asked to; the message says so."""
 
 
+class InterruptedAlone(Interrupted):
+    """Only this process of the training has stopped: it had not met the others yet."""
+
+
 class Warned:
     """Remembers the first signal that asked this process to leave."""
 
@@ -103,22 +107,25 @@ def end_with_agent() -> threading.Event:
     return alone
 
 
-def leave(status: int) -> NoReturn:
+def leave(status: int, *, together: bool = False) -> NoReturn:
     """End this process, once its log says why, with a status that reaches the launcher.
 
     The agent of several processes prints a page of its own about each one that fails, after the
-    sentence that a person needs. It is ended first; the other processes follow it.
+    sentence that a person needs, or waits for the others of one that leaves alone. It is ended
+    first; the other processes follow it.
 
     Parameters
     ----------
     status
-        `INTERRUPTED`, on which all processes have agreed, or that of a failure.
+        `INTERRUPTED`, or that of a failure.
+    together
+        Whether all processes leave, as they have agreed.
     """
     if not _tell(status):
         sys.exit(status)
-    if status == INTERRUPTED:
-        sys.exit(0)
     several = os.environ.get("WORLD_SIZE", "1") != "1"
+    if together or (status == INTERRUPTED and not several):
+        sys.exit(0)
     if several and os.getppid() == _PARENT_AT_START != 1:
         os.kill(_PARENT_AT_START, signal.SIGKILL)
     sys.exit(status)
