@@ -1,6 +1,6 @@
 """What a sweep costs around its trainings: a SLURM job each, grouped, or all inside of one job.
 
-    PYTHONPATH=tests:tests/cluster:workflow python benchmarks/submissions.py --experiments 1000
+    PYTHONPATH=workflow:tests:tests/cluster python benchmarks/submissions.py --experiments 1000
 
 Each way runs the same planned study from nothing on a SLURM of its own with two nodes of four
 pretended GPUs, all on this machine. A training takes half a second and no torch; everything around
