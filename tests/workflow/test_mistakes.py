@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from checkout import jobs_of
 
 BAD_MODULE = """
 import torch
@@ -168,3 +169,13 @@ def test_the_command_line_overlays_a_study(checkout):
     resolved = yaml.safe_load((checkout.study / "study.json").read_text())["config"]
     assert resolved["plan"]["budgets"] == [3e6]
     assert resolved["plan"]["min_steps"] == 10
+
+
+def test_groups_of_a_finished_plan_have_it_made_again(checkout):
+    """Snakemake would make the groups twice, and submit their experiments several times."""
+    checkout.succeed("plan", "--cores", "1")
+    grouped = ("runs", "-n", "--cores", "1", "--groups", "train=s", "--group-components", "s=2")
+    sentence = "--group-components s=2: found without --forcerun plan_experiments, expected it"
+    assert sentence in checkout.refuse(*grouped)
+    again = checkout.succeed(*grouped, "--forcerun", "plan_experiments")
+    assert jobs_of(again, "plan_experiments") == 1
