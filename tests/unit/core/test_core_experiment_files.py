@@ -29,10 +29,12 @@ def test_what_a_killed_process_left_half_written_is_cleared(tmp_path):
     store_record(record_of(ROW), tmp_path)
     kept = {path for path in tmp_path.rglob("*") if path.is_file()}
     other = tmp_path / "runs" / ".0123456789ab.json.7.tmp"
+    (tmp_path / "logs").mkdir()
     for path in (
         state_folder(tmp_path, ROW.id) / ".record.json.7.tmp",
         state_folder(tmp_path, ROW.id) / ".checkpoint.safetensors.7.tmp",
         tmp_path / "runs" / f".{ROW.id}.json.7.tmp",
+        tmp_path / "logs" / f".{ROW.id}.log.7.tmp",
         other,
     ):
         path.write_text("{")
