@@ -103,7 +103,7 @@ def main() -> None:
 def busy_seconds() -> float:
     """CPU time that this machine has spent on work since it started."""
     times = psutil.cpu_times()
-    return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
+    return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice - times.steal
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 
-from checkout import environment
+from checkout import ROOT, environment
 from cluster_site import wait_until
 from quick_trainer import with_quick_trainer
 from test_profile import overlaps
@@ -36,7 +39,7 @@ def test_fifty_grouped_experiments_are_two_submissions_and_no_gpu_is_shared(site
     site.forget(*lost)
     shutil.rmtree(site.checkout.study / "state")
     profile = ("--workflow-profile", "profiles/slurm")
-    assert "expected it beside" in site.checkout.refuse(*profile, *grouped)
+    assert "found on a plan that is finished" in site.checkout.refuse(*profile, *grouped)
     fewer = [word.replace("25", "15") for word in grouped]
     again = site.submit(*fewer, "--forcerun", "plan_experiments")
     assert again.count("has been submitted with SLURM jobid") == 2
@@ -74,3 +77,14 @@ def test_snakemake_inside_of_one_job_leases_its_gpus_to_the_experiments(site):
     assert overlaps(uses) == []
     assert len({gpu for use in uses for gpu in use["gpus"]}) == 3
     assert sorted(len(use["gpus"]) for use in uses) == [1] * 8 + [2] * 2
+
+
+def test_the_benchmark_of_submissions_counts_them():
+    """On a cluster of its own."""
+    folders = [str(ROOT / name) for name in ("workflow", "tests", "tests/cluster")]
+    command = [sys.executable, "benchmarks/submissions.py", "--experiments", "5", "--ways", "each"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment() | {"PYTHONPATH": os.pathsep.join(folders)},
+        text=True, check=True, timeout=600, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert re.search(r"^each +5 +5 ", done.stdout, re.MULTILINE), done.stdout

@@ -175,7 +175,7 @@ def test_groups_of_a_finished_plan_have_it_made_again(checkout):
     """Snakemake would make the groups twice, and submit their experiments several times."""
     checkout.succeed("plan", "--cores", "1")
     grouped = ("runs", "-n", "--cores", "1", "--groups", "train=s", "--group-components", "s=2")
-    sentence = "--group-components s=2: found without --forcerun plan_experiments, expected it"
+    sentence = "--group-components s=2: found on a plan that is finished, expected --forcerun"
     assert sentence in checkout.refuse(*grouped)
     again = checkout.succeed(*grouped, "--forcerun", "plan_experiments")
     assert jobs_of(again, "plan_experiments") == 1

@@ -29,20 +29,24 @@ def state_folder(study_folder: str | Path, run_id: str) -> Path:
 
 
 def clear_stored_records(study_folder: str | Path, run_ids: Iterable[str]) -> None:
-    """Forget the stored records of runs that have been merged, and checkpoints left behind."""
-    for run_id in run_ids:
+    """Forget the stored records of runs that have been merged, and what else is left of them.
+
+    That is checkpoints, and what killed processes left half written.
+    """
+    merged = set(run_ids)
+    for run_id in merged:
         clear_checkpoints(study_folder, run_id)
         (state_folder(study_folder, run_id) / "record.json").unlink(missing_ok=True)
+    for folder in ("runs", "logs"):  # one look at each, however many runs there are
+        for path in (Path(study_folder) / folder).glob(".*.tmp"):
+            if path.name.split(".")[1] in merged:
+                path.unlink(missing_ok=True)
 
 
 def clear_checkpoints(study_folder: str | Path, run_id: str) -> None:
-    """Remove an experiment's checkpoints, and what killed processes left half written."""
-    folder, record = state_folder(study_folder, run_id), run_file(study_folder, run_id)
-    log = Path(study_folder) / "logs" / f"{run_id}.log"
-    half_written = [*folder.glob(".*.tmp")]
-    for path in (record, log):
-        half_written += path.parent.glob(f".{path.name}.*.tmp")
-    for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT, *half_written):
+    """Remove an experiment's checkpoints, and what killed processes left of one half written."""
+    folder = state_folder(study_folder, run_id)
+    for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT, *folder.glob(".*.tmp")):
         path.unlink(missing_ok=True)
 
 

@@ -78,6 +78,11 @@ def planned_runs(wildcards):
     return [f"{STUDY_FOLDER}/runs/{row['id']}.json" for row in rows]
 
 
+def time_of(path):
+    """Return when a file was written, in nanoseconds; None where there is none."""
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else None
+
+
 def check_groups():
     """Refuse to group experiments of a plan that was there before and is not made again.
 
@@ -86,15 +91,16 @@ def check_groups():
     job. Known only once the command line is: not while this file is read.
     """
     settings, dag = workflow.group_settings, workflow.dag_settings
-    planned_anew = any(name.endswith("plan_experiments") for name in dag.forcerun)
-    if not PLANNED_BEFORE or planned_anew or dag.forceall:
+    forced = any(name.endswith("plan_experiments") for name in dag.forcerun)
+    same_plan = PLANNED_BEFORE and PLANNED_BEFORE == time_of(PLAN_FILES[0])
+    if not workflow.non_local_exec_or_dryrun or not same_plan or forced or dag.forceall:
         return
     for rulename, group in settings.overwrite_groups.items():
         if rulename.endswith("train") and settings.group_components.get(group, 1) > 1:
             raise UserError(
-                f"--group-components {group}={settings.group_components[group]}: found without "
-                "--forcerun plan_experiments, expected it beside: Snakemake would submit "
-                "experiments of a plan that exists several times (docs/cluster.md)"
+                f"--group-components {group}={settings.group_components[group]}: found on a plan "
+                "that is finished, expected --forcerun plan_experiments beside: Snakemake would "
+                "submit its experiments several times (docs/cluster.md)"
             )
 
 
@@ -174,9 +180,9 @@ if not IMPORTED:
     PLANNED_STUDY_FILE = f"{STUDY_FOLDER}/planned_study.json"
     DATA_FOLDER = f"results/data/{STUDY.data_fingerprint}"
     UNIT_FILE = f"{DATA_FOLDER}/meta.json"
-    PLANNED_BEFORE = workflow.exec_mode == ExecMode.DEFAULT and os.path.exists(
-        PLAN_FILES[0]
-    )
+    PLANNED_BEFORE = None
+    if workflow.exec_mode == ExecMode.DEFAULT:
+        PLANNED_BEFORE = time_of(PLAN_FILES[0])
     if PLANNED_BEFORE:
         # A damaged plan is a sentence here; where a rule asks for its inputs it is a traceback.
         # What was not moved aside may have been planned by half: then it is planned anew.

@@ -13,7 +13,7 @@ from core_study import planned, record_of
 from flops_fit.experiment_files import (
     LAUNCH_LOCK,
     TRAINING_LOCK,
-    clear_checkpoints,
+    clear_stored_records,
     held_experiment,
     state_folder,
 )
@@ -38,7 +38,8 @@ def test_what_a_killed_process_left_half_written_is_cleared(tmp_path):
         other,
     ):
         path.write_text("{")
-    clear_checkpoints(tmp_path, ROW.id)
+    clear_stored_records(tmp_path, [ROW.id])
+    kept -= {state_folder(tmp_path, ROW.id) / "record.json"}
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == kept | {other}
 
 

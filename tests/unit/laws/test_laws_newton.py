@@ -90,6 +90,18 @@ def test_the_grid_solves_non_negative_least_squares():
     assert theta.shape == (28, 28, 5)
 
 
+def test_the_grid_holds_where_its_columns_coincide():
+    """D proportional to N: for alpha = beta the terms of N and D are the same but for a factor."""
+    N = np.geomspace(1e7, 3e9, 8)
+    L = 1.8 + 480 * N**-0.35 + 2100 * (20 * N) ** -0.37
+    data = SurfaceData.of(N, 20 * N, L)
+    _, values = projected_grid(data, np.ones(8))
+    for i in range(28):
+        columns = np.stack([np.exp(-GRID[i] * data.x), np.ones(8)], axis=-1)
+        _, norm = nnls(columns, L)
+        assert values[i, i] == pytest.approx(norm**2, rel=1e-6, abs=1e-9)
+
+
 @pytest.mark.parametrize("objective", [HuberLog(), SquaredLoss()])
 def test_noise_free_surfaces_are_recovered(objective):
     rng = np.random.default_rng(4)

@@ -96,9 +96,9 @@ def _nnls3(gram: Array, right: Array) -> tuple[Array, Array]:
     candidates = [((k,), (r[k] / one,)) for k in range(3)]
     for i, j in itertools.combinations(range(3), 2):
         g = gram[..., i, j]
-        determinant = one * one - g * g
-        pair = (one * r[i] - g * r[j]) / determinant, (one * r[j] - g * r[i]) / determinant
-        candidates.append(((i, j), pair))
+        # By substitution: where columns coincide, the first then makes up for the second's error
+        second = (r[j] - g * r[i] / one) / (one - g * g / one)
+        candidates.append(((i, j), ((r[i] - g * second) / one, second)))
     triple = np.linalg.solve(gram + RIDGE * np.eye(3), right[..., np.newaxis])[..., 0]
     candidates.append(((0, 1, 2), tuple(np.moveaxis(triple, -1, 0))))
     best = np.zeros_like(right)
