@@ -19,8 +19,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from flops_fit.leases import visible_gpus
-from flops_fit.study import fingerprint
+from flops_fit.launch.leases import visible_gpus
+from flops_fit.study.study import fingerprint
 from one_experiment import ROOT, experiment_job
 
 

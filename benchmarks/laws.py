@@ -37,8 +37,8 @@ from flops_fit.laws import (
     search_surface,
     surface_objective,
 )
-from flops_fit.laws.many_surfaces import resampled_surfaces
-from flops_fit.laws.resampling import draw_counts
+from flops_fit.laws.evidence.resampling import draw_counts
+from flops_fit.laws.solver.many_surfaces import resampled_surfaces
 from scipy.optimize import minimize
 
 PARAMETERS = ("A", "B", "E", "alpha", "beta")

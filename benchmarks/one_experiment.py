@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from flops_fit.dataset_meta import DatasetMeta
-from flops_fit.measure import measure_sizes
-from flops_fit.plan import experiment_spec
-from flops_fit.prepare import prepare
-from flops_fit.study import Study
+from flops_fit.plan.plan import experiment_spec
+from flops_fit.study.study import Study
+from flops_fit.user_code.dataset_meta import DatasetMeta
+from flops_fit.user_code.measure import measure_sizes
+from flops_fit.user_code.prepare import prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from flops_fit.targets import UserCode, loss_function, model_factory, open_dataset
+from flops_fit.launch.signals import Warned
 from flops_fit.train.data_order import samples_of_steps
-from flops_fit.train.interruption import Warned
 from flops_fit.train.loop import Trainer, device_name, start_accelerator
 from flops_fit.train.optimizer import build_optimizer
 from flops_fit.train.peak_flops import mfu
 from flops_fit.train.provenance import now
 from flops_fit.train.saving import Saver
 from flops_fit.train.schedule import lr_factor
+from flops_fit.user_code.targets import UserCode, loss_function, model_factory, open_dataset
 from one_experiment import experiment_job
 from torch.utils.data import DataLoader
 

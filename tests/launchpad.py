@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 from checkout import ROOT, environment
-from flops_fit.dataset_meta import DatasetMeta
-from flops_fit.measure import measure_sizes
-from flops_fit.plan import make_plan, plan_csv, plan_specs
-from flops_fit.prepare import prepare
-from flops_fit.study import Study
+from flops_fit.plan.plan import make_plan, plan_csv, plan_specs
+from flops_fit.study.study import Study
+from flops_fit.user_code.dataset_meta import DatasetMeta
+from flops_fit.user_code.measure import measure_sizes
+from flops_fit.user_code.prepare import prepare
 
 MODULE = '''
 import os

@@ -14,9 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from flops_fit.launch import read_job
-from flops_fit.leases import hold_use
-from flops_fit.runs import store_record
+from flops_fit.plan.planned_files import read_job
+from flops_fit.launch.leases import hold_use
+from flops_fit.records.run_record import store_record
 
 begin = time.time()
 hold_use(os.environ)

@@ -21,7 +21,7 @@ def outlast_the_agent():
     # Whoever has just looked whether its agent lives looks again after 5 seconds: the other
     # processes meet the lost connection before they are ended with the agent.
     looked, getppid = threading.Event(), os.getppid
-    sys.modules["flops_fit.train.interruption"]._SECONDS_BETWEEN_LOOKS = 5
+    sys.modules["flops_fit.launch.signals"]._SECONDS_BETWEEN_LOOKS = 5
     os.getppid = lambda: looked.set() or getppid()
     looked.wait()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from flops_fit.leases import visible_gpus
+from flops_fit.launch.leases import visible_gpus
 
 
 def environment_with_gpus() -> dict[str, str]:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from checkout import ROOT
 from flops_fit.errors import UserError
-from flops_fit.leases import lease_gpus, lease_port, visible_gpus
+from flops_fit.launch.leases import lease_gpus, lease_port, visible_gpus
 
 pytestmark = pytest.mark.timeout(120)  # a lock that nobody frees would be waited for without end
 
@@ -24,8 +24,8 @@ HOLDERS = "FLOPS_FIT_TEST_HOLDERS"  # a file with the process groups to end afte
 # does: as a child that inherits no files.
 LAUNCHER = """
 import os, sys
-from flops_fit.leases import USE_FILES, lease_gpus, use_files, visible_gpus
-from flops_fit.supervise import supervise
+from flops_fit.launch.leases import USE_FILES, lease_gpus, use_files, visible_gpus
+from flops_fit.launch.supervise import supervise
 gpus = lease_gpus(int(sys.argv[1]), visible_gpus(os.environ))
 environment = dict(os.environ)
 environment[USE_FILES] = os.pathsep.join(map(str, use_files(gpus)))
@@ -35,7 +35,7 @@ sys.exit(supervise(command, environment))
 """
 TRAINER = """
 import os, sys
-from flops_fit.leases import hold_use
+from flops_fit.launch.leases import hold_use
 hold_use(os.environ)
 print("holds", os.getpid(), sys.argv[1], flush=True)
 sys.stdin.readline()

@@ -6,9 +6,9 @@ import re
 import subprocess
 
 import pytest
-from flops_fit.experiment_files import weights_file
-from flops_fit.runs import read_record
-from flops_fit.targets import source_fingerprint
+from flops_fit.records.experiment_files import weights_file
+from flops_fit.records.run_record import read_record
+from flops_fit.user_code.targets import source_fingerprint
 from safetensors.torch import load_file
 
 # Its own module is gone once it trains.

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from flops_fit.experiment_files import (
+from flops_fit.pipeline.status import is_held
+from flops_fit.records.experiment_files import (
     CHECKPOINT,
     PREVIOUS_CHECKPOINT,
     held_experiment,
     state_folder,
 )
-from flops_fit.status import is_held
 
 INTERRUPTED = 75
 

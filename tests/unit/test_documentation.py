@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from flops_fit.configuration import load_schema, walk_keys
-from flops_fit.document_keys import update
+from flops_fit.study.configuration import load_schema, walk_keys
+from flops_fit.study.document_keys import update
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

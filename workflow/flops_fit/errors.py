@@ -1,4 +1,4 @@
-"""The one exception whose message is meant for the person at the terminal."""
+"""The exceptions that the whole library knows; `UserError` is the one for a user's mistake."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ class UserError(ValueError):
     Scripts print the message and leave with exit status 1; everything else that is raised is a
     defect of flops-fit and keeps its traceback.
     """
+
+
+class Interrupted(Exception):  # noqa: N818 - nothing went wrong
+    """The training has stopped between two steps because it was asked to; the message says so."""
+
+
+class InterruptedAlone(Interrupted):
+    """Only this process of the training has stopped: it had not met the others yet."""
 
 
 def is_trouble_of_the_machine(error: BaseException) -> bool:

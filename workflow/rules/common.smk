@@ -17,18 +17,13 @@ from snakemake.utils import update_config
 WORKFLOW_FOLDER = Path(str(workflow.current_basedir)).parent
 sys.path.insert(0, str(WORKFLOW_FOLDER))
 
-from flops_fit.cluster_resources import Site, request
+from flops_fit.launch.resources import Site, request
 from flops_fit.errors import UserError
-from flops_fit.plan import read_plan, read_row
-from flops_fit.script import share_library
-from flops_fit.status import (
-    closing_lines,
-    closing_lines_without_plan,
-    engine_options,
-    study_outcomes,
-)
-from flops_fit.study import Study
-from flops_fit.study_claim import claim_study
+from flops_fit.plan.plan import read_plan, read_row
+from flops_fit.pipeline.script import share_library
+from flops_fit.pipeline.status import closing_lines, closing_lines_without_plan, engine_options, study_outcomes
+from flops_fit.study.study import Study
+from flops_fit.study.claim import claim_study
 
 
 def load_study():
@@ -59,7 +54,7 @@ def readable_path(path):
 
 def library_sources(part):
     """Return the modules of a part of the library: an analysis runs again when its code changed."""
-    modules = (WORKFLOW_FOLDER / "flops_fit" / part).glob("*.py")
+    modules = (WORKFLOW_FOLDER / "flops_fit" / part).rglob("*.py")
     return sorted(readable_path(path) for path in modules)
 
 
@@ -105,7 +100,7 @@ def check_groups():
 
 
 def requested(name):
-    """Return the function of one resource of an experiment (see flops_fit.cluster_resources)."""
+    """Return the function of one resource of an experiment (see flops_fit.launch.resources)."""
 
     def resource(wildcards, attempt, rulename):
         plan = checkpoints.plan_experiments.get().output.plan

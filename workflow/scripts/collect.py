@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from flops_fit.derived_files import write_whole
-from flops_fit.experiment_files import clear_stored_records
-from flops_fit.merged_runs import collect_runs, runs_csv
-from flops_fit.plan import read_plan
-from flops_fit.script import reported
-from flops_fit.study import Study
+from flops_fit.files.writing import write_whole
+from flops_fit.pipeline.script import reported
+from flops_fit.plan.plan import read_plan
+from flops_fit.records.experiment_files import clear_stored_records
+from flops_fit.records.merged_runs import collect_runs, runs_csv
+from flops_fit.study.study import Study
 
 with reported(snakemake.log[0]):
     folder = Path(snakemake.output.runs).parent

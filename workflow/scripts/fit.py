@@ -1,10 +1,10 @@
 """Fit the scaling laws to runs.csv: fit.json."""
 
-from flops_fit.derived_files import write_json
-from flops_fit.fitting import fit_study
-from flops_fit.progress_bar import resampling_bar
-from flops_fit.script import reported
-from flops_fit.study import Study
+from flops_fit.files.writing import write_json
+from flops_fit.pipeline.fitting import fit_study
+from flops_fit.pipeline.progress import resampling_bar
+from flops_fit.pipeline.script import reported
+from flops_fit.study.study import Study
 
 with reported(snakemake.log[0]):
     study = Study.load(snakemake.input.study)

@@ -1,9 +1,9 @@
 """Read the study's table of runs into runs.csv."""
 
-from flops_fit.derived_files import write_whole
-from flops_fit.runs_table import import_runs
-from flops_fit.script import reported
-from flops_fit.study import Study
+from flops_fit.files.writing import write_whole
+from flops_fit.pipeline.script import reported
+from flops_fit.records.imported_table import import_runs
+from flops_fit.study.study import Study
 
 with reported(snakemake.log[0]):
     table = Study.load(snakemake.input.study).runs_table

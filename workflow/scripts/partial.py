@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from flops_fit.partial import fit_partial
-from flops_fit.plan import read_plan
-from flops_fit.progress_bar import resampling_bar
-from flops_fit.script import reported
-from flops_fit.study import Study, unit_of
+from flops_fit.pipeline.partial import fit_partial
+from flops_fit.pipeline.progress import resampling_bar
+from flops_fit.pipeline.script import reported
+from flops_fit.plan.plan import read_plan
+from flops_fit.study.study import Study, unit_of
 
 with reported(snakemake.log[0]):
     with resampling_bar() as progress:

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from flops_fit.dataset_meta import DatasetMeta
-from flops_fit.derived_files import write_json, write_whole
-from flops_fit.plan import make_plan, plan_csv, plan_headline, plan_specs, plan_summary
-from flops_fit.script import reported
-from flops_fit.study import Study
+from flops_fit.files.writing import write_json, write_whole
+from flops_fit.pipeline.script import reported
+from flops_fit.plan.plan import make_plan, plan_csv, plan_headline, plan_specs, plan_summary
+from flops_fit.study.study import Study
+from flops_fit.user_code.dataset_meta import DatasetMeta
 
 with reported(snakemake.log[0]):
-    from flops_fit.measure import measure_sizes
+    from flops_fit.user_code.measure import measure_sizes
 
     study = Study.load(snakemake.input.study)
     data_folder = Path(snakemake.input.meta).parent

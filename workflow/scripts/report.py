@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pandas as pd
-from flops_fit.derived_files import read_json_object
-from flops_fit.script import reported
-from flops_fit.study import unit_of
+from flops_fit.files.reading import read_json_object
+from flops_fit.pipeline.script import reported
+from flops_fit.study.study import unit_of
 
 with reported(snakemake.log[0]):
     from flops_fit.report.write import write_report

@@ -10,22 +10,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from flops_fit.errors import UserError, is_trouble_of_the_machine
-from flops_fit.experiment_files import clear_checkpoints, held_experiment, weights_file
-from flops_fit.launch import read_job
-from flops_fit.leases import hold_use
-from flops_fit.patience import seconds_from, write_patiently
-from flops_fit.runs import store_record, use_stored_record
+from flops_fit.errors import Interrupted, InterruptedAlone, UserError, is_trouble_of_the_machine
+from flops_fit.files.patience import seconds_from, write_patiently
+from flops_fit.launch.leases import hold_use
+from flops_fit.launch.signals import INTERRUPTED, Warned, end_with_agent, follow, leave
+from flops_fit.plan.planned_files import read_job
+from flops_fit.records.experiment_files import clear_checkpoints, held_experiment, weights_file
+from flops_fit.records.run_record import store_record, use_stored_record
 from flops_fit.train.checkpoint import write_weights
-from flops_fit.train.interruption import (
-    INTERRUPTED,
-    Interrupted,
-    InterruptedAlone,
-    Warned,
-    end_with_agent,
-    follow,
-    leave,
-)
 from flops_fit.train.loop import train_experiment
 from flops_fit.train.progress import LOG, open_log
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import fit_envelope, fit_runs, read_runs
-from flops_fit.laws.envelope import smooth_curve
+from flops_fit.laws.approaches.envelope import smooth_curve
 from known_laws import chinchilla_runs, columns, surface, surface_N_opt
 
 FIVE = np.logspace(18, 22, 5)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import Surface, fit_runs, read_runs
-from flops_fit.laws.approaches import ApproachOptions
-from flops_fit.laws.holdout import score_holdouts
-from flops_fit.laws.recommendation import disagreements, recommend
+from flops_fit.laws.approaches.registry import ApproachOptions
+from flops_fit.laws.evidence.holdout import score_holdouts
+from flops_fit.laws.evidence.recommendation import disagreements, recommend
 from flops_fit.laws.results import ApproachResult
 from known_laws import chinchilla_runs, columns, nine_sizes, parabolic_runs, surface, surface_N_opt
 

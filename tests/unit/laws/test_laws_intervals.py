@@ -13,19 +13,19 @@ from flops_fit.laws import (
     fit_power_law_with_offset,
     fit_profile,
     fit_runs,
-    many_surfaces,
     read_runs,
     search_surface,
     surface_objective,
 )
-from flops_fit.laws.intervals import intervals_of, stretch_of
-from flops_fit.laws.many_laws import offset_rows, regress_rows
-from flops_fit.laws.many_profiles import profile_vertices, resampled_optima
-from flops_fit.laws.many_surfaces import resampled_surfaces
-from flops_fit.laws.newton import minimise_rows
-from flops_fit.laws.objectives import HuberLog, SquaredLoss
-from flops_fit.laws.resampling import draw_counts
-from flops_fit.laws.terms import SurfaceData
+from flops_fit.laws.approaches.many_profiles import profile_vertices, resampled_optima
+from flops_fit.laws.evidence.intervals import intervals_of, stretch_of
+from flops_fit.laws.evidence.resampling import draw_counts
+from flops_fit.laws.forms.many_laws import offset_rows, regress_rows
+from flops_fit.laws.solver import many_surfaces
+from flops_fit.laws.solver.many_surfaces import resampled_surfaces
+from flops_fit.laws.solver.newton import minimise_rows
+from flops_fit.laws.solver.objectives import HuberLog, SquaredLoss
+from flops_fit.laws.solver.terms import SurfaceData
 from known_laws import nine_sizes, parabolic_runs
 from scipy.optimize import least_squares
 

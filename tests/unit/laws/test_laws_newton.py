@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import Surface, search_surface, surface_objective
-from flops_fit.laws.huber_line import lowest_huber_point
-from flops_fit.laws.newton import minimise_rows
-from flops_fit.laws.objectives import HuberLog, SquaredLoss
-from flops_fit.laws.projection import GRID, projected_grid
-from flops_fit.laws.terms import SurfaceData, gradient_and_curvature, objective_values
+from flops_fit.laws.solver.huber_line import lowest_huber_point
+from flops_fit.laws.solver.newton import minimise_rows
+from flops_fit.laws.solver.objectives import HuberLog, SquaredLoss
+from flops_fit.laws.solver.projection import GRID, projected_grid
+from flops_fit.laws.solver.terms import SurfaceData, gradient_and_curvature, objective_values
 from known_laws import nine_sizes, random_surface_runs
 from scipy.optimize import minimize, nnls
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import fit_isoflop, fit_profile, fit_vpnls, read_runs
-from flops_fit.laws.noise import Noise, replicate_noise
-from flops_fit.laws.surface_judgements import studentised_residuals
+from flops_fit.laws.data.noise import Noise, replicate_noise
+from flops_fit.laws.evidence.surface_judgements import studentised_residuals
 from known_laws import nine_sizes
 from scipy.stats import chi2, norm
 from scipy.stats import t as student_t

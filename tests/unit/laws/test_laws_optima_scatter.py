@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import fit_isoflop, fit_runs, read_runs
-from flops_fit.laws.optima_scatter import optima_scatter
+from flops_fit.laws.approaches.optima_scatter import optima_scatter
 from known_laws import columns
 
 C = np.logspace(18, 21, 5)

@@ -22,26 +22,26 @@ Plain columns suffice, here of nine runs whose loss is lowest at N = C^0.5:
 
 from __future__ import annotations
 
-from flops_fit.laws.accounting import FlopsPerUnit
-from flops_fit.laws.approaches import APPROACHES
-from flops_fit.laws.envelope import fit_envelope
+from flops_fit.laws.approaches.envelope import fit_envelope
+from flops_fit.laws.approaches.isoflop import fit_isoflop, fit_profile
+from flops_fit.laws.approaches.parametric import fit_parametric, fit_vpnls
+from flops_fit.laws.approaches.registry import APPROACHES
+from flops_fit.laws.data.accounting import FlopsPerUnit
+from flops_fit.laws.data.grouping import group_budgets
+from flops_fit.laws.data.table import Exclusion, RunTable, keep_best_learning_rates, read_runs
 from flops_fit.laws.fit import fit_runs
-from flops_fit.laws.grouping import group_budgets
-from flops_fit.laws.isoflop import fit_isoflop, fit_profile
-from flops_fit.laws.objectives import HuberLog, SquaredLoss
-from flops_fit.laws.parametric import fit_parametric, fit_vpnls
-from flops_fit.laws.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
-from flops_fit.laws.predictions import predict_optima
-from flops_fit.laws.profile_weights import (
+from flops_fit.laws.forms.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
+from flops_fit.laws.forms.profile_weights import (
     ResidualLimits,
     height_weights,
     profile_weights,
     residual_limits,
 )
+from flops_fit.laws.forms.surface import Surface
+from flops_fit.laws.predictions import predict_optima
 from flops_fit.laws.results import ApproachResult, Point, Prediction, Profile
-from flops_fit.laws.search import search_surface, surface_objective
-from flops_fit.laws.surface import Surface
-from flops_fit.laws.table import Exclusion, RunTable, keep_best_learning_rates, read_runs
+from flops_fit.laws.solver.objectives import HuberLog, SquaredLoss
+from flops_fit.laws.solver.search import search_surface, surface_objective
 
 __all__ = [
     "APPROACHES",

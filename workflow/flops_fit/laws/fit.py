@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from flops_fit.errors import UserError
-from flops_fit.laws.accounting import FlopsPerUnit
-from flops_fit.laws.approaches import APPROACHES, ApproachOptions, fit_approach
-from flops_fit.laws.bootstrap import Resampling, bootstrap_draws
-from flops_fit.laws.envelope import Curves
-from flops_fit.laws.holdout import score_holdouts
-from flops_fit.laws.intervals import (
+from flops_fit.laws.approaches.envelope import Curves
+from flops_fit.laws.approaches.registry import APPROACHES, ApproachOptions, fit_approach
+from flops_fit.laws.data.accounting import FlopsPerUnit
+from flops_fit.laws.data.table import RunTable, keep_best_learning_rates, names_budgets, read_runs
+from flops_fit.laws.evidence.bootstrap import Resampling, bootstrap_draws
+from flops_fit.laws.evidence.holdout import score_holdouts
+from flops_fit.laws.evidence.intervals import (
     ASSUMED_WHEN_TIED,
     PERCENTILES,
     WIDENED,
@@ -26,13 +27,12 @@ from flops_fit.laws.intervals import (
     stretch_of,
     widen,
 )
-from flops_fit.laws.judgements import judge_learning_rates, judge_predictions, judge_runs
+from flops_fit.laws.evidence.judgements import judge_learning_rates, judge_predictions, judge_runs
+from flops_fit.laws.evidence.recommendation import disagreements, recommend
+from flops_fit.laws.evidence.surface_judgements import compare_with_6nd
 from flops_fit.laws.predictions import merge_compute, predict_result
 from flops_fit.laws.reading import stored_laws
-from flops_fit.laws.recommendation import disagreements, recommend
 from flops_fit.laws.results import ApproachResult, approach_to_json
-from flops_fit.laws.surface_judgements import compare_with_6nd
-from flops_fit.laws.table import RunTable, keep_best_learning_rates, names_budgets, read_runs
 
 MIN_RUNS = 5
 """Fewer runs than this are no evidence of any law."""

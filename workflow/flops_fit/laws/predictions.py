@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable
 import numpy as np
 
 from flops_fit.errors import UserError
-from flops_fit.laws.accounting import FlopsPerUnit
-from flops_fit.laws.power_law import PowerLaw
+from flops_fit.laws.data.accounting import FlopsPerUnit
+from flops_fit.laws.forms.power_law import PowerLaw
+from flops_fit.laws.forms.surface import Surface
 from flops_fit.laws.results import ApproachResult, Prediction
-from flops_fit.laws.surface import Surface
 
 SAME_COMPUTE = 1e-6
 """Relative difference up to which two C are one, as after rounding in a table or a file."""

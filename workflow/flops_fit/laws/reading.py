@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from flops_fit.errors import UserError
-from flops_fit.laws.accounting import FlopsPerUnit
-from flops_fit.laws.approaches import SURFACES
-from flops_fit.laws.bootstrap import Draws, surface_quantities
-from flops_fit.laws.intervals import intervals_of
+from flops_fit.laws.approaches.registry import SURFACES
+from flops_fit.laws.data.accounting import FlopsPerUnit
+from flops_fit.laws.evidence.bootstrap import Draws, surface_quantities
+from flops_fit.laws.evidence.intervals import intervals_of
 from flops_fit.laws.results import ApproachResult
 
 Array = NDArray[np.float64]

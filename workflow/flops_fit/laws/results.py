@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from flops_fit.laws.power_law import PowerLaw
-from flops_fit.laws.surface import Surface
+from flops_fit.laws.forms.power_law import PowerLaw
+from flops_fit.laws.forms.surface import Surface
 
 Status = Literal["ok", "unsupported", "failed"]
 

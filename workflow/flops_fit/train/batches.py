@@ -11,7 +11,7 @@ from accelerate.utils import send_to_device
 from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from flops_fit.train.interruption import leave_signals_to_the_trainer, signals_held_back
+from flops_fit.launch.signals import leave_signals_to_the_trainer, signals_held_back
 
 _MOST_WORKERS = 4
 

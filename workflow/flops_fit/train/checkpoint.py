@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from flops_fit.experiment_files import CHECKPOINT, PREVIOUS_CHECKPOINT
+from flops_fit.records.experiment_files import CHECKPOINT, PREVIOUS_CHECKPOINT
 
 FORMAT = 1
 Keys = tuple[Any, ...]  # keys and indices from the outermost container to a value

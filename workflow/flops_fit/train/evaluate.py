@@ -12,8 +12,8 @@ from accelerate import Accelerator
 from torch.utils.data import Dataset
 
 from flops_fit.errors import UserError
-from flops_fit.targets import loss_sum_and_count, units_per_sample
 from flops_fit.train.batches import Batches
+from flops_fit.user_code.targets import loss_sum_and_count, units_per_sample
 
 CHUNKS = 64
 

@@ -22,24 +22,13 @@ from accelerate.utils import (
 )
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from flops_fit.dataset_meta import DatasetMeta
 from flops_fit.errors import UserError
-from flops_fit.flops import count_parameters
-from flops_fit.targets import (
-    BuildError,
-    UserCode,
-    loss_function,
-    loss_sum_and_count,
-    model_factory,
-    open_dataset,
-    units_per_sample,
-)
+from flops_fit.launch.signals import Warned
 from flops_fit.train.batches import Batches
 from flops_fit.train.curve import Curve, curve_steps
 from flops_fit.train.data_order import process_slice, samples_of_steps
 from flops_fit.train.divergence import Divergence
 from flops_fit.train.evaluate import Evaluation, evaluate
-from flops_fit.train.interruption import Warned
 from flops_fit.train.memory import agree_on_micro_batch, undisturbed
 from flops_fit.train.optimizer import build_optimizer
 from flops_fit.train.peak_flops import mfu
@@ -49,6 +38,17 @@ from flops_fit.train.saving import Saver, Stopwatch
 from flops_fit.train.schedule import lr_factor
 from flops_fit.train.sharding import agree_on_sharded_micro_batch, check_sharded, shards_asked
 from flops_fit.train.training_state import collect_weights
+from flops_fit.user_code.dataset_meta import DatasetMeta
+from flops_fit.user_code.flops import count_parameters
+from flops_fit.user_code.targets import (
+    BuildError,
+    UserCode,
+    loss_function,
+    loss_sum_and_count,
+    model_factory,
+    open_dataset,
+    units_per_sample,
+)
 
 _STEPS_BETWEEN_CHECKS = 100  # for a loss that is no longer finite
 _STEPS_ORDERED_AT_ONCE = 256  # computing the data order step by step is slow for tiny models

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from flops_fit.errors import UserError
-from flops_fit.flops import lookup_tables
-from flops_fit.targets import import_target
+from flops_fit.user_code.flops import lookup_tables
+from flops_fit.user_code.targets import import_target
 
 BETAS = (0.9, 0.95)
 

@@ -13,8 +13,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
-from flops_fit.errors import UserError
-from flops_fit.experiment_files import (
+from flops_fit.errors import Interrupted, UserError
+from flops_fit.launch.signals import Warned
+from flops_fit.records.experiment_files import (
     CHECKPOINT,
     PREVIOUS_CHECKPOINT,
     clear_checkpoints,
@@ -30,7 +31,6 @@ from flops_fit.train.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from flops_fit.train.interruption import Interrupted, Warned
 from flops_fit.train.progress import LOG
 from flops_fit.train.provenance import source_fingerprints
 from flops_fit.train.training_state import (

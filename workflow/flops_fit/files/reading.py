@@ -1,0 +1,98 @@
+"""Files that one step of the workflow wrote for another one, read with care.
+
+What is damaged is refused by name and makes room: a plain rerun finds it missing and writes it
+again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from flops_fit.errors import UserError
+
+
+def make_room(path: str | Path, reason: str, consequence: str = "writes it anew") -> UserError:
+    """Rename a damaged file to ``<name>.damaged`` and return the error that says so.
+
+    Parameters
+    ----------
+    reason
+        What is wrong with it.
+    consequence
+        What a rerun does.
+    """
+    path = Path(path)
+    aside = path.with_name(f"{path.name}.damaged")
+    with suppress(FileNotFoundError):  # another process was faster
+        os.replace(path, aside)
+    return UserError(f"{path}: {reason}; it is {aside.name} now, and a rerun {consequence}")
+
+
+def read_json_object(path: str | Path, expected: Collection[str] = ()) -> dict[str, Any]:
+    """Return the JSON object of a file.
+
+    Parameters
+    ----------
+    expected
+        Names of fields that it has to have.
+
+    Raises
+    ------
+    UserError
+        If it is damaged; it was renamed.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise make_room(path, f"is no JSON file ({error})") from None
+    if not isinstance(content, Mapping):
+        raise make_room(path, f"found {type(content).__name__}, expected an object")
+    missing = [name for name in expected if name not in content]
+    if missing:
+        raise make_room(path, f"{missing[0]}: is missing")
+    return dict(content)
+
+
+def read_csv_rows(path: str | Path, columns: Collection[str]) -> list[dict[str, str]]:
+    """Return the rows of a CSV file as text by column.
+
+    Parameters
+    ----------
+    columns
+        Those that it has to have.
+
+    Raises
+    ------
+    UserError
+        If it is damaged; it was renamed.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        header, *rows = list(csv.reader(io.StringIO(text), strict=True)) or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise make_room(path, f"is no CSV file ({error})") from None
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise make_room(path, f"column {missing[0]}: is missing")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(header):
+            raise make_room(
+                path, f"row {number} has {len(row)} fields, expected the {len(header)} columns"
+            )
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def spells_a_number(text: str) -> bool:
+    """Say whether a field of a CSV file is a finite number."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""One planned experiment as running processes: leases, signals, SLURM, `accelerate launch`."""

@@ -1,0 +1,230 @@
+"""From one planned experiment to one ``accelerate launch`` command (per node).
+
+``python -m flops_fit.launch`` is all that the train rule calls; what may change between machines
+(processes, devices, ports, threads) is decided here, out of sight of Snakemake's rerun triggers.
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from flops_fit.errors import UserError
+from flops_fit.files.writing import write_whole
+from flops_fit.launch.leases import USE_FILES, lease_gpus, lease_port, use_files, visible_gpus
+from flops_fit.launch.slurm import (
+    Meeting,
+    address_of,
+    hosts_of_job,
+    processes_per_node,
+    srun_command,
+)
+from flops_fit.launch.supervise import supervise
+from flops_fit.plan.planned_files import read_job
+from flops_fit.records.experiment_files import LAUNCH_LOCK, held_experiment
+from flops_fit.records.run_record import use_stored_record
+
+# A user's own accelerate configuration must not decide how an experiment is trained.
+ACCELERATE_CONFIG = Path(__file__).resolve().parent / "accelerate.yaml"
+TRAIN_SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
+
+# Snakemake sets all of these to the threads of a whole job; torch follows MKL's before OpenMP's.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+# What accelerate, torch.distributed and MPI read to find their place among processes.
+LAUNCH_PREFIXES = (
+    "ACCELERATE_", "FSDP_", "PET_", "TORCHELASTIC_", "PMI_", "PMIX_", "OMPI_COMM_", "MV2_COMM_",
+)  # fmt: skip
+LAUNCH_VARIABLES = (
+    "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK",
+    "GROUP_WORLD_SIZE", "ROLE_NAME", "ROLE_RANK", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
+)  # fmt: skip
+
+
+def accelerate_command(
+    job: Mapping[str, Any], script_arguments: Sequence[str], meeting: Meeting | None = None
+) -> list[str]:
+    """Return the ``accelerate launch`` command of one experiment on one node.
+
+    Parameters
+    ----------
+    job
+        Entry of ``specs.json``.
+    script_arguments
+        Arguments of ``train.py``.
+    meeting
+        Where the processes meet; needed for more than one.
+    """
+    processes, precision = job["processes"], job["spec"]["precision"]
+    command = [
+        accelerate_executable(),
+        "launch",
+        f"--config_file={job['accelerate_config'] or ACCELERATE_CONFIG}",
+        f"--num_processes={processes}",
+        f"--num_machines={meeting.nodes if meeting else 1}",
+        f"--machine_rank={meeting.rank if meeting else 0}",
+        f"--mixed_precision={'no' if precision == 'float64' else precision}",
+        "--dynamo_backend=no",
+    ]
+    if processes > 1:
+        # The agent would make a folder in the temporary one, also where nothing goes into it.
+        command += [f"--main_process_port={meeting.port}", f"--log_dir={os.devnull}"]
+        if meeting.nodes > 1:
+            command += [f"--main_process_ip={meeting.address}"]
+        if not job["accelerate_config"]:
+            # The flag means "several processes on this machine"; on a machine without GPUs the
+            # trainer joins them through gloo. A configuration of the study's own says how itself.
+            command += ["--multi_gpu"]
+    else:
+        command += ["--quiet"]  # the trainer's own sentence is enough
+    return [*command, str(TRAIN_SCRIPT), *script_arguments]
+
+
+def accelerate_executable() -> str:
+    """Return the ``accelerate`` of the running environment."""
+    path = Path(sysconfig.get_path("scripts")) / "accelerate"
+    if not path.exists():
+        raise UserError(
+            f"{path}: is missing, expected the accelerate package in the environment of "
+            f"{sys.executable}; install envs/requirements.txt"
+        )
+    return str(path)
+
+
+def process_environment(threads: int, processes: int) -> dict[str, str]:
+    """Return the environment of the training processes: CPU threads divided among them.
+
+    Waiting threads sleep (OMP_WAIT_POLICY): on busy cores spinning ones cost a factor of 60.
+    Variables of another launch that this one was started in (a pod, an MPI job, somebody's
+    torchrun) would tell the processes to join that one, and are left out.
+    """
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(LAUNCH_PREFIXES) and name not in LAUNCH_VARIABLES
+    }
+    environment |= dict.fromkeys(THREAD_VARIABLES, str(max(1, threads // processes)))
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return environment
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Link the stored record of a finished experiment, or run its ``accelerate launch``.
+
+    In a SLURM job of several nodes it becomes the ``srun`` that starts it again on each of them.
+
+    Returns
+    -------
+    int
+        Exit status; 75 where the training was asked to leave and has saved.
+    """
+    options = parse(arguments)
+    study_folder = options.plan.parent
+    job = read_job(study_folder / "specs.json", options.id)
+    if options.meet:
+        address, port = options.meet.rsplit(":", 1)
+        rank = int(os.environ["SLURM_NODEID"])
+        meeting = Meeting(nodes=options.nodes, rank=rank, address=address, port=int(port))
+        return run_accelerate(options, job, visible_gpus(os.environ), meeting)
+    # After a kill a launcher or its `accelerate launch` may go on, or the trainer alone: they are
+    # waited for, and no trainer starts beside them.
+    with held_experiment(study_folder, options.id, LAUNCH_LOCK):
+        with held_experiment(study_folder, options.id):
+            if use_stored_record(study_folder, options.id):
+                print(f"{options.id}: finished earlier, its stored record is used")
+                return 0
+        gpus = visible_gpus(os.environ)
+        hosts = hosts_of_job(os.environ) if job["processes"] > max(1, len(gpus)) else []
+        if hosts:
+            become_srun(options, job, hosts, with_gpus=bool(gpus))
+        return run_accelerate(options, job, gpus)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plan", type=Path, required=True, help="plan.csv of the study")
+    parser.add_argument("--id", required=True, help="id of the experiment")
+    parser.add_argument("--log", type=Path, required=True, help="log file of the experiment")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads on this node")
+    # What one launcher tells those of the single nodes:
+    parser.add_argument("--nodes", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--meet", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def become_srun(
+    options: argparse.Namespace, job: Mapping[str, Any], hosts: Sequence[str], *, with_gpus: bool
+) -> NoReturn:
+    """Become the command that runs this launcher on every node; locks and leases stay with it."""
+    per_node = processes_per_node(job["processes"], hosts)
+    launcher = [
+        sys.executable,
+        "-m",
+        "flops_fit.launch",
+        f"--plan={options.plan}",
+        f"--id={options.id}",
+        f"--log={options.log}",
+        f"--threads={options.threads}",
+        f"--nodes={len(hosts)}",
+        f"--meet={address_of(hosts[0])}:{lease_port()}",
+    ]
+    command = srun_command(
+        launcher, hosts, threads=options.threads, gpus=per_node if with_gpus else 0
+    )
+    write_whole(options.log, shlex.join(command) + "\n")
+    print(shlex.join(command), flush=True)
+    os.execv(shutil.which(command[0]), command)
+
+
+def run_accelerate(
+    options: argparse.Namespace,
+    job: Mapping[str, Any],
+    gpus: list[str],
+    meeting: Meeting | None = None,
+) -> int:
+    """Lease the GPUs of this node's processes and return how their ``accelerate launch`` ended."""
+    processes = job["processes"] // (meeting.nodes if meeting else 1)
+    environment = process_environment(options.threads, processes)
+    if gpus:
+        gpus = lease_gpus(processes, gpus)
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        environment[USE_FILES] = os.pathsep.join(map(str, use_files(gpus)))
+    else:
+        print(f"{options.id}: no GPU is visible, it trains on the CPU")
+        if "SLURM_JOB_ID" in os.environ and "CUDA_VISIBLE_DEVICES" not in os.environ:
+            environment["CUDA_VISIBLE_DEVICES"] = ""  # torch might see those of other jobs
+            print(
+                "this SLURM job was given no GPU (CUDA_VISIBLE_DEVICES is not set); ask for some "
+                "(--gpus, or gpus_per_node in the profile), or, in a job that has its node to "
+                "itself, set the variable in the job's script"
+            )
+    study_folder = options.plan.parent
+    # Others may have finished it while this one waited for a GPU. (Nodes cannot decide that alone.)
+    if meeting is None and use_stored_record(study_folder, options.id):
+        print(f"{options.id}: finished meanwhile, its stored record is used")
+        return 0
+    script_arguments = [
+        f"--study-folder={study_folder}",
+        f"--id={options.id}",
+        f"--log={options.log}",
+        f"--gpus={len(gpus)}",
+        f"--threads={max(1, options.threads // processes)}",
+    ]
+    if meeting is None and processes > 1:
+        meeting = Meeting(nodes=1, rank=0, address="localhost", port=lease_port())
+    command = accelerate_command(job, script_arguments, meeting)
+    if meeting is None or meeting.nodes == 1:
+        write_whole(options.log, shlex.join(command) + "\n")
+    print(shlex.join(command), flush=True)
+    return supervise(command, environment)

@@ -1,0 +1,186 @@
+"""How a training is asked to save and leave, and how it leaves. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import psutil
+
+# Of EX_TEMPFAIL in sysexits.h: nothing is wrong, a later attempt goes on from what was saved.
+INTERRUPTED = 75
+# Environment variable: a file of the launcher's, to which a training writes its status.
+# `accelerate launch` turns every status but 0 into 1, and prints a page about it.
+STATUS_FILE = "FLOPS_FIT_STATUS_FILE"
+WARNINGS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+_SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_TO_FOLLOW = 10.0
+# Read before the imports that take seconds: an orphan has another parent.
+_PARENT_AT_START = os.getppid()
+
+
+class Warned:
+    """Remembers the first signal that asked this process to leave."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def asked(self) -> bool:
+        """Whether there was one."""
+        return self.signal is not None
+
+    def listen(self) -> Warned:
+        """Remember signals from now on, instead of dying of them.
+
+        An interrupt of the terminal (SIGINT) counts unless it is ignored, as it is where a
+        launcher passes it on in its own way. Where a process that this one works together with has
+        ended, nothing can be agreed on any more, and a termination is one.
+        """
+        for number in WARNINGS:
+            signal.signal(number, self._remember)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self._remember)
+        return self
+
+    def finish(self) -> None:
+        """Ignore signals from now on: the end is near, and asking for it changes nothing."""
+        for number in (*WARNINGS, signal.SIGINT):
+            if signal.getsignal(number) == self._remember:
+                signal.signal(number, signal.SIG_IGN)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGTERM and not _all_at_work():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        if self.signal is None:
+            self.signal = number
+
+
+def _all_at_work() -> bool:
+    """Whether all training processes that were started with this one are alive."""
+    started = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if started == 1:
+        return True
+    try:
+        siblings = psutil.Process(os.getppid()).children()
+        return sum(s.status() != psutil.STATUS_ZOMBIE for s in siblings) >= started
+    except psutil.Error:
+        return False
+
+
+def end_with_agent() -> threading.Event:
+    """End this process, without a word to anybody, once the agent that started it has died.
+
+    Several processes meet at a store that their agent keeps. Without it those that have not met
+    yet wait for half an hour, with the experiment's lock in their hands.
+
+    Returns
+    -------
+    threading.Event
+        To be set when this process needs no other one any more: then it outlives the agent.
+    """
+    alone = threading.Event()
+
+    def look() -> None:
+        while not alone.wait(_SECONDS_BETWEEN_LOOKS):
+            # One whose agent died while it was starting has been given to the first process.
+            if os.getppid() != _PARENT_AT_START or _PARENT_AT_START == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=look, daemon=True).start()
+    return alone
+
+
+def leave(status: int, *, together: bool = False) -> NoReturn:
+    """End this process, once its log says why, with a status that reaches the launcher.
+
+    The agent of several processes prints a page of its own about each one that fails, after the
+    sentence that a person needs, or waits for the others of one that leaves alone. It is ended
+    first; the other processes follow it.
+
+    Parameters
+    ----------
+    status
+        `INTERRUPTED`, or that of a failure.
+    together
+        Whether all processes leave, as they have agreed.
+    """
+    if not _tell(status):
+        sys.exit(status)
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    if together or (status == INTERRUPTED and not several):
+        sys.exit(0)
+    if several and os.getppid() == _PARENT_AT_START != 1:
+        os.kill(_PARENT_AT_START, signal.SIGKILL)
+    sys.exit(status)
+
+
+def follow() -> None:
+    """Wait for the end where another process has said why: what this one met is its echo."""
+    try:
+        told = Path(os.environ[STATUS_FILE]).read_bytes()
+    except FileNotFoundError:
+        told = True  # so fast was the launcher: the agent is gone, and the file with both
+    except (KeyError, OSError):
+        return
+    if told:
+        time.sleep(_SECONDS_TO_FOLLOW)  # `end_with_agent` ends it sooner
+
+
+def _tell(status: int) -> bool:
+    """Leave a status with the launcher; what another process told before stands."""
+    try:
+        # Others may write at the same time, and the launcher may have left with the file
+        file = os.open(os.environ[STATUS_FILE], os.O_RDWR)
+    except (KeyError, OSError):
+        return False
+    try:
+        if not os.read(file, 1):
+            os.write(file, f"{status:3d}".encode())
+    finally:
+        os.close(file)
+    return True
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Let no signal through in the block: processes that it starts are not ready for one yet."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WARNINGS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_signals_to_the_trainer(worker: int) -> None:
+    """Let a data-loading process survive a signal that asks its trainer to save and leave.
+
+    A signal often goes to all processes of a job at once, and a trainer whose loader dies cannot
+    save. A termination by the trainer itself still counts.
+
+    Parameters
+    ----------
+    worker
+        Its number, as ``torch.utils.data.DataLoader`` gives it to a ``worker_init_fn``.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    if not hasattr(signal, "sigwaitinfo"):
+        return
+    trainer = os.getppid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def wait() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != trainer:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()

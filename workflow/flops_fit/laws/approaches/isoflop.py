@@ -1,0 +1,316 @@
+"""Approach 2: IsoFLOP profiles (Hoffmann et al. 2022, arXiv 2203.15556, section 3.2).
+
+At each budget the loss against log N is a valley; a parabola gives its lowest point, and the
+lowest points of all budgets give the laws. One module, two steps: `fit_profile` for one budget,
+`fit_isoflop` for a study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import t as student_t
+
+from flops_fit.laws.approaches.optima_scatter import optima_scatter
+from flops_fit.laws.data.accounting import FlopsPerUnit
+from flops_fit.laws.data.noise import Noise, replicate_noise
+from flops_fit.laws.data.table import RunTable
+from flops_fit.laws.evidence.judgements import judge_laws, judge_profiles, judge_scatter
+from flops_fit.laws.forms.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
+from flops_fit.laws.forms.profile_weights import ResidualLimits, profile_weights, residual_limits
+from flops_fit.laws.results import ApproachResult, Point, Profile
+from flops_fit.laws.solver.objectives import HuberLog
+from flops_fit.laws.solver.search import search_surface
+
+MIN_SIZES = 3
+"""Distinct N that a parabola needs."""
+
+MIN_BUDGETS = 2
+"""Optima that a power law needs."""
+
+MAX_SPREAD = 0.02
+"""Spread of C within a budget up to which losses are compared as they are: a plan's tolerance."""
+
+MAX_REACH = 1.0
+"""A vertex is used up to this many ranges of log N outside its profile; beyond, the profile is a
+slope, and where its parabola turns is an accident of the noise."""
+
+
+def fit_profile(
+    C: float,
+    N: ArrayLike,
+    L: ArrayLike,
+    *,
+    noise: Noise | None = None,
+    limits: ResidualLimits | None = None,
+) -> Profile:
+    """Fit a parabola in log N to the runs of one budget by least squares.
+
+    The squares are weighted, by `profile_weights`, where the profile holds a run far off. Else the
+    vertex is off by as much as any parabola's is on a valley that is none: on the valley of a
+    surface, with a grid of sizes that follows the optimum, by a constant factor in N, and the
+    exponent is exact (arXiv 2603.22339).
+
+    The p-value of the curvature is that of a one-sided t-test. Where the study holds replicates,
+    their pooled scatter is the noise, with its degrees of freedom. Else the weights of
+    `profile_weights` are read as relative precisions, and the noise is that of the weighted
+    residuals, with n - 3 degrees of freedom.
+
+    Parameters
+    ----------
+    C : float
+        Compute of the profile, FLOPs.
+    N, L : array_like, shape (n,)
+        Parameters, and validation loss in nats per unit; replicates are separate points.
+    noise : Noise, optional
+        Of log L, from `replicate_noise`.
+    limits : ResidualLimits, optional
+        How far a run may lie from its parabola, from the `residual_limits` of all profiles of
+        the study; without it from those of this profile.
+
+    Raises
+    ------
+    ValueError
+        If fewer than three N are distinct.
+    """
+    N, L = np.asarray(N, dtype=float), np.asarray(L, dtype=float)
+    n_sizes = np.unique(N).size
+    if n_sizes < MIN_SIZES:
+        raise ValueError(f"A parabola needs {MIN_SIZES} distinct N, but got {n_sizes}.")
+    log_N = np.log(N)
+    center = float(log_N.min() + log_N.max()) / 2
+    half_range = float(np.ptp(log_N)) / 2
+    if limits is None:
+        limits = residual_limits([(log_N, L)])
+    weights = profile_weights(log_N, L, limits)
+
+    # Centred and scaled to [-1, 1]: log N near 20 would make the columns nearly parallel
+    u = (log_N - center) / half_range
+    root = np.sqrt(weights)
+    Q, R = np.linalg.qr(root[:, np.newaxis] * np.vander(u, 3, increasing=True))
+    mean_L = L.mean()
+    scaled = np.linalg.solve(R, Q.T @ (root * (L - mean_L)))
+    residual = L - mean_L - np.vander(u, 3, increasing=True) @ scaled
+    residual_sum = float((weights * residual**2).sum())
+    c0, c1, c2 = scaled / half_range ** np.arange(3)
+
+    freedom = L.size - 3 if noise is None else noise.freedom
+    p_value = None
+    if freedom > 0:
+        if noise is None:
+            standard_error = np.sqrt(residual_sum / freedom) * abs(1 / R[2, 2])
+        else:
+            # scaled = solve(R, Q' root L): its variance when every L has that of the replicates
+            row = np.linalg.solve(R, Q.T * root)[2]
+            standard_error = np.sqrt(noise.variance * (row**2).sum()) * abs(mean_L)
+        # Noise-free data may leave no residual at all: no error is below the rounding of L
+        ratio = scaled[2] / max(standard_error, np.spacing(np.abs(L).max()))
+        p_value = float(student_t.sf(ratio, freedom))
+    mean = (weights * L).sum() / weights.sum()
+    spread = float((weights * (L - mean) ** 2).sum())
+    return Profile(
+        C=float(C),
+        N=N,
+        L=L,
+        weights=weights,
+        log_N_center=center,
+        coefficients=(float(c0 + mean_L), float(c1), float(c2)),
+        curvature_p_value=p_value,
+        r_squared=1 - residual_sum / spread if np.ptp(L) > 1e-14 * np.abs(L).max() else None,
+    )
+
+
+def fit_isoflop(runs: RunTable) -> ApproachResult:
+    """Fit approach 2: one parabola per budget, and power laws through the vertices.
+
+    The C of a vertex is the mean of what its runs really spent. D_opt is what remains at
+    N_opt: C / flops_per_unit(N_opt).
+
+    Parameters
+    ----------
+    runs : RunTable
+        Completed runs at their best learning rates.
+
+    Returns
+    -------
+    ApproachResult
+        `unsupported` where fewer than two budgets hold three sizes, `failed` where fewer than two
+        profiles have a minimum or no power law joins them; both keep the points that there are.
+    """
+    if not runs.profiled.any():
+        return ApproachResult(
+            status="unsupported",
+            reason="approach 2 needs budgets, but fewer than 2 groups of runs span at most 10% in "
+            "C and hold at least 4 distinct N",
+        )
+    flops = FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
+    warnings: list[str] = []
+    noise = replicate_noise(runs)
+    grouped = replace(runs, L=losses_at_budgets(runs)).take(runs.profiled)
+    if len(grouped) < len(runs):
+        warnings.append(
+            f"{len(runs) - len(grouped)} of {len(runs)} runs stand at no budget and are in no "
+            "profile."
+        )
+    wide_enough = []
+    for budget in np.unique(grouped.budget):
+        own = grouped.take(grouped.budget == budget)
+        n_sizes = np.unique(own.N).size
+        if n_sizes < MIN_SIZES:
+            warnings.append(
+                f"Budget {budget:.3g} has {n_sizes} size(s) and gives no profile, which needs "
+                f"{MIN_SIZES}."
+            )
+            continue
+        wide_enough.append(own)
+    limits = residual_limits((np.log(own.N), own.L) for own in wide_enough)
+    profiles = [
+        fit_profile(_profile_C(own.C), own.N, own.L, noise=noise, limits=limits)
+        for own in wide_enough
+    ]
+
+    usable = [profile for profile in profiles if explain_unusable(profile) is None]
+    points = tuple(_point(profile, flops) for profile in usable)
+    warnings += [f"{why}." for profile in profiles if (why := explain_unusable(profile))]
+    warnings += judge_profiles(usable, points)
+    beyond = [point for point in points if not flops.covers(point.N_opt)]
+    if beyond:
+        warnings.append(
+            f"N_opt of C = {_listed(p.C for p in beyond)} lies beyond all measured sizes, where "
+            "flops_per_unit/N keeps its end value."
+        )
+
+    laws: dict[str, PowerLaw | None] = {}
+    widening = 1.0
+    if len(profiles) < MIN_BUDGETS:
+        status = "unsupported"
+        reason = (
+            f"approach 2 needs {MIN_BUDGETS} budgets with {MIN_SIZES} sizes each, "
+            f"but the runs hold {len(profiles)}"
+        )
+    elif len(points) < MIN_BUDGETS:
+        status = "failed"
+        reason = (
+            f"only {len(points)} of {len(profiles)} profiles has a minimum within reach, "
+            f"and a law needs {MIN_BUDGETS}"
+        )
+    else:
+        status, reason = "ok", None
+        try:
+            laws, law_warnings = _fit_laws(points)
+        except ValueError as error:
+            # Optima that no power law joins, as of two budgets of almost the same C
+            status, reason = "failed", str(error).rstrip(".")
+        else:
+            warnings += law_warnings + judge_laws(laws["N_opt"], laws["D_opt"], points)
+            scatter = optima_scatter(usable)
+            widening = scatter.widening
+            warnings += judge_scatter(scatter)
+    return ApproachResult(
+        status=status,
+        reason=reason,
+        points=points,
+        profiles=tuple(profiles),
+        widening=widening,
+        warnings=tuple(warnings),
+        **laws,
+    )
+
+
+def _profile_C(C: NDArray[np.float64]) -> float:
+    return float(C.mean() if _spread(C) <= MAX_SPREAD else np.exp(np.log(C).mean()))
+
+
+def _spread(C: NDArray[np.float64]) -> float:
+    return float(C.max() / C.min() - 1)
+
+
+def losses_at_budgets(runs: RunTable) -> NDArray[np.float64]:
+    """Return each run's loss moved from its own C to the mean C of its budget, at its own N.
+
+    The slope is that of a surface through all runs (approach 3). A plan's runs stand within 1% of
+    their budget and keep their losses; the groups of an imported table may span 10%.
+    """
+    wide = [
+        runs.budget == budget
+        for budget in np.unique(runs.budget[runs.profiled])
+        if _spread(runs.C[(runs.budget == budget) & runs.profiled]) > MAX_SPREAD
+    ]
+    usable = np.unique(runs.N).size > 2 and len(runs) > 5 and runs.L.min() > 0
+    if not wide or not usable:
+        return runs.L
+    surface, _ = search_surface(runs.N, runs.D, runs.L, HuberLog())
+    moved = runs.L.copy()
+    for own in wide:
+        rows = np.flatnonzero(own & runs.profiled)
+        C = _profile_C(runs.C[rows])
+        D = runs.D[rows] * C / runs.C[rows]
+        moved[rows] += surface.loss(runs.N[rows], D) - surface.loss(runs.N[rows], runs.D[rows])
+    return moved
+
+
+def explain_unusable(profile: Profile) -> str | None:
+    """Say why a profile gives no optimum, None where it does."""
+    if not profile.has_minimum:
+        return (
+            f"The profile at C = {profile.C:.3g} has no minimum (curvature "
+            f"{profile.coefficients[2]:.2g}) and gives no optimum"
+        )
+    outside = max(-profile.position, profile.position - 1)
+    if outside > MAX_REACH:
+        side = "smaller" if profile.position < 0 else "larger"
+        return (
+            f"The minimum at C = {profile.C:.3g} lies {outside:.2g} ranges of log N outside its "
+            f"sizes and gives no optimum: add {side} sizes"
+        )
+    return None
+
+
+def _point(profile: Profile, flops: FlopsPerUnit) -> Point:
+    N_opt = float(np.exp(profile.log_N_opt))
+    lowest = profile.N[np.argmin(profile.L)]
+    return Point(
+        C=profile.C,
+        N_opt=N_opt,
+        D_opt=float(flops.D_at(profile.C, N_opt)),
+        L_opt=profile.L_opt,
+        at_edge=bool(
+            lowest in (profile.N.min(), profile.N.max()) or not 0 <= profile.position <= 1
+        ),
+        n=profile.N.size,
+    )
+
+
+def optima_laws(
+    points: Sequence[Point], *, offset: float | None = None
+) -> dict[str, PowerLaw | None]:
+    """Return the power laws of N_opt, D_opt and, with this offset, L_opt through the points.
+
+    L_opt gets none where the offset is not given, or leaves nothing above it.
+    """
+    C, N_opt, D_opt, L_opt = (
+        np.array([getattr(point, name) for point in points])
+        for name in ("C", "N_opt", "D_opt", "L_opt")
+    )
+    law = None
+    if offset is not None and L_opt.min() > offset:
+        law = replace(fit_power_law(C, L_opt - offset), offset=offset)
+    return {"N_opt": fit_power_law(C, N_opt), "D_opt": fit_power_law(C, D_opt), "L_opt": law}
+
+
+def _fit_laws(points: Sequence[Point]) -> tuple[dict[str, PowerLaw | None], list[str]]:
+    laws = optima_laws(points)
+    L_opt = np.array([point.L_opt for point in points])
+    if L_opt.min() <= 0:
+        return laws, [
+            f"L_opt has no power law, because it falls to {L_opt.min():.3g}, not above 0."
+        ]
+    laws["L_opt"], warnings = fit_power_law_with_offset([point.C for point in points], L_opt)
+    return laws, [f"L_opt: {warning}." for warning in warnings]
+
+
+def _listed(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:.3g}" for value in values)

@@ -1,0 +1,1 @@
+"""The runs as numbers: table, budgets, noise, FLOPs per unit."""

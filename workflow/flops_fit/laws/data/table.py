@@ -1,0 +1,292 @@
+"""The runs that enter a fit: read from columns, checked, reduced to the best learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flops_fit.errors import UserError
+from flops_fit.laws.data.grouping import group_budgets
+
+REQUIRED_COLUMNS = ("N", "D", "C", "loss")
+STATUSES = ("completed", "diverged")
+
+
+class UnusableRunsError(UserError):
+    """What is wrong with the runs of a study, and not with its settings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """A run that does not enter the fit, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTable:
+    """Runs as columns of one length (n_runs,), in an order that does not depend on the input's.
+
+    `L` is NaN where `diverged`; `lr`, `epochs` and `C_6nd` are NaN where they are not known.
+    `profiled` says whether the run stands at its budget, and not only near it.
+    """
+
+    id: NDArray[np.object_]
+    diverged: NDArray[np.bool_]
+    budget: NDArray[np.float64]
+    size: NDArray[np.object_]
+    lr: NDArray[np.float64]
+    N: NDArray[np.float64]
+    D: NDArray[np.float64]
+    C: NDArray[np.float64]
+    L: NDArray[np.float64]
+    epochs: NDArray[np.float64]
+    C_6nd: NDArray[np.float64]
+    profiled: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    def take(self, rows: NDArray[Any]) -> RunTable:
+        """Return the given rows (indices, repeats allowed, or a mask)."""
+        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+
+def read_runs(
+    runs: Mapping[str, Sequence[Any]], *, exclude: Collection[str] = ()
+) -> tuple[RunTable, tuple[Exclusion, ...]]:
+    """Check the columns of runs.csv and return them as a table.
+
+    Parameters
+    ----------
+    runs : mapping of column name to sequence, each of length n_rows
+        `N, D, C, loss`, and optionally `budget` (default: found by `group_budgets`), `id`
+        (default: "row 1", ...), `status` (default: all completed), `size` (default: N), `lr`,
+        `epochs`, `C_6nd`. Other columns are ignored.
+    exclude : collection of str
+        Ids of runs to leave out.
+
+    Returns
+    -------
+    table : RunTable
+        All runs but the excluded ones; diverged runs are still there.
+    excluded : tuple of Exclusion
+        What `exclude` took out.
+
+    Raises
+    ------
+    UserError
+        If a column is missing or of another length, an id occurs twice or is excluded but not
+        there, a status is unknown, or a completed run lacks a finite loss or positive N, D, C.
+    """
+    n_rows = _check_columns(runs)
+    id = np.array([str(value) for value in runs.get("id", _row_names(n_rows))], dtype=object)
+    _check_ids(id, exclude)
+
+    status = [str(value) for value in runs.get("status", ["completed"] * n_rows)]
+    for name, value in zip(id, status, strict=True):
+        if value not in STATUSES:
+            raise UnusableRunsError(
+                f"The status of run {name} is {value!r}; it must be one of {', '.join(STATUSES)}."
+            )
+
+    def column(name: str) -> NDArray[np.float64]:
+        if name not in runs:
+            return np.full(n_rows, np.nan)
+        return np.array([_number(name, id[i], v) for i, v in enumerate(runs[name])], dtype=float)
+
+    size = column("N").astype(object)
+    if "size" in runs:
+        for i, value in enumerate(runs["size"]):
+            # NaN is the one value that differs from itself: an empty cell keeps N
+            size[i] = value if value not in (None, "") and value == value else size[i]
+    diverged = np.array([value == "diverged" for value in status], dtype=bool)
+    table = RunTable(
+        id=id,
+        diverged=diverged,
+        budget=column("budget"),
+        size=size,
+        lr=column("lr"),
+        N=column("N"),
+        D=column("D"),
+        C=column("C"),
+        L=np.where(diverged, np.nan, column("loss")),
+        epochs=column("epochs"),
+        C_6nd=column("C_6nd"),
+        profiled=np.ones(n_rows, dtype=bool),
+    )
+
+    names = {str(name) for name in exclude}
+    left_out = np.array([name in names for name in id], dtype=bool)
+    excluded = tuple(
+        Exclusion(id=name, reason="listed in fit.exclude") for name in sorted(id[left_out])
+    )
+    table = table.take(~left_out)
+    if not names_budgets(runs):
+        table = _with_budgets(table)
+    _check_values(table)
+    return _ordered(table), excluded
+
+
+def names_budgets(runs: Mapping[str, Sequence[Any]]) -> bool:
+    """Say whether the runs name their budgets: the column is there and not empty throughout."""
+    return any(not (v is None or v == "" or v != v) for v in runs.get("budget", ()))
+
+
+def _with_budgets(table: RunTable) -> RunTable:
+    usable = np.isfinite(table.C) & (table.C > 0) & np.isfinite(table.N) & (table.N > 0)
+    if not usable.any():
+        return table
+    # Sorted first: equal windows are told apart by their order, which must not be the file's
+    rows = np.flatnonzero(usable)
+    rows = rows[np.lexsort((table.N[rows], table.C[rows]))]
+    # A diverged run without numbers needs some budget to be listed with
+    budget = np.full(len(table), float(np.median(table.C[rows])))
+    profiled = np.zeros(len(table), dtype=bool)
+    budget[rows], profiled[rows] = group_budgets(table.N[rows], table.C[rows])
+    return replace(table, budget=budget, profiled=profiled)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellChoice:
+    """The learning rate that won among several tried for one budget and size."""
+
+    budget: float
+    size: Hashable
+    best: float
+    tried: tuple[float, ...]
+    """All learning rates of the cell, ascending, with those that diverged."""
+
+
+def keep_best_learning_rates(
+    table: RunTable,
+) -> tuple[RunTable, tuple[Exclusion, ...], tuple[CellChoice, ...]]:
+    """Keep the completed runs at the best learning rate of each (budget, size).
+
+    The best is the one with the lowest mean loss over its runs (the seeds); one at which any run
+    diverged comes after all that never did, since the mean of the survivors flatters it. All seeds
+    of the best learning rate are kept: they are replicates.
+
+    Returns
+    -------
+    table : RunTable
+        Completed runs only.
+    excluded : tuple of Exclusion
+        The others.
+    choices : tuple of CellChoice
+        One for each (budget, size) with several learning rates.
+    """
+    cells: dict[tuple[float, Hashable], list[int]] = {}
+    for i in range(len(table)):
+        cells.setdefault((float(table.budget[i]), table.size[i]), []).append(i)
+
+    reasons = dict.fromkeys(np.flatnonzero(table.diverged).tolist(), "diverged")
+    choices = []
+    for (budget, size), rows in cells.items():
+        tried = np.unique(table.lr[rows])
+        if tried.size < 2:
+            continue
+        best = _best_learning_rate(table, np.array(rows), tried)
+        if best is None:
+            continue
+        choices.append(CellChoice(budget=budget, size=size, best=best, tried=tuple(tried.tolist())))
+        for i in rows:
+            if table.lr[i] != best:
+                reasons.setdefault(
+                    i, f"learning rate {table.lr[i]:g} is not the best of its size ({best:g} is)"
+                )
+    excluded = sorted(
+        (Exclusion(id=table.id[i], reason=reason) for i, reason in reasons.items()),
+        key=lambda exclusion: exclusion.id,
+    )
+    keep = np.ones(len(table), dtype=bool)
+    keep[list(reasons)] = False
+    return table.take(keep), tuple(excluded), tuple(choices)
+
+
+def _best_learning_rate(
+    table: RunTable, rows: NDArray[np.intp], tried: NDArray[np.float64]
+) -> float | None:
+    """Return the best of the `tried` learning rates, None where every run diverged."""
+    ranked = []
+    for lr in tried.tolist():
+        own = rows[table.lr[rows] == lr]
+        completed = own[~table.diverged[own]]
+        if completed.size:
+            any_diverged = completed.size < own.size
+            ranked.append((any_diverged, float(table.L[completed].mean()), lr))
+    return min(ranked)[2] if ranked else None
+
+
+def _check_columns(runs: Mapping[str, Sequence[Any]]) -> int:
+    missing = [name for name in REQUIRED_COLUMNS if name not in runs]
+    if missing:
+        raise UnusableRunsError(
+            f"The runs lack the column(s) {', '.join(missing)}; they have "
+            f"{', '.join(map(str, runs)) or 'none'}. Add what is missing."
+        )
+    n_rows = len(runs["loss"])
+    for name, values in runs.items():
+        if len(values) != n_rows:
+            raise UnusableRunsError(
+                f"Column {name} has {len(values)} rows but column loss has {n_rows}; "
+                "give one value per run."
+            )
+    return n_rows
+
+
+def _row_names(n_rows: int) -> list[str]:
+    return [f"row {i + 1}" for i in range(n_rows)]
+
+
+def _check_ids(id: NDArray[np.object_], exclude: Collection[str]) -> None:
+    known, counts = np.unique(id.astype(str), return_counts=True)
+    if (counts > 1).any():
+        raise UnusableRunsError(f"Two runs have the id {known[counts > 1][0]}; keep one of them.")
+    unknown = sorted({str(name) for name in exclude} - set(known.tolist()))
+    if unknown:
+        raise UnusableRunsError(
+            f"fit.exclude names {', '.join(unknown)}, which is not the id of any run; "
+            "correct or remove it."
+        )
+
+
+def _number(column: str, run: str, value: Any) -> float:
+    try:
+        # An empty cell of a table arrives as None, "" or NaN
+        return float("nan") if value is None or value == "" else float(value)
+    except (TypeError, ValueError):
+        raise UnusableRunsError(
+            f"{column} of run {run} is {value!r}, but must be a number."
+        ) from None
+
+
+def _check_values(table: RunTable) -> None:
+    for name in ("budget", "N", "D", "C"):
+        values = getattr(table, name)
+        checked = ~table.diverged if name != "budget" else np.ones(len(table), dtype=bool)
+        for i in np.flatnonzero(checked & ~(np.isfinite(values) & (values > 0))):
+            raise UnusableRunsError(
+                f"{name} of run {table.id[i]} is {values[i]:g}, but must be finite and positive."
+            )
+    for i in np.flatnonzero(~table.diverged & ~np.isfinite(table.L)):
+        raise UnusableRunsError(
+            f"Run {table.id[i]} is completed but its loss is {table.L[i]:g}; "
+            'correct it, or set its status to "diverged".'
+        )
+    unknown = np.isnan(table.lr)
+    if unknown.any() and not unknown.all():
+        raise UnusableRunsError(
+            f"Run {table.id[unknown][0]} has no lr although others have one; "
+            "fill the column lr for every run or leave it out."
+        )
+
+
+def _ordered(table: RunTable) -> RunTable:
+    """Sort by content, so that floating-point sums do not depend on the order of the rows."""
+    return table.take(np.lexsort((table.L, table.D, table.C, table.lr, table.N, table.budget)))

@@ -1,0 +1,285 @@
+"""What a statistician would object to in a fitted surface: one sentence each, with the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import f as f_distribution
+from scipy.stats import t as student_t
+
+from flops_fit.laws.data.accounting import FlopsPerUnit
+from flops_fit.laws.data.noise import Noise, replicate_noise
+from flops_fit.laws.data.table import RunTable
+from flops_fit.laws.evidence.judgements import MAX_6ND_ERROR
+from flops_fit.laws.forms.surface import Surface
+from flops_fit.laws.solver.newton import EXPONENT_BOUNDS, minimise_rows
+from flops_fit.laws.solver.objectives import Objective
+from flops_fit.laws.solver.terms import SurfaceData, shares
+
+Array = NDArray[np.float64]
+
+SIGNIFICANCE = 0.01
+"""Of lack of fit and of E: surfaces are compared with exact nulls on few runs."""
+
+FALSE_ALARMS = 0.003
+"""Share of studies with normal noise in which a run is said to lie far off."""
+
+SUSPICIOUS = 4.0
+"""Robustly studentised residual from which a run is tested for lying far off; the farthest is
+tested in any case."""
+
+MAX_TESTED = 200_000
+"""Most runs times budgets that lack of fit is tested on: the test decomposes such a matrix."""
+
+MIN_SIZES_TO_BEND = 4
+"""Sizes of a budget from which a curve in log N does not pass through all of them."""
+
+ROUNDING = 1e-9
+"""Residuals of log L below this are rounding: nothing is tested on them."""
+
+
+def judge_surface(
+    surface: Surface, runs: RunTable, objective: Objective, value: float, *, tied: bool
+) -> list[str]:
+    """Judge the best surface of an objective against the runs that it was fitted to."""
+    residual = np.log(runs.L) - np.log(surface.loss(runs.N, runs.D))
+    warnings = _judge_bounds(surface, tied=tied)
+    if tied:
+        warnings.append(
+            "alpha = beta is assumed (fit.tie_exponents): that N_opt and D_opt grow as C^0.5 under "
+            "C = k N D is no finding, and its interval none."
+        )
+    if np.abs(residual).max() < ROUNDING:
+        return warnings
+    noise = replicate_noise(runs)
+    return (
+        warnings
+        + _judge_E(surface, runs, objective, value, tied=tied)
+        + _judge_lack_of_fit(surface, runs, residual, noise)
+        + _judge_outliers(surface, runs, residual, noise, tied=tied)
+    )
+
+
+def _judge_bounds(surface: Surface, *, tied: bool) -> list[str]:
+    found = [
+        f"{name} = {getattr(surface, name):.4g}"
+        for name in ("alpha", "beta")
+        for bound in EXPONENT_BOUNDS
+        if abs(getattr(surface, name) / bound - 1) < 1e-6
+    ]
+    found += [f"{name} = 0" for name in ("E", "A", "B") if getattr(surface, name) <= 0]
+    if not found:
+        return []
+    return [f"Parameters of the surface lie on a bound: {', '.join(found)}."]
+
+
+def _judge_E(
+    surface: Surface, runs: RunTable, objective: Objective, value: float, *, tied: bool
+) -> list[str]:
+    """Say whether the runs tell E from 0, by the objective of the best surface without E."""
+    if surface.E <= 0:
+        return ["E is not identified: the best surface has none (E = 0)."]
+    freedom = len(runs) - (4 if tied else 5)
+    data = SurfaceData.of(runs.N, runs.D, runs.L)
+    without = _best_without_E(surface, data, objective, tied=tied)
+    # Ratio of objectives as of sums of squares; a Huber loss grows more slowly, so that this errs
+    # towards the warning
+    ratio = (without / value - 1) * freedom
+    p_value = float(f_distribution.sf(ratio, 1, freedom))
+    if p_value <= SIGNIFICANCE:
+        return []
+    return [
+        f"E is not identified: a surface without it fits nearly as well (objective {without:.4g} "
+        f"against {value:.4g}, p = {p_value:.2g}), so that L_opt beyond the budgets is uncertain."
+    ]
+
+
+def _best_without_E(
+    surface: Surface, data: SurfaceData, objective: Objective, *, tied: bool
+) -> float:
+    row = data.centred(surface.to_row()[np.newaxis])
+    starts = np.repeat(row, 3, axis=0)
+    starts[:, 2] = data.lowest_log
+    # What E carried goes to the other two terms, which then fall more slowly
+    starts[:, :2] = np.log(np.median(data.L) / 2)
+    starts[1, 3:] *= 0.5
+    starts[2, 3:] *= 0.25
+    return float(minimise_rows(starts, data, objective, tied=tied, frozen=(2,))[1].min())
+
+
+def _judge_lack_of_fit(
+    surface: Surface, runs: RunTable, residual: Array, noise: Noise | None
+) -> list[str]:
+    """Test the residuals for what a surface cannot bend to: curves in log N within the budgets.
+
+    An F-test of a quadratic in log N per budget of four sizes or more, fitted to the residuals; the
+    noise is that of replicates, or what these curves leave. Outliers inflate the noise, which makes
+    the test quieter, not louder.
+    """
+    blocks, budgets = [], np.unique(runs.budget)
+    if len(runs) * budgets.size > MAX_TESTED:
+        return []
+    for budget in budgets:
+        own = runs.budget == budget
+        if np.unique(runs.N[own]).size < MIN_SIZES_TO_BEND:
+            continue
+        u = np.log(runs.N[own])
+        block = np.zeros((len(runs), 3))
+        block[own] = np.vander((u - u.mean()) / np.ptp(u), 3)
+        blocks.append(block)
+    if not blocks:
+        return []
+    J = _jacobian_of(surface, runs)
+    J = J[:, np.any(J != 0, axis=0)]
+    scale = np.linalg.norm(J, axis=0)
+    full = np.column_stack([J / scale, *blocks])
+    rank_small = np.linalg.matrix_rank(J / scale)
+    left, singular, _ = np.linalg.svd(full, full_matrices=False)
+    left = left[:, singular > 1e-8 * singular[0]]
+    small, _ = np.linalg.qr(J / scale)
+    rest_small = float(((residual - small @ (small.T @ residual)) ** 2).sum())
+    rest_full = float(((residual - left @ (left.T @ residual)) ** 2).sum())
+    freedom = (left.shape[1] - rank_small, len(runs) - left.shape[1])
+    if noise is not None:
+        freedom = (freedom[0], noise.freedom)
+    if min(freedom) < 1 or rest_full <= 0:
+        return []
+    variance = rest_full / freedom[1] if noise is None else noise.variance
+    ratio = (rest_small - rest_full) / freedom[0] / variance
+    p_value = float(f_distribution.sf(ratio, *freedom))
+    if p_value > SIGNIFICANCE:
+        return []
+    excess = rest_small - rest_full - freedom[0] * variance
+    size = np.sqrt(max(excess, 0.0) / len(runs))
+    source = "" if noise is None else " of replicated runs"
+    return [
+        f"Lack of fit: the residuals of the surface bend with log N beyond the noise{source}, by "
+        f"{size:.2%} of L (F = "
+        f"{ratio:.3g} on {freedom[0]} and {freedom[1]} degrees of freedom, p = {p_value:.2g}); "
+        "the five-parameter form does not describe these runs."
+    ]
+
+
+def _judge_outliers(
+    surface: Surface, runs: RunTable, residual: Array, noise: Noise | None, *, tied: bool
+) -> list[str]:
+    studentised = studentised_residuals(surface, runs, residual, noise)
+    far, studentised = _far_off(
+        _jacobian_of(surface, runs, tied=tied), residual, np.abs(studentised), noise
+    )
+    if not far.size:
+        return []
+    named = ", ".join(
+        f"{runs.id[i]} ({t:+.1f})" for i, t in zip(far[:5], studentised[:5], strict=True)
+    )
+    more = f" and {far.size - 5} more" if far.size > 5 else ""
+    return [
+        f"{far.size} of {len(runs)} runs lie far off the surface (studentised residual: {named}"
+        f"{more}): look at them, or list them in fit.exclude."
+    ]
+
+
+def _far_off(
+    J: Array, residual: Array, suspicion: Array, noise: Noise | None
+) -> tuple[NDArray[np.intp], Array]:
+    """Return the runs far off the surface, the farthest first, and their studentised residuals.
+
+    Those are t-statistics of what the surface of the other runs, without any run far off, predicts:
+    linearised, with the scatter of those runs, or that of replicates where it is larger. The most
+    suspicious tenth of the runs, or what is clearly suspicious of it, is left out first; each that
+    the test does not confirm returns, until all are confirmed. So neither do two such runs hide one
+    another, nor does the surface's bending to one in few runs hide it. Student's quantile for all
+    runs together keeps the false alarms below `FALSE_ALARMS` of the studies.
+
+    Parameters
+    ----------
+    J : ndarray, shape (n_runs, 5)
+        Derivatives of log Lhat by the parameters.
+    suspicion : ndarray, shape (n_runs,)
+        By which the runs are ranked.
+    """
+    J = J / np.maximum(np.linalg.norm(J, axis=0), 1e-300)
+    # A run that a parameter rests on alone is what the others predict nothing of
+    testable = np.flatnonzero(leverages(J) < 0.99)
+    ranked = testable[np.argsort(-suspicion[testable], kind="stable")]
+    most = max(1, len(residual) // 10)
+    suspects = ranked[: max(1, min(most, int((suspicion[ranked] > SUSPICIOUS).sum())))]
+    while suspects.size:
+        others = np.delete(np.arange(len(residual)), suspects)
+        left, singular, right = np.linalg.svd(J[others], full_matrices=False)
+        kept = singular > 1e-10 * singular[0]
+        freedom = others.size - int(kept.sum())
+        if freedom < 1:
+            break
+        coordinates = left[:, kept].T @ residual[others]
+        rest = residual[others] - left[:, kept] @ coordinates
+        scale = float(np.sqrt((rest**2).sum() / freedom))
+        if noise is not None:
+            scale = max(scale, noise.scale)
+        directions = J[suspects] @ right[kept].T / singular[kept]
+        error = max(scale, ROUNDING) * np.sqrt(1 + (directions**2).sum(-1))
+        t = (residual[suspects] - directions @ coordinates) / error
+        confirmed = np.abs(t) > student_t.isf(FALSE_ALARMS / 2 / len(residual), freedom)
+        if confirmed.all():
+            order = np.argsort(-np.abs(t), kind="stable")
+            return suspects[order], t[order]
+        suspects = suspects[confirmed]
+    return np.empty(0, dtype=int), np.empty(0)
+
+
+def _jacobian_of(surface: Surface, runs: RunTable, *, tied: bool = False) -> Array:
+    data = SurfaceData.of(runs.N, runs.D, runs.L)
+    J = jacobian(data.centred(surface.to_row()[np.newaxis]), data)
+    return np.column_stack([J[:, :3], J[:, 3] + J[:, 4]]) if tied else J
+
+
+def studentised_residuals(
+    surface: Surface, runs: RunTable, residual: Array, noise: Noise | None = None
+) -> Array:
+    """Return residuals of log L over their standard error, by a scale that few runs do not move.
+
+    The scale is robust: the median absolute residual, or the scatter of replicates where that is
+    larger, as it is where a surface of few runs bends to each of them.
+    """
+    J = _jacobian_of(surface, runs)
+    # A fit of five parameters makes as many residuals small: the median is that of the others
+    others = np.sort(np.abs(residual))[min(5, len(runs) - 1) :]
+    scale = 1.4826 * np.median(others)
+    if noise is not None:
+        scale = max(scale, noise.scale)
+    return residual / (max(scale, ROUNDING) * np.sqrt(1 - np.minimum(leverages(J), 0.99)))
+
+
+def jacobian(theta: Array, data: SurfaceData) -> Array:
+    """Return the derivatives of log Lhat by log A, log B, log E, alpha, beta: (n_runs, 5)."""
+    pA, pB, pE = shares(theta, data)[1][:, 0]
+    return np.stack([pA, pB, pE, -pA * data.x, -pB * data.y], axis=-1)
+
+
+def leverages(J: Array) -> Array:
+    """Return the diagonal of the hat matrix of the columns of `J`, shape (n_runs,)."""
+    norm = np.linalg.norm(J, axis=0)
+    left, singular, _ = np.linalg.svd(J / np.where(norm > 0, norm, 1.0), full_matrices=False)
+    return (left[:, singular > 1e-10 * singular[0]] ** 2).sum(-1)
+
+
+def compare_with_6nd(
+    surface: Surface | None, flops: FlopsPerUnit, budgets: Sequence[float]
+) -> tuple[float | None, list[str]]:
+    """Return N_opt under the measured FLOPs over N_opt under C = 6 N D, at the largest budget.
+
+    And a warning where they differ by more than 5%; None and none without a surface.
+    """
+    if surface is None:
+        return None, []
+    C = max(budgets)
+    six = FlopsPerUnit(log_N=np.zeros(1), log_flops=np.array([np.log(6.0)]), k=6.0)
+    ratio = float(surface.N_opt(C, flops) / surface.N_opt(C, six))
+    if abs(ratio - 1) <= MAX_6ND_ERROR:
+        return ratio, []
+    return ratio, [
+        f"With the measured FLOPs per unit N_opt at C = {C:.3g} differs by {ratio - 1:+.1%} from "
+        f"what C = 6 N D would give (k = {flops.k:.3g})."
+    ]

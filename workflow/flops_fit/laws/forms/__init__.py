@@ -1,0 +1,1 @@
+"""The forms that are fitted: surfaces, power laws and parabolas."""

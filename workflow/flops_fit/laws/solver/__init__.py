@@ -1,0 +1,1 @@
+"""Numerical minimisation; knows objectives, and nothing of approaches."""

@@ -1,0 +1,111 @@
+"""Surfaces of many resamples at once, started from the solution and from its rivals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flops_fit.laws.data.table import RunTable
+from flops_fit.laws.forms.surface import Surface
+from flops_fit.laws.solver.newton import minimise_rows
+from flops_fit.laws.solver.objectives import HuberLog, Objective, SquaredLoss
+from flops_fit.laws.solver.projection import projected_grid, valleys
+from flops_fit.laws.solver.terms import SurfaceData, expand, shares
+
+Array = NDArray[np.float64]
+
+ROUGH_ITERATIONS = 25
+"""Of objectives that only give a start."""
+
+ROUNDER = 10.0
+"""A Huber loss of ten times the delta has fewer local minima, near the same place."""
+
+N_RIVALS = 1
+"""Further valleys of the data's own objective from which every resample is fitted as well."""
+
+
+MAX_REFITTED = 20_000
+"""Runs up to which every resample is fitted to convergence; of more, one step is as good."""
+
+
+def resampled_surfaces(
+    surface: Surface,
+    runs: RunTable,
+    counts: Array,
+    objective: Objective,
+    *,
+    tied: bool = False,
+) -> Array:
+    """Return the surface of each resample, rows of log A, log B, log E, alpha, beta.
+
+    Every resample is fitted from the solution, and, a Huber loss, from where the same resample's
+    squares and then a rounder Huber loss are lowest, which no local minimum of the sharp one can
+    hold, or, squares, from the solution's rivals; the lower objective wins. Of more than
+    `MAX_REFITTED` runs a resample is one step of Newton's method away from the solution.
+
+    Parameters
+    ----------
+    surface : Surface
+        The solution for all runs.
+    counts : ndarray, shape (n_rows, n_runs)
+        How often each resample holds each run.
+    """
+    data = SurfaceData.of(runs.N, runs.D, runs.L, counts)
+    solution = np.maximum(
+        data.centred(surface.to_row()[np.newaxis]), [data.lowest_log] * 3 + [-np.inf] * 2
+    )
+    if len(runs) > MAX_REFITTED:
+        return data.uncentred(_single_steps(solution, data, objective, tied=tied))
+    starts = [np.repeat(solution, len(counts), axis=0)]
+    if isinstance(objective, HuberLog):
+        squares, _ = minimise_rows(
+            starts[0], data, SquaredLoss(), tied=tied, max_iterations=ROUGH_ITERATIONS
+        )
+        rounder = HuberLog(ROUNDER * objective.delta)
+        starts.append(
+            minimise_rows(squares, data, rounder, tied=tied, max_iterations=ROUGH_ITERATIONS)[0]
+        )
+    else:
+        whole = SurfaceData.of(runs.N, runs.D, runs.L)
+        grid = valleys(*projected_grid(whole, whole.weights, tied=tied), 1 + N_RIVALS)
+        starts += [np.repeat(row[np.newaxis], len(counts), axis=0) for row in grid[1:]]
+    again = SurfaceData.of(runs.N, runs.D, runs.L, np.concatenate([counts] * len(starts)))
+    found, values = minimise_rows(np.concatenate(starts), again, objective, tied=tied)
+    shape = (len(starts), len(counts))
+    winner = np.argmin(values.reshape(shape), axis=0)
+    return data.uncentred(found.reshape(*shape, 5)[winner, np.arange(len(counts))])
+
+
+def _single_steps(solution: Array, data: SurfaceData, objective: Objective, *, tied: bool) -> Array:
+    """Return solution - H^-1 g for every row of weights, with the Hessian H of all runs.
+
+    What a refit adds is of the order of 1/n_runs, against 1/sqrt(n_runs) of the scatter. The mean
+    curvature of a Huber loss is delta times the density of the residuals at 0, times two: it is
+    read off a band wide enough to hold many residuals (Scott's rule, n^-1/5 of their scale).
+    """
+    whole = replace(data, weights=np.ones(data.x.size))
+    f, p = shares(solution, whole)
+    first = objective.derivatives(f, data.L)[0]
+    J = np.stack([*p[:, 0], -p[0, 0] * data.x, -p[1, 0] * data.y], axis=-1)
+    gradients = data.weights @ (first[0, :, np.newaxis] * J)
+    scale = 1.0
+    if isinstance(objective, HuberLog):
+        residual = np.abs(f[0] - np.log(data.L))
+        band = max(objective.delta, 1.4826 * float(np.median(residual)) * data.x.size**-0.2)
+        objective, scale = HuberLog(band), objective.delta / band
+    hessian = scale * expand(solution, whole, objective).hessian[0]
+    free = solution[0, :3] > data.lowest_log + 1e-9
+    free = np.concatenate([free, free[:2]])
+    if tied:
+        gradients[:, 3] += gradients[:, 4]
+        hessian[3] += hessian[4]
+        hessian[:, 3] += hessian[:, 4]
+        free[4] = False
+    rows = np.repeat(solution, len(gradients), axis=0)
+    own = np.flatnonzero(free)
+    rows[:, own] -= np.linalg.solve(hessian[np.ix_(own, own)], gradients[:, own].T).T
+    if tied:
+        rows[:, 4] = rows[:, 3]
+    return rows

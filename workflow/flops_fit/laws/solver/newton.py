@@ -1,0 +1,186 @@
+"""Minimise the objective of many surfaces at once: Newton's method with exact derivatives.
+
+All of a fit with five parameters is cheap but the shares of the terms, so that what pays is to
+work on all starting points, or all bootstrap resamples, as the rows of one array.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flops_fit.laws.solver.objectives import Objective
+from flops_fit.laws.solver.terms import Expansion, SurfaceData, expand, objective_values
+
+Array = NDArray[np.float64]
+
+EXPONENT_BOUNDS = (0.01, 5.0)
+"""Below, a term is a second E over any range of N or D that runs span; above, nobody has found."""
+
+MAX_ITERATIONS = 300
+TOLERANCE = 1e-13
+"""A row has converged when Newton's method expects less than this relative decrease."""
+
+MAX_KINKED = 2000
+"""Runs up to which a step is as long as the kinks of the objective say. Of more so many lie within
+a Huber loss's delta that it is smooth, and sorting them all would cost more than it saves."""
+
+MAX_FAILURES = 8
+"""Iterations without a decrease, each with more damping, after which a row is done."""
+
+REACH = np.array([5.0, 5.0, 5.0, 0.5, 0.5])
+"""No step is longer: a term must not leap by more than a factor of e^5, nor an exponent by 0.5."""
+
+
+def minimise_rows(
+    theta: Array,
+    data: SurfaceData,
+    objective: Objective,
+    *,
+    tied: bool = False,
+    frozen: tuple[int, ...] = (),
+    max_iterations: int = MAX_ITERATIONS,
+) -> tuple[Array, Array]:
+    """Minimise the objective of every row, from `theta`, within the bounds.
+
+    In every iteration each row tries two steps and takes the better: Newton's, damped as Levenberg
+    and Marquardt do, and one of iteratively reweighted least squares, which a Huber loss cannot
+    mislead; both as long as `Objective.best_lengths` says. Nothing depends on the scale of the
+    objective.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (n_rows, 5)
+        Where to start, centred.
+    tied : bool
+        Keep alpha = beta.
+    frozen : tuple of int
+        Columns of `theta` that keep their values.
+
+    Returns
+    -------
+    theta : ndarray, shape (n_rows, 5)
+    values : ndarray, shape (n_rows,)
+        Their objectives.
+    """
+    low, high = _bounds(data)
+    theta = np.clip(theta, low, high)
+    values = objective_values(theta, data, objective)
+    damping = np.full(len(theta), 1e-3)
+    # Share of the best length that reweighted least squares go: along a bent valley, little
+    trust = np.ones(len(theta))
+    failures = np.zeros(len(theta), dtype=int)
+    active = np.arange(len(theta))
+    for _ in range(max_iterations):
+        if not active.size:
+            break
+        here, old = theta[active], values[active]
+        around = expand(here, data, objective, active)
+        steps, expected = _steps(here, around, damping[active], low, high, tied, frozen)
+        if objective.has_kinks and data.x.size <= MAX_KINKED:
+            steps *= _lengths(steps, around, data, objective, active)[..., np.newaxis]
+        steps /= np.maximum((np.abs(steps) / REACH).max(-1, keepdims=True), 1.0)
+        steps[1] *= trust[active, np.newaxis]
+        trial = np.clip(here + steps, low, high)
+        if tied:
+            trial[..., 4] = trial[..., 3]
+        new = objective_values(
+            trial.reshape(-1, 5), data, objective, np.concatenate([active, active])
+        ).reshape(2, -1)
+        change = np.where(new[1] < old, 2.0, 0.25)
+        trust[active] = np.clip(trust[active] * change, 1e-4, 1.0)
+        by_newton = new[0] <= new[1]
+        new = np.where(by_newton, new[0], new[1])
+        better = new < old
+        theta[active] = np.where(
+            better[:, np.newaxis], np.where(by_newton[:, np.newaxis], *trial), here
+        )
+        values[active] = np.where(better, new, old)
+        progress = old - new > TOLERANCE * old
+        good = better & by_newton & (old - new > 0.1 * expected[0])
+        # Failures in a row raise the damping ever faster: it may have sunk far below the need
+        raised = 4.0 ** (1 + failures[active])
+        factor = np.where(good, 0.1, np.where(better, 0.5, raised))
+        damping[active] = np.clip(damping[active] * factor, 1e-15, 1e8)
+        failures[active] = np.where(progress, 0, failures[active] + 1)
+        converged = ~progress & (expected[0] <= TOLERANCE * old)
+        done = converged | (failures[active] > MAX_FAILURES) | (values[active] == 0)
+        active = active[~done]
+    return theta, values
+
+
+def _bounds(data: SurfaceData) -> tuple[Array, Array]:
+    lowest = data.lowest_log
+    highest = float(np.log(data.L.max())) + 3.0
+    return (
+        np.array([lowest] * 3 + [EXPONENT_BOUNDS[0]] * 2),
+        np.array([highest] * 3 + [EXPONENT_BOUNDS[1]] * 2),
+    )
+
+
+def _lengths(
+    steps: Array, around: Expansion, data: SurfaceData, objective: Objective, index: Array
+) -> Array:
+    """Return how far to go along each step, shape (2, n_rows)."""
+    L, weights = data.rows(index)
+    curvature = (steps[..., np.newaxis] * (around.hessian @ steps[..., np.newaxis])).sum((-2, -1))
+    slope = np.stack([around.slope_along(step, data) for step in steps])
+    return objective.best_lengths(around.f, slope, curvature, L, weights)
+
+
+def _steps(
+    theta: Array,
+    around: Expansion,
+    damping: Array,
+    low: Array,
+    high: Array,
+    tied: bool,
+    frozen: tuple[int, ...],
+) -> tuple[Array, Array]:
+    """Return Newton's step and that of reweighted least squares, and what each expects to gain.
+
+    Returns
+    -------
+    steps : ndarray, shape (2, n_rows, 5)
+    expected : ndarray, shape (2, n_rows)
+    """
+    gradient, hessian, gauss_newton = around.gradient, around.hessian, around.gauss_newton
+    if tied:
+        gradient, hessian, gauss_newton = (_tie(M) for M in (gradient, hessian, gauss_newton))
+    # A parameter on its bound that would leave it stays
+    fixed = ((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0))
+    if tied:
+        fixed[:, 4] = True
+    fixed[:, list(frozen)] = True
+    free = ~fixed
+    gradient = np.where(free, gradient, 0.0)
+    diagonal = np.arange(5)
+    scale = np.sqrt(np.maximum(gauss_newton[:, diagonal, diagonal], 1e-300))
+    scale = np.where(free, np.maximum(scale, 1e-8 * scale.max(-1, keepdims=True)), 1.0)
+    inverse = np.where(free, 1 / scale, 0.0)
+    matrix = np.stack([hessian, gauss_newton])
+    matrix *= inverse[:, :, np.newaxis] * inverse[:, np.newaxis, :]
+    # Reweighted least squares are damped only where Newton's method is damped little
+    ridge = np.stack([damping, np.minimum(damping, 1e-3)])[..., np.newaxis]
+    matrix[..., diagonal, diagonal] += np.where(free, ridge, 1.0)
+    scaled = gradient * inverse
+    steps = -np.linalg.solve(matrix, np.broadcast_to(scaled, (2, *scaled.shape))[..., np.newaxis])
+    steps = steps[..., 0]
+    slope = (scaled * steps).sum(-1)
+    # Uphill: an indefinite Hessian. The gradient's own direction leads down
+    uphill = slope >= 0
+    steps = np.where(uphill[..., np.newaxis], -scaled / (1 + ridge), steps)
+    slope = np.where(uphill, (scaled * steps).sum(-1), slope)
+    steps = steps * inverse
+    if tied:
+        steps[..., 4] = steps[..., 3]
+    return steps, -slope / 2
+
+
+def _tie(M: Array) -> Array:
+    """Add the derivatives by beta to those by alpha."""
+    M = M.copy()
+    M[:, 3] += M[:, 4]
+    if M.ndim == 3:
+        M[:, :, 3] += M[:, :, 4]
+    return M

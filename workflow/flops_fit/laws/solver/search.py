@@ -1,0 +1,105 @@
+"""The global minimum of a surface's objective: search by projection, polish by Newton's method."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from flops_fit.laws.forms.surface import Surface
+from flops_fit.laws.solver.newton import MAX_ITERATIONS, minimise_rows
+from flops_fit.laws.solver.objectives import HuberLog, Objective
+from flops_fit.laws.solver.projection import projected_grid, valleys
+from flops_fit.laws.solver.terms import SurfaceData, objective_values
+
+Array = NDArray[np.float64]
+
+N_STARTS = 8
+N_FINALISTS = 2
+FIRST_ITERATIONS = 4
+MAX_SEARCHED = 500
+"""Runs that are enough to tell the valleys of the objective apart."""
+
+ZERO_SHARE = 1e-4
+"""A term below this share of the losses is tried as exactly 0: in logs 0 is infinitely far."""
+
+
+def search_surface(
+    N: ArrayLike,
+    D: ArrayLike,
+    L: ArrayLike,
+    objective: Objective,
+    *,
+    weights: Array | None = None,
+    tied: bool = False,
+    n_starts: int = N_STARTS,
+) -> tuple[Surface, float]:
+    """Return the surface of the lowest objective, and the objective: a sum over runs.
+
+    Every (alpha, beta) of a grid gets its best E, A, B >= 0 by non-negative least squares; the
+    valleys of that map, and points spread over it, are where Newton's method starts. All starts
+    take some steps, and the best of them are driven to convergence. Of a table of more than
+    `MAX_SEARCHED` runs a part tells where the valleys are; all runs tell where their lowest is.
+
+    Parameters
+    ----------
+    N, D, L : array_like, shape (n_runs,)
+        Parameters, units, and loss in nats per unit; positive.
+    weights : ndarray, shape (n_runs,), optional
+        How often each run counts.
+    tied : bool
+        Keep alpha = beta.
+    """
+    N, D, L = (np.asarray(values, dtype=float) for values in (N, D, L))
+    data = SurfaceData.of(N, D, L, weights)
+    some = data if N.size <= MAX_SEARCHED else _part(N, D, L, weights)
+    # Squares of log ratios are squares of differences over L^2, to first order
+    precision = some.weights / some.L**2 if isinstance(objective, HuberLog) else some.weights
+    starts = valleys(*projected_grid(some, precision, tied=tied), n_starts)
+    starts, values = minimise_rows(
+        starts,
+        some,
+        objective,
+        tied=tied,
+        max_iterations=FIRST_ITERATIONS if some is data else MAX_ITERATIONS,
+    )
+    finalists = starts[np.argsort(values, kind="stable")[:N_FINALISTS]]
+    if some is not data:
+        finalists = data.centred(some.uncentred(finalists))
+    theta, value = _lowest(finalists, data, objective, tied=tied)
+    return Surface.from_row(data.uncentred(theta[np.newaxis])[0]), value
+
+
+def _part(N: Array, D: Array, L: Array, weights: Array | None) -> SurfaceData:
+    """Return runs at even steps through the table, whose rows are sorted by budget and size."""
+    rows = np.linspace(0, N.size - 1, MAX_SEARCHED).astype(int)
+    return SurfaceData.of(N[rows], D[rows], L[rows], None if weights is None else weights[rows])
+
+
+def _lowest(
+    starts: Array, data: SurfaceData, objective: Objective, *, tied: bool = False
+) -> tuple[Array, float]:
+    """Return the lowest minimum that the starts lead to, and its objective."""
+    theta, values = minimise_rows(starts, data, objective, tied=tied)
+    winner = int(np.argmin(values))
+    return _settle_zeros(theta[winner], float(values[winner]), data, objective, tied=tied)
+
+
+def _settle_zeros(
+    theta: Array, value: float, data: SurfaceData, objective: Objective, *, tied: bool
+) -> tuple[Array, float]:
+    small = np.flatnonzero(theta[:3] < np.log(np.median(data.L)) + np.log(ZERO_SHARE))
+    for term in small:
+        trial = theta[np.newaxis].copy()
+        trial[0, term] = data.lowest_log
+        trial, found = minimise_rows(trial, data, objective, tied=tied)
+        if found[0] <= value * (1 + 1e-12):
+            theta, value = trial[0], float(found[0])
+    return theta, value
+
+
+def surface_objective(
+    surface: Surface, N: ArrayLike, D: ArrayLike, L: ArrayLike, objective: Objective
+) -> float:
+    """Return the objective of a given surface: a sum over runs."""
+    data = SurfaceData.of(*(np.asarray(values, dtype=float) for values in (N, D, L)))
+    return float(objective_values(data.centred(surface.to_row()[np.newaxis]), data, objective)[0])

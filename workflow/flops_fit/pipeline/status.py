@@ -1,0 +1,208 @@
+"""How far a study is: the state of every planned experiment, and why some have no record."""
+
+from __future__ import annotations
+
+import fcntl
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flops_fit.errors import UserError
+from flops_fit.records.experiment_files import LAUNCH_LOCK, TRAINING_LOCK, state_folder
+from flops_fit.records.run_record import read_planned_record
+
+STATES = ("done", "diverged", "running", "failed", "missing")
+_LINES_OF_A_LOG = 3
+_LONGEST_LINE = 300
+_TAIL_BYTES = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Where one planned experiment stands."""
+
+    id: str
+    title: str  # budget, size and what else tells it from the others
+    state: str  # one of STATES
+    reason: str = ""  # why it has no record that can be used
+    log: Path | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is a record: diverged is a result, too."""
+        return self.state in ("done", "diverged")
+
+
+def study_outcomes(
+    plan_rows: Sequence[Mapping[str, str]], study_folder: str | Path, study: str | None = None
+) -> list[Outcome]:
+    """Return the state of every planned experiment, in the plan's order.
+
+    Parameters
+    ----------
+    plan_rows
+        Rows of ``plan.csv``.
+    study_folder
+        ``results/<study>``.
+    study
+        Name of the study that records have to be of; None takes any.
+    """
+    return [_outcome(row, Path(study_folder), study) for row in plan_rows]
+
+
+def _outcome(row: Mapping[str, str], folder: Path, study: str | None) -> Outcome:
+    run_id = row["id"]
+    title = f"C={float(row['budget']):.3g} size={float(row['size']):g}"
+    title += f" seed={row['seed']} lr={float(row['lr']):g}"
+    log = folder / "logs" / f"{run_id}.log"
+    try:
+        record = read_planned_record(row, folder, study)
+    except FileNotFoundError:
+        pass
+    except (UserError, OSError) as error:
+        return Outcome(id=run_id, title=title, state="failed", reason=str(error))
+    else:
+        state = "done" if record["status"] == "completed" else "diverged"
+        return Outcome(id=run_id, title=title, state=state)
+    if is_held(folder, run_id):
+        return Outcome(
+            id=run_id, title=title, state="running", reason="it trains, or is about to", log=log
+        )
+    reason = last_lines(log)
+    if reason is None:
+        return Outcome(id=run_id, title=title, state="missing", reason="it was not started")
+    return Outcome(id=run_id, title=title, state="failed", reason=reason, log=log)
+
+
+def is_held(study_folder: str | Path, run_id: str) -> bool:
+    """Say whether a process trains an experiment at this moment, or is about to.
+
+    On this node, or by any that shares its file locks.
+    """
+    for lock in (TRAINING_LOCK, LAUNCH_LOCK):
+        try:
+            with open(state_folder(study_folder, run_id) / lock, encoding="utf-8") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            continue
+    return False
+
+
+def last_lines(log: str | Path) -> str | None:
+    """Return the last lines that a trainer left in its log, or None where it left none.
+
+    The launcher's command, which begins the log, is none of them.
+    """
+    try:
+        with open(log, "rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _TAIL_BYTES))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return None
+    lines = [line.strip()[:_LONGEST_LINE] for line in text.splitlines() if line.strip()]
+    if len(lines) == 1 and " launch " in lines[0]:
+        return "it was stopped before its first line"
+    return "\n".join(lines[-_LINES_OF_A_LOG:]) or None
+
+
+def missing_text(outcomes: Sequence[Outcome]) -> str:
+    """Return what is missing and why, for reading: one paragraph per experiment."""
+    missing = [outcome for outcome in outcomes if not outcome.finished]
+    lines = [headline(outcomes), ""]
+    for outcome in missing:
+        lines.append(f"{outcome.id}  {outcome.title}: {outcome.state}")
+        lines += [f"    {line}" for line in outcome.reason.splitlines()]
+        if outcome.log is not None:
+            lines.append(f"    ({outcome.log})")
+    if not missing:
+        lines.append("Nothing is missing.")
+    return "\n".join(lines) + "\n"
+
+
+def headline(outcomes: Sequence[Outcome]) -> str:
+    """Return the counts in one line."""
+    counts = Counter(outcome.state for outcome in outcomes)
+    parts = [f"{counts[state]} {state}" for state in STATES if counts[state] or state != "running"]
+    return f"{len(outcomes)} experiments: {', '.join(parts)}"
+
+
+def engine_options(arguments: Sequence[str]) -> list[str]:
+    """Return the options of a running Snakemake that say where it runs: a profile, or the cores.
+
+    Parameters
+    ----------
+    arguments
+        Its command line.
+    """
+    found: list[str] = []
+    for i, word in enumerate(arguments):
+        name, equals, value = word.partition("=")
+        if name in ("--profile", "--workflow-profile"):
+            found += [name, value] if equals else list(arguments[i : i + 2])
+    return found or ["--cores", "all"]
+
+
+def closing_lines(
+    study: str, outcomes: Sequence[Outcome], study_folder: str | Path, options: Sequence[str]
+) -> list[str]:
+    """Return the three lines that end a run: how far it is, what is wrong, what to do next.
+
+    Parameters
+    ----------
+    options
+        Options that a command for this study needs, such as ``--cores`` and ``--configfile``.
+    """
+    folder = Path(study_folder)
+    command = shlex.join(["snakemake", *options])
+    partial = shlex.join(["snakemake", "partial", *options])
+    first = f"{study}: {headline(outcomes)}"
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    left = [outcome for outcome in outcomes if not outcome.finished]
+    if failed:
+        reason = failed[0].reason.splitlines()[-1] if failed[0].reason else "no reason is known"
+        others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        where = failed[0].log or folder / "runs" / f"{failed[0].id}.json"
+        second = f"  failed: {failed[0].title}{others}: {reason} ({where})"
+    elif left:
+        second = f"  not trained yet: {left[0].title}" + (
+            f" and {len(left) - 1} more" if len(left) > 1 else ""
+        )
+    else:
+        second = f"  all records are in {folder / 'runs'}, merged in {folder / 'runs.csv'}"
+    if left:
+        third = f"  next: `{command}` trains what is missing alone; `{partial}` fits what there is"
+    elif (folder / "fit.json").exists():
+        third = f"  next: read {folder / 'table.md'}, and look at {folder / 'figures'}"
+    else:
+        third = f"  next: `{command}` fits the laws"
+    return [first, second, third]
+
+
+def closing_lines_without_plan(
+    study: str, error: Exception, logs: Sequence[str | Path], options: Sequence[str]
+) -> list[str]:
+    """Return the three lines that end a run of a study whose plan cannot be read.
+
+    Parameters
+    ----------
+    error
+        Why it cannot: it is damaged, or there is none yet.
+    logs
+        What may say why there is none.
+    options
+        As of :func:`closing_lines`.
+    """
+    command = shlex.join(["snakemake", *options])
+    reasons = [str(error)] if isinstance(error, UserError) else []
+    reasons += [f"{text.splitlines()[-1]} ({log})" for log in logs if (text := last_lines(log))]
+    why = reasons[0] if reasons else "it ended before its experiments were planned"
+    return [
+        f"{study}: no experiment is planned: 0 done, 0 diverged, 0 failed, 0 missing",
+        f"  failed: {why}",
+        f"  next: `{command}` once that is mended",
+    ]

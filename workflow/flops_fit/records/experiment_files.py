@@ -1,0 +1,107 @@
+"""Where one experiment keeps what, and the locks that say who works on it. Imports no torch.
+
+Checkpoints of a training lie beside its stored record, until that is written; final weights that
+are kept lie elsewhere.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from flops_fit.errors import InterruptedAlone
+
+CHECKPOINT = "checkpoint.safetensors"
+PREVIOUS_CHECKPOINT = "checkpoint.previous.safetensors"
+TRAINING_LOCK, LAUNCH_LOCK = "lock", "launch.lock"
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+
+def state_folder(study_folder: str | Path, run_id: str) -> Path:
+    """Folder for all that an experiment keeps beside its declared output."""
+    return Path(study_folder) / "state" / run_id
+
+
+def clear_stored_records(study_folder: str | Path, run_ids: Iterable[str]) -> None:
+    """Forget the stored records of runs that have been merged, and what else is left of them.
+
+    That is checkpoints, and what killed processes left half written.
+    """
+    merged = set(run_ids)
+    for run_id in merged:
+        clear_checkpoints(study_folder, run_id)
+        (state_folder(study_folder, run_id) / "record.json").unlink(missing_ok=True)
+    for folder in ("runs", "logs"):  # one look at each, however many runs there are
+        for path in (Path(study_folder) / folder).glob(".*.tmp"):
+            if path.name.split(".")[1] in merged:
+                path.unlink(missing_ok=True)
+
+
+def clear_checkpoints(study_folder: str | Path, run_id: str) -> None:
+    """Remove an experiment's checkpoints, and what killed processes left of one half written."""
+    folder = state_folder(study_folder, run_id)
+    for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT, *folder.glob(".*.tmp")):
+        path.unlink(missing_ok=True)
+
+
+def weights_file(study_folder: str | Path, run_id: str) -> Path:
+    """Where the final weights are kept for their user (``train.keep_checkpoint``)."""
+    return Path(study_folder) / "weights" / f"{run_id}.safetensors"
+
+
+@contextmanager
+def held_experiment(
+    study_folder: str | Path,
+    run_id: str,
+    lock: str = TRAINING_LOCK,
+    *,
+    asked_to_leave: Callable[[], bool] = lambda: False,
+) -> Iterator[None]:
+    """Hold a lock of one experiment, waiting for it; it ends with the process, however that ends.
+
+    Parameters
+    ----------
+    lock
+        ``TRAINING_LOCK`` while it trains; ``LAUNCH_LOCK`` from before a trainer starts until the
+        ``accelerate launch`` that inherits it has ended: a trainer takes a while to get so far.
+    asked_to_leave
+        Whether it is no longer to be waited for.
+
+    Raises
+    ------
+    InterruptedAlone
+        If it was asked to leave while it waited.
+    """
+    path = state_folder(study_folder, run_id) / lock
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as file:
+        waiting = False
+        while not _locked(file):
+            if asked_to_leave():
+                raise InterruptedAlone(f"{run_id}: stopped while it waited for another process")
+            if not waiting:
+                print(f"waiting for the process that trains {run_id} already", file=sys.stderr)
+                waiting = True
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        if lock == LAUNCH_LOCK:
+            os.set_inheritable(file.fileno(), True)
+        yield
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def run_file(study_folder: str | Path, run_id: str) -> Path:
+    """The run record that the file contract names."""
+    return Path(study_folder) / "runs" / f"{run_id}.json"

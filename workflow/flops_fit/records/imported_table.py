@@ -1,0 +1,219 @@
+"""Tables of runs that somebody else trained, read into the columns of runs.csv."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flops_fit.errors import UserError
+from flops_fit.study.study import RunsTable
+
+COLUMNS = ("id", "status", "budget", "size", "seed", "lr", "N", "D", "C", "loss", "epochs")
+"""What is taken from a table; the rest of it is ignored."""
+
+NEEDED = ("N", "loss")
+FLOPS_PER_PARAM = 6.0
+"""C = 6 N D, where a table gives but one of C and D."""
+
+
+def import_runs(table: RunsTable) -> pd.DataFrame:
+    """Return the runs of a table with the columns of runs.csv that it has.
+
+    A missing D or C is derived from C = k N D, and the column `derived` says so: k is the median of
+    the rows that have both, 6 where none has. Runs without an id are named after their row; an
+    empty status is `completed`.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, empty, of an unknown kind or unreadable, lacks a column, or a row
+        holds more or fewer fields than the header.
+    """
+    frame = _rename(_read(table.path), table)
+    n = len(frame)
+    for name in ("N", "D", "C", "loss", "budget", "lr", "epochs"):
+        if name in frame:
+            frame[name] = _numbers(frame[name], name, table.path)
+    frame["derived"] = _derive(frame, token=table.unit == "token")
+    if "id" not in frame:
+        frame["id"] = [f"row {i + 1}" for i in range(n)]
+    frame["id"] = frame["id"].astype(str)
+    if "status" not in frame:
+        frame["status"] = "completed"
+    status = frame["status"].fillna("").astype(str).str.strip()
+    frame["status"] = status.where(status != "", "completed")
+    for name in ("budget", "size"):
+        if name not in frame:
+            frame[name] = np.nan
+    extra = ("C_6nd", "derived")
+    return frame[[name for name in (*COLUMNS, *extra) if name in frame]]
+
+
+def _derive(frame: pd.DataFrame, *, token: bool) -> pd.Series:
+    """Fill the empty C and D of `frame`, and return for each row what was done, None for nothing.
+
+    Where the unit is a token, C_6nd of the rows that had both is set beside them.
+    """
+    for name in ("C", "D"):
+        if name not in frame:
+            frame[name] = np.nan
+    known = frame["C"].notna() & frame["D"].notna()
+    missing = {"C": frame["C"].isna() & ~known, "D": frame["D"].isna() & ~known}
+    product = frame["N"] * frame["D"]
+    if token and known.any():
+        frame["C_6nd"] = (FLOPS_PER_PARAM * product).where(known)
+    k = float((frame["C"] / product)[known].median()) if known.any() else FLOPS_PER_PARAM
+    frame["C"] = frame["C"].fillna(k * product)
+    frame["D"] = frame["D"].fillna(frame["C"] / (k * frame["N"]))
+    derived = pd.Series(None, index=frame.index, dtype=object)
+    for name, formula, truth in (
+        ("C", f"{k:.3g} N D", "spent"),
+        ("D", f"C / ({k:.3g} N)", "trained on"),
+    ):
+        rows = missing[name] & frame[name].notna()
+        where = "" if rows.all() else f" in {rows.sum()} of {len(frame)} rows"
+        source = " as in the other rows (median)," if known.any() else ""
+        derived[rows] = (
+            f"The table has no {name}{where}: it is taken as {formula},{source} not what was "
+            f"really {truth}."
+        )
+    return derived
+
+
+def _read(path: Path) -> pd.DataFrame:
+    readers = {
+        ".csv": lambda p: _read_delimited(p, ","),
+        ".tsv": lambda p: _read_delimited(p, "\t"),
+        ".parquet": pd.read_parquet,
+        ".jsonl": _read_json_lines,
+        ".ndjson": _read_json_lines,
+    }
+    if path.suffix.lower() not in readers:
+        raise UserError(
+            f"{path}: a table of runs must be one of {', '.join(readers)}, not "
+            f"{path.suffix or 'a file without an ending'!r}"
+        )
+    try:
+        frame = readers[path.suffix.lower()](path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such table of runs") from None
+    except ImportError:
+        raise UserError(
+            f"{path}: reading Parquet takes pyarrow; install it (pip install pyarrow) or save the "
+            "table as CSV"
+        ) from None
+    except (OSError, ValueError) as error:
+        # pandas' own errors of parsing are ValueErrors, as are an empty file's
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "it is empty"
+        raise UserError(f"{path}: cannot be read as a table of runs ({reason})") from None
+    if frame.empty:
+        raise UserError(f"{path}: the table holds no runs")
+    return frame
+
+
+def _read_delimited(path: Path, delimiter: str) -> pd.DataFrame:
+    """Read CSV or TSV whose rows all have the header's fields.
+
+    pandas shifts a row with one field more, and fills one with a field less: both would be a law
+    of wrong numbers. Empty fields behind the header's, as of a comma at the end, are no fields.
+
+    Raises
+    ------
+    ValueError
+        If a row is wider or narrower than the header; names the line.
+    """
+    spaces = delimiter == ","
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, delimiter=delimiter, skipinitialspace=spaces)
+        try:
+            width = _check_widths(rows)
+        except csv.Error as error:
+            raise ValueError(f"line {rows.line_num}: {error}") from None
+    return pd.read_csv(
+        path, sep=delimiter, skipinitialspace=spaces, index_col=False, usecols=range(width)
+    )
+
+
+def _check_widths(rows: Any) -> int:
+    """Return how many columns the first row of a csv.reader names, which all rows must have."""
+    width = 0
+    for row in rows:
+        if not any(field.strip() for field in row) and len(row) < 2:
+            continue
+        filled = max((i + 1 for i, field in enumerate(row) if field.strip()), default=0)
+        if not width:
+            width = filled
+        elif filled > width or len(row) < width:
+            n_fields = max(filled, min(len(row), width))
+            raise ValueError(
+                f"line {rows.line_num} has {n_fields} fields, but the header has {width}"
+            )
+    return width
+
+
+def _read_json_lines(path: Path) -> pd.DataFrame:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    rows = []
+    for i, line in enumerate(lines):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:
+            raise ValueError(f"line {i + 1} is not JSON") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"line {i + 1} is not an object")
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _rename(frame: pd.DataFrame, table: RunsTable) -> pd.DataFrame:
+    """Give the columns our names: those that the study maps, else equal ones in any case."""
+    names = [str(name).strip() for name in frame.columns]
+    frame = frame.set_axis(names, axis=1)
+    unknown = sorted(set(table.columns) - set(COLUMNS))
+    if unknown:
+        raise UserError(
+            f"runs_table.columns: found {unknown[0]!r}, expected names among {', '.join(COLUMNS)}"
+        )
+    chosen: dict[str, str] = {}
+    for ours in COLUMNS:
+        theirs = table.columns.get(ours)
+        if theirs is not None and theirs not in names:
+            near = difflib.get_close_matches(theirs, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UserError(
+                f"{table.path}: runs_table.columns names {theirs!r} for {ours}, but the columns "
+                f"are {', '.join(names)}{hint}"
+            )
+        if theirs is None:
+            same = [name for name in names if name.lower() == ours.lower()]
+            theirs = ours if ours in same else same[0] if len(same) == 1 else None
+        if theirs is not None and names.count(theirs) == 1:
+            chosen[ours] = theirs
+    missing = [name for name in NEEDED if name not in chosen]
+    if not {"C", "D"} & set(chosen):
+        missing.append("C or D")
+    if missing:
+        raise UserError(
+            f"{table.path}: the table lacks {', '.join(missing)}; its columns are "
+            f"{', '.join(names)}. Map them, as in runs_table: {{path: ..., columns: {{N: params}}}}"
+        )
+    return pd.DataFrame({ours: frame[theirs] for ours, theirs in chosen.items()})
+
+
+def _numbers(column: pd.Series, name: str, path: Path) -> pd.Series:
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = numbers.isna() & column.notna() & (column.astype(str).str.strip() != "")
+    if wrong.any():
+        row = int(np.flatnonzero(wrong.to_numpy())[0])
+        raise UserError(
+            f"{path}: {name} of row {row + 1} is {column.iloc[row]!r}, but must be a number"
+        )
+    return numbers.astype(float)

@@ -1,0 +1,1 @@
+"""From a configuration file to a study: typed settings, identity, and its claim on a folder."""

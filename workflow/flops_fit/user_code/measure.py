@@ -1,0 +1,75 @@
+"""Parameters and FLOPs of every size, measured on the user's own model, data and loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from flops_fit.errors import UserError
+from flops_fit.study.study import Study
+from flops_fit.user_code.flops import SizeMeasure, measure_size
+from flops_fit.user_code.targets import (
+    BuildError,
+    UserCode,
+    check_importable,
+    loss_function,
+    loss_sum_and_count,
+    model_factory,
+    named_error,
+    open_dataset,
+    unit_name,
+    units_per_sample,
+)
+
+_SAMPLES = 2  # one is too few for layers that normalise over the batch
+
+
+def measure_sizes(study: Study, data_folder: Path) -> dict[float, SizeMeasure]:
+    """Measure each of the study's sizes on a small batch of its own data.
+
+    The user's code is checked on the way: this is the last step before anything is planned.
+
+    Raises
+    ------
+    UserError
+        Naming what of the user's code does not hold its contract, and at which size.
+    """
+    code = UserCode.of_study(study)
+    check_importable(code)
+    splits = {split: open_dataset(code, split, data_folder) for split in ("train", "validation")}
+    train = splits["train"]
+    samples = [train[i] for i in range(min(_SAMPLES, len(train)))]
+    units = len(samples) * units_per_sample(train)
+    try:
+        batch = tuple(default_collate(samples))
+    except Exception as error:
+        raise UserError(
+            f"{code.source}: dataset.target: the first samples of {code.dataset.path} do not make "
+            f"a batch ({named_error(error)}); expected tensors of equal shape"
+        ) from error
+    returned_by, build = loss_function(code), model_factory(code)
+
+    def loss(outputs: Any, targets: Any) -> Tensor:  # held to the contract of the trainer
+        return loss_sum_and_count(returned_by(outputs, targets), units, code.loss)[0]
+
+    measures = {}
+    for size in code.sizes:
+        call = f"{code.model.path}({code.size_param}={size})"
+        try:
+            measures[size] = measure_size(
+                lambda size=size: build(size), batch, loss, units, unit_name(train)
+            )
+        except BuildError as error:
+            raise UserError(str(error)) from error
+        except UserError as error:
+            raise UserError(f"{code.source}: {call}: {error}") from error
+        except Exception as error:
+            raise UserError(
+                f"{code.source}: {call}: a forward and backward pass over a batch of the dataset "
+                f"with {code.loss} failed with {named_error(error)}; expected model, dataset and "
+                "loss to fit together"
+            ) from error
+    return measures

@@ -1,0 +1,42 @@
+"""The dataset's one-off work, and what it measured: meta.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flops_fit.files.writing import write_json
+from flops_fit.study.study import Study
+from flops_fit.user_code.targets import (
+    UserCode,
+    check_importable,
+    content_fingerprint,
+    open_dataset,
+    prepare_dataset,
+    unit_name,
+    units_per_sample,
+)
+
+
+def prepare(study: Study, meta_file: Path) -> dict[str, Any]:
+    """Prepare the dataset beside ``meta_file`` and write that file last.
+
+    Everything that can be wrong with the user's code and needs no data is checked first.
+    """
+    code = UserCode.of_study(study)
+    check_importable(code)
+    folder = meta_file.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    prepare_dataset(code, folder)
+    splits = {split: open_dataset(code, split, folder) for split in ("train", "validation")}
+    units = {split: units_per_sample(dataset) for split, dataset in splits.items()}
+    meta = {
+        **study.dataset.identity(),
+        "unit": unit_name(splits["train"]),
+        "units_per_sample": units["train"],
+        "units_train": len(splits["train"]) * units["train"],
+        "units_validation": len(splits["validation"]) * units["validation"],
+        "content_fingerprint": content_fingerprint(splits),
+    }
+    write_json(meta_file, meta)
+    return meta
