@@ -21,7 +21,12 @@ from flops_fit.launch.resources import Site, request
 from flops_fit.errors import UserError
 from flops_fit.plan.plan import read_plan, read_row
 from flops_fit.pipeline.script import share_library
-from flops_fit.pipeline.status import closing_lines, closing_lines_without_plan, engine_options, study_outcomes
+from flops_fit.pipeline.status import (
+    closing_lines,
+    closing_lines_without_plan,
+    engine_options,
+    study_outcomes,
+)
 from flops_fit.study.study import Study
 from flops_fit.study.claim import claim_study
 
