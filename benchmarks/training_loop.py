@@ -29,7 +29,10 @@ from flops_fit.train.peak_flops import mfu
 from flops_fit.train.provenance import now
 from flops_fit.train.saving import Saver
 from flops_fit.train.schedule import lr_factor
-from flops_fit.user_code.targets import UserCode, loss_function, model_factory, open_dataset
+from flops_fit.user_code.dataset_contract import open_dataset
+from flops_fit.user_code.loss_contract import loss_function
+from flops_fit.user_code.model_contract import model_factory
+from flops_fit.user_code.references import UserCode
 from one_experiment import experiment_job
 from torch.utils.data import DataLoader
 

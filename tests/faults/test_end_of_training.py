@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from flops_fit.records.experiment_files import weights_file
 from flops_fit.records.run_record import read_record
-from flops_fit.user_code.targets import source_fingerprint
+from flops_fit.user_code.source_fingerprint import source_fingerprint
 from safetensors.torch import load_file
 
 # Its own module is gone once it trains.

@@ -18,7 +18,7 @@ from flops_fit.errors import UserError
 from flops_fit.pipeline.script import reported
 from flops_fit.train import progress
 from flops_fit.train.provenance import collect_provenance, git_state, now, source_fingerprints
-from flops_fit.user_code.targets import source_fingerprint
+from flops_fit.user_code.source_fingerprint import source_fingerprint
 
 
 def test_a_mistake_of_the_user_is_a_sentence_in_the_log(tmp_path):

@@ -500,7 +500,7 @@ def test_the_trainer_reads_every_field_of_a_spec():
     """
     read = set()
     for file in [
-        WORKFLOW / "flops_fit" / "user_code" / "targets.py",
+        WORKFLOW / "flops_fit" / "user_code" / "references.py",
         *(WORKFLOW / "flops_fit/train").glob("*.py"),
     ]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

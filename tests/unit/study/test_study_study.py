@@ -492,8 +492,9 @@ def test_what_the_workflow_imports_at_parse_time_is_light():
     """Dry runs start at once only as long as none of these modules imports torch."""
     modules = (
         "study.study", "study.claim", "plan.plan", "launch.launcher", "launch.resources",
-        "records.merged_runs", "user_code.targets", "pipeline.fitting", "pipeline.status",
-        "pipeline.script",
+        "records.merged_runs", "user_code.importable", "user_code.dataset_contract",
+        "user_code.loss_contract", "user_code.source_fingerprint", "pipeline.fitting",
+        "pipeline.status", "pipeline.script",
     )  # fmt: skip
     imports = "".join(f"import flops_fit.{name}\n" for name in modules)
     code = f"import sys\n{imports}print('torch' in sys.modules)"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from flops_fit.errors import UserError
 from flops_fit.study.study import Study
+from flops_fit.user_code.content_fingerprint import content_fingerprint
 from flops_fit.user_code.dataset_meta import DatasetMeta
 from flops_fit.user_code.flops import SizeMeasure
 from flops_fit.user_code.measure import measure_sizes
 from flops_fit.user_code.prepare import prepare
-from flops_fit.user_code.targets import content_fingerprint
 from hand_computed import SMALL, changed
 
 MODULE = """

@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 
 from flops_fit.errors import UserError
 from flops_fit.train.batches import Batches
-from flops_fit.user_code.targets import loss_sum_and_count, units_per_sample
+from flops_fit.user_code.dataset_contract import units_per_sample
+from flops_fit.user_code.loss_contract import loss_sum_and_count
 
 CHUNKS = 64
 

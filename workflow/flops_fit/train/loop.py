@@ -38,17 +38,12 @@ from flops_fit.train.saving import Saver, Stopwatch
 from flops_fit.train.schedule import lr_factor
 from flops_fit.train.sharding import agree_on_sharded_micro_batch, check_sharded, shards_asked
 from flops_fit.train.training_state import collect_weights
+from flops_fit.user_code.dataset_contract import open_dataset, units_per_sample
 from flops_fit.user_code.dataset_meta import DatasetMeta
 from flops_fit.user_code.flops import count_parameters
-from flops_fit.user_code.targets import (
-    BuildError,
-    UserCode,
-    loss_function,
-    loss_sum_and_count,
-    model_factory,
-    open_dataset,
-    units_per_sample,
-)
+from flops_fit.user_code.loss_contract import loss_function, loss_sum_and_count
+from flops_fit.user_code.model_contract import BuildError, model_factory
+from flops_fit.user_code.references import UserCode
 
 _STEPS_BETWEEN_CHECKS = 100  # for a loss that is no longer finite
 _STEPS_ORDERED_AT_ONCE = 256  # computing the data order step by step is slow for tiny models

@@ -10,7 +10,7 @@ import torch
 
 from flops_fit.errors import UserError
 from flops_fit.user_code.flops import lookup_tables
-from flops_fit.user_code.targets import import_target
+from flops_fit.user_code.import_path import import_target
 
 BETAS = (0.9, 0.95)
 

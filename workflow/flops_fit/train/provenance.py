@@ -13,7 +13,7 @@ import accelerate
 import torch
 
 import flops_fit
-from flops_fit.user_code.targets import source_fingerprint
+from flops_fit.user_code.source_fingerprint import source_fingerprint
 
 
 def now() -> str:

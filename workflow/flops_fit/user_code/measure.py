@@ -10,19 +10,13 @@ from torch.utils.data import default_collate
 
 from flops_fit.errors import UserError
 from flops_fit.study.study import Study
+from flops_fit.user_code.dataset_contract import open_dataset, unit_name, units_per_sample
 from flops_fit.user_code.flops import SizeMeasure, measure_size
-from flops_fit.user_code.targets import (
-    BuildError,
-    UserCode,
-    check_importable,
-    loss_function,
-    loss_sum_and_count,
-    model_factory,
-    named_error,
-    open_dataset,
-    unit_name,
-    units_per_sample,
-)
+from flops_fit.user_code.import_path import named_error
+from flops_fit.user_code.importable import check_importable
+from flops_fit.user_code.loss_contract import loss_function, loss_sum_and_count
+from flops_fit.user_code.model_contract import BuildError, model_factory
+from flops_fit.user_code.references import UserCode
 
 _SAMPLES = 2  # one is too few for layers that normalise over the batch
 

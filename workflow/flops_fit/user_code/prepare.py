@@ -7,15 +7,15 @@ from typing import Any
 
 from flops_fit.files.writing import write_json
 from flops_fit.study.study import Study
-from flops_fit.user_code.targets import (
-    UserCode,
-    check_importable,
-    content_fingerprint,
+from flops_fit.user_code.content_fingerprint import content_fingerprint
+from flops_fit.user_code.dataset_contract import (
     open_dataset,
     prepare_dataset,
     unit_name,
     units_per_sample,
 )
+from flops_fit.user_code.importable import check_importable
+from flops_fit.user_code.references import UserCode
 
 
 def prepare(study: Study, meta_file: Path) -> dict[str, Any]:
