@@ -16,9 +16,8 @@ from flops_fit.files.writing import write_json
 from flops_fit.launch import launcher as launch
 from flops_fit.launch import leases
 from flops_fit.launch.slurm import Meeting
-from flops_fit.pipeline.status import is_held
 from flops_fit.plan.plan import make_plan, plan_specs
-from flops_fit.records.experiment_files import state_folder
+from flops_fit.records.experiment_files import is_held, state_folder
 from flops_fit.records.run_record import read_record, store_record
 from hand_computed import dataset_meta, measures, record_of, small_study
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import flops_fit
 import pytest
 from flops_fit.errors import Interrupted
-from flops_fit.pipeline.status import is_held
 from flops_fit.records.experiment_files import (
     LAUNCH_LOCK,
     TRAINING_LOCK,
     clear_stored_records,
     held_experiment,
+    is_held,
     state_folder,
 )
 from flops_fit.records.run_record import store_record

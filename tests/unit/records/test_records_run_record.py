@@ -6,14 +6,11 @@ import json
 import math
 import os
 import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import flops_fit
 import pytest
 from flops_fit.errors import UserError, is_trouble_of_the_machine
-from flops_fit.files.writing import write_json, write_whole
 from flops_fit.records.experiment_files import clear_stored_records, state_folder
 from flops_fit.records.run_record import (
     check_record,
@@ -27,60 +24,6 @@ from hand_computed import planned, record_of
 
 WORKFLOW = Path(flops_fit.__file__).resolve().parent.parent
 ROW = planned().experiments[0]
-
-
-# Writing -----------------------------------------------------------------------------------------
-
-
-def test_write_whole_creates_folders_and_leaves_nothing_else(tmp_path):
-    file = tmp_path / "a" / "b.txt"
-    write_whole(file, "first\n")
-    write_whole(file, "zweitens: ü\n")
-    assert file.read_bytes() == "zweitens: ü\n".encode()
-    assert os.listdir(file.parent) == ["b.txt"]
-
-
-def test_a_write_that_fails_keeps_the_old_file(tmp_path):
-    file = tmp_path / "b.txt"
-    write_whole(file, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_whole(file, "half of it, then \ud800")
-    assert file.read_text() == "old"
-    assert os.listdir(tmp_path) == ["b.txt"]
-
-
-@pytest.mark.parametrize("number", [math.nan, math.inf])
-def test_json_that_is_not_json_is_not_written(tmp_path, number):
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "a.json", {"loss": number})
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_reader_never_sees_half_a_file(tmp_path):
-    """A process writes files of very different lengths while this one reads."""
-    file = tmp_path / "record.json"
-    write_json(file, {"n": 0, "ballast": []})
-    code = """
-import sys
-from flops_fit.files.writing import write_json
-
-for n in range(1, 301):
-    write_json(sys.argv[1], {"n": n, "ballast": list(range(5000 * (n % 2)))})
-"""
-    writer = subprocess.Popen(
-        [sys.executable, "-c", code, str(file)],
-        env={**os.environ, "PYTHONPATH": str(WORKFLOW)},
-    )
-    seen = []
-    while writer.poll() is None:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        assert len(content["ballast"]) == 5000 * (content["n"] % 2)
-        seen.append(content["n"])
-    assert writer.returncode == 0
-    assert json.loads(file.read_text(encoding="utf-8"))["n"] == 300
-    assert seen == sorted(seen)
-    assert len(set(seen)) > 2  # else this has read nothing while something was written
-    assert os.listdir(tmp_path) == ["record.json"]
 
 
 # Records -----------------------------------------------------------------------------------------

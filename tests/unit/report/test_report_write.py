@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import csv
 
-import pytest
-from flops_fit.report.files import whole_file
 from flops_fit.report.tables import prediction_table, table_markdown
 from flops_fit.report.write import write_report
 
@@ -38,26 +36,3 @@ def test_report_of_nothing_fitted_is_still_written(fit, runs, tmp_path):
     fit["approaches"]["2"] = {"status": "failed", "reason": "no minimum", "warnings": []}
     write_report(fit, runs, tmp_path, "token")
     assert _files(tmp_path) == FILES
-
-
-def test_interrupted_write_leaves_the_earlier_file(tmp_path):
-    path = tmp_path / "table.md"
-    path.write_text("earlier")
-
-    def write_half():
-        with whole_file(path) as temporary:
-            temporary.write_text("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_half()
-    assert path.read_text() == "earlier"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_files_are_readable_like_any_other(tmp_path):
-    plain, whole = tmp_path / "plain", tmp_path / "whole"
-    plain.write_text("")
-    with whole_file(whole) as temporary:
-        temporary.write_text("")
-    assert whole.stat().st_mode == plain.stat().st_mode

@@ -4,26 +4,53 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
-def write_whole(path: str | Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, and a crash loses neither."""
+@contextmanager
+def whole_file(path: str | Path, *, earlier: Path | None = None) -> Iterator[Path]:
+    """Yield a name beside ``path``; the file that the block writes there takes its place.
+
+    A reader sees the old file or the new one, and a crash loses neither: the new one is on the disk
+    before it is renamed. If the block raises, what it wrote is removed and the old file stays. The
+    folder is created where it is missing.
+
+    Parameters
+    ----------
+    earlier
+        Where the old file is moved to; None replaces it.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; it names ``path``.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # No name of `tempfile`'s: its files may be read by their owner alone.
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(aside, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
+        yield aside
+        with open(aside, "rb+") as file:
             os.fsync(file.fileno())
+        if earlier is not None and path.exists():
+            os.replace(path, earlier)
         os.replace(aside, path)
     except OSError as error:
-        error.filename = str(path)  # a write that fails does not say where
+        if error.filename in (None, aside, str(aside)):  # a failed write does not say where
+            error.filename = str(path)
         raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, content: str | bytes) -> None:
+    """Write text as UTF-8, or bytes, with :func:`whole_file`."""
+    with whole_file(path) as aside:
+        aside.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -12,7 +12,6 @@ A GPU is free when both halves are. Imports no torch.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import subprocess
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from flops_fit.errors import UserError
+from flops_fit.files.locks import lock, lock_if_free
 
 USE_FILES = "FLOPS_FIT_GPU_USE"  # environment variable: paths that training processes lock
 NO_GPU = ("", "-1", "NoDevFiles")  # values of CUDA_VISIBLE_DEVICES; the last one is SLURM's
@@ -94,8 +94,6 @@ def lease_gpus(count: int, gpus: Sequence[str], folder: Path | None = None) -> l
     while True:
         claims = _try_to_claim(count, gpus, folder)
         if claims is not None:
-            for file in claims.values():
-                os.set_inheritable(file.fileno(), True)
             _KEPT.extend(claims.values())
             return list(claims)
         if not waiting:
@@ -113,9 +111,7 @@ def use_files(gpus: Sequence[str], folder: Path | None = None) -> list[Path]:
 def hold_use(environment: Mapping[str, str]) -> None:
     """Take the shared half of the leases that the launcher names, for the life of this process."""
     for path in filter(None, environment.get(USE_FILES, "").split(os.pathsep)):
-        file = open(path, "a")  # noqa: SIM115 - held until the process ends
-        fcntl.flock(file, fcntl.LOCK_SH)
-        _KEPT.append(file)
+        _KEPT.append(lock(path, shared=True))
 
 
 def lease_port(folder: Path | None = None) -> int:
@@ -127,7 +123,7 @@ def lease_port(folder: Path | None = None) -> int:
     folder = folder or lease_folder()
     start = os.getpid() % len(_PORTS)
     for port in (*_PORTS[start:], *_PORTS[:start]):
-        file = _locked(folder / f"port-{port}.claim")
+        file = lock_if_free(folder / f"port-{port}.claim", inheritable=True)
         if file is None:
             continue
         with socket.socket() as probe:
@@ -136,7 +132,6 @@ def lease_port(folder: Path | None = None) -> int:
             except OSError:
                 file.close()
                 continue
-        os.set_inheritable(file.fileno(), True)
         _KEPT.append(file)
         return port
     raise UserError(f"no TCP port between {_PORTS[0]} and {_PORTS[-1]} is free on this node")
@@ -164,13 +159,12 @@ _KEPT: list[IO[str]] = []  # a lock ends when its file is closed
 def _try_to_claim(count: int, gpus: Sequence[str], folder: Path) -> dict[str, IO[str]] | None:
     """Claim ``count`` GPUs or none; the gate keeps launchers from blocking each other halfway."""
     claims: dict[str, IO[str]] = {}
-    with open(folder / "gate", "a") as gate:
-        fcntl.flock(gate, fcntl.LOCK_EX)
+    with lock(folder / "gate"):
         for gpu in gpus:
-            claim = _locked(folder / f"{gpu}.claim")
+            claim = lock_if_free(folder / f"{gpu}.claim", inheritable=True)
             if claim is None:
                 continue
-            use = _locked(folder / f"{gpu}.use")
+            use = lock_if_free(folder / f"{gpu}.use")
             if use is None:  # a training outlived its launcher
                 claim.close()
                 continue
@@ -181,17 +175,6 @@ def _try_to_claim(count: int, gpus: Sequence[str], folder: Path) -> dict[str, IO
         for file in claims.values():
             file.close()
     return None
-
-
-def _locked(path: Path) -> IO[str] | None:
-    """Return the exclusively locked file, or None if somebody else holds a lock on it."""
-    file = open(path, "a")  # noqa: SIM115 - the caller keeps or closes it
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
 
 
 def _gpus_of_node() -> list[str]:

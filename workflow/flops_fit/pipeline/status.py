@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flops_fit.errors import UserError
-from flops_fit.records.experiment_files import LAUNCH_LOCK, TRAINING_LOCK, state_folder
+from flops_fit.records.experiment_files import is_held
 from flops_fit.records.run_record import read_planned_record
 
 STATES = ("done", "diverged", "running", "failed", "missing")
@@ -74,22 +73,6 @@ def _outcome(row: Mapping[str, str], folder: Path, study: str | None) -> Outcome
     if reason is None:
         return Outcome(id=run_id, title=title, state="missing", reason="it was not started")
     return Outcome(id=run_id, title=title, state="failed", reason=reason, log=log)
-
-
-def is_held(study_folder: str | Path, run_id: str) -> bool:
-    """Say whether a process trains an experiment at this moment, or is about to.
-
-    On this node, or by any that shares its file locks.
-    """
-    for lock in (TRAINING_LOCK, LAUNCH_LOCK):
-        try:
-            with open(state_folder(study_folder, run_id) / lock, encoding="utf-8") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            continue
-    return False
 
 
 def last_lines(log: str | Path) -> str | None:

@@ -6,16 +6,14 @@ are kept lie elsewhere.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from flops_fit.errors import InterruptedAlone
+from flops_fit.files.locks import is_locked, lock_if_free
 
 CHECKPOINT = "checkpoint.safetensors"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.safetensors"
@@ -80,26 +78,25 @@ def held_experiment(
     """
     path = state_folder(study_folder, run_id) / lock
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as file:
-        waiting = False
-        while not _locked(file):
-            if asked_to_leave():
-                raise InterruptedAlone(f"{run_id}: stopped while it waited for another process")
-            if not waiting:
-                print(f"waiting for the process that trains {run_id} already", file=sys.stderr)
-                waiting = True
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-        if lock == LAUNCH_LOCK:
-            os.set_inheritable(file.fileno(), True)
+    waiting = False
+    while (file := lock_if_free(path, inheritable=lock == LAUNCH_LOCK)) is None:
+        if asked_to_leave():
+            raise InterruptedAlone(f"{run_id}: stopped while it waited for another process")
+        if not waiting:
+            print(f"waiting for the process that trains {run_id} already", file=sys.stderr)
+            waiting = True
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    with file:
         yield
 
 
-def _locked(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def is_held(study_folder: str | Path, run_id: str) -> bool:
+    """Say whether a process trains an experiment at this moment, or is about to.
+
+    On this node, or on any that shares its file locks.
+    """
+    folder = state_folder(study_folder, run_id)
+    return any(is_locked(folder / lock) for lock in (TRAINING_LOCK, LAUNCH_LOCK))
 
 
 def run_file(study_folder: str | Path, run_id: str) -> Path:

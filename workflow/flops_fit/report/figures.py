@@ -21,6 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullFormatter, NullLocator
 
+from flops_fit.files.writing import whole_file
 from flops_fit.report.approaches import (
     exponent_interval,
     fitted_approaches,
@@ -29,7 +30,6 @@ from flops_fit.report.approaches import (
     short_title,
     title,
 )
-from flops_fit.report.files import whole_file
 from flops_fit.report.quantities import (
     human_count,
     human_interval,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from flops_fit.files.writing import whole_file, write_whole
 from flops_fit.report.figures import isoflop_profiles, optimum_scaling, save
-from flops_fit.report.files import whole_file
 from flops_fit.report.tables import prediction_table, table_markdown
 
 
@@ -38,8 +38,7 @@ def write_report(
     written = [folder / "table.csv", folder / "table.md"]
     with whole_file(written[0]) as temporary:
         prediction_table(fit).to_csv(temporary, index=False)
-    with whole_file(written[1]) as temporary:
-        temporary.write_text(table_markdown(fit, unit=unit), encoding="utf-8")
+    write_whole(written[1], table_markdown(fit, unit=unit))
     figures = folder / "figures"
     written += save(isoflop_profiles(fit, runs, unit), figures / "isoflop_profiles")
     written += save(optimum_scaling(fit, runs, unit), figures / "optimum_scaling")

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from flops_fit.files.writing import whole_file
 from flops_fit.records.experiment_files import CHECKPOINT, PREVIOUS_CHECKPOINT
 
 FORMAT = 1
@@ -139,10 +138,8 @@ def write_checkpoint(
         forgotten.unlink(missing_ok=True)
     newest = folder / CHECKPOINT
     metadata = {"structure": structure, "checksum": checksum(structure, tensors)}
-    with written_aside(newest) as aside:
+    with whole_file(newest, earlier=folder / PREVIOUS_CHECKPOINT) as aside:
         save_tensors(aside, tensors, metadata)
-        if newest.exists():
-            os.replace(newest, folder / PREVIOUS_CHECKPOINT)
 
 
 def read_checkpoint(path: str | Path) -> tuple[str, dict[str, torch.Tensor]]:
@@ -172,29 +169,15 @@ def read_checkpoint(path: str | Path) -> tuple[str, dict[str, torch.Tensor]]:
 
 def write_weights(path: str | Path, weights: Mapping[str, torch.Tensor]) -> None:
     """Write a model's weights for its user, as ``safetensors.torch.load_file`` reads them."""
-    with written_aside(Path(path)) as aside:
+    with whole_file(path) as aside:
         save_tensors(aside, weights, {"format": "pt"})
 
 
 def save_tensors(
     path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write a safetensors file through to the disk; a file system that refuses is an OSError."""
+    """Write a safetensors file; a file system that refuses is an OSError."""
     try:
         save_file(dict(tensors), path, metadata=dict(metadata))
     except SafetensorError as error:
         raise OSError(str(error)) from None
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """Yield a name beside ``path``; what the block writes there takes its place once it is safe."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield aside
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
