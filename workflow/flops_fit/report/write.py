@@ -9,7 +9,9 @@ from typing import Any
 import pandas as pd
 
 from flops_fit.files.writing import whole_file, write_whole
-from flops_fit.report.figures import isoflop_profiles, optimum_scaling, save
+from flops_fit.report.figures.isoflop_profiles import isoflop_profiles
+from flops_fit.report.figures.optimum_scaling import optimum_scaling
+from flops_fit.report.figures.saving import save
 from flops_fit.report.tables import prediction_table, table_markdown
 
 
