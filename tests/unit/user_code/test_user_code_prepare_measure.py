@@ -34,6 +34,17 @@ class Model(nn.Module):
         return self.head(self.hidden(self.table(x)))
 
 
+class ReadsAValue(Model):
+    def forward(self, x):
+        return super().forward(x if x.max().item() > 0 else x + 1)
+
+
+class BuildsByValue(Model):
+    def __init__(self, width):
+        super().__init__(width)
+        self.scale = self.head.bias.abs().max().item()
+
+
 class Data(torch.utils.data.Dataset):
     unit = "token"
     units_per_sample = 6
@@ -209,6 +220,26 @@ def test_every_size_is_measured_on_the_studys_own_data(study, data_folder, loss)
 def test_one_sample_is_enough(study, data_folder):
     settings = study(dataset__kwargs={"length": 1})
     assert measure_sizes(settings, data_folder)[16] == closed_form(16)
+
+
+@pytest.mark.parametrize("model", ["ReadsAValue", "BuildsByValue"])
+def test_a_model_that_the_meta_device_refuses_is_named_once(study, data_folder, caplog, model):
+    settings = study(model=model)
+    measures = measure_sizes(settings, data_folder)
+    assert [measure.flops_per_unit for measure in measures.values()] == [
+        closed_form(width).flops_per_unit for width in (8, 16, 24)
+    ]
+    (warning,) = caplog.messages
+    assert warning.startswith(
+        f"{settings.config_file}: {settings.model.target.path} or {settings.loss.path} cannot run "
+        "on the meta device (RuntimeError: "
+    )
+    assert "\n" not in warning
+
+
+def test_a_model_that_the_meta_device_takes_is_measured_in_silence(study, data_folder, caplog):
+    measure_sizes(study(), data_folder)
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(

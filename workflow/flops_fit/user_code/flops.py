@@ -6,7 +6,6 @@ multiplication and an addition being two; recomputation is not counted, whatever
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +19,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from flops_fit.errors import UserError
-
-_log = logging.getLogger(__name__)
+from flops_fit.user_code.import_path import named_error
 
 Batch = tuple[Any, Any]
 """(inputs, targets): tensors, or nested tuples, lists and dicts of them."""
@@ -49,6 +47,8 @@ class SizeMeasure:
     n_params_non_embedding: int
     flops_per_unit: float
     """Training FLOPs per unit of data (token, image)."""
+    refused_by_meta_device: str | None = None
+    """Why the size had to be built in memory; None where the meta device was enough."""
 
 
 def lookup_tables(model: nn.Module) -> set[nn.Parameter]:
@@ -173,8 +173,8 @@ def measure_size(
 
     The meta device is tried first: it needs neither memory nor time, and is the only way to plan
     sizes that this machine cannot hold. A model or loss that cannot run there (it reads a value
-    off a tensor, or uses a kernel without a shape rule) is built in the CPU's memory instead, with
-    a warning that says why.
+    off a tensor, or uses a kernel without a shape rule) is built in the CPU's memory instead, and
+    the result says why.
 
     Parameters
     ----------
@@ -197,18 +197,14 @@ def measure_size(
     Exception
         Whatever the model or loss raises when built in memory.
     """
+    refused = None
     try:
         model = build_on_meta(factory)
         flops_per_unit = measure_flops_per_unit(model, to_meta(batch), loss, units)
     except UserError:
         raise
     except Exception as error:
-        _log.warning(
-            "Model or loss cannot run on the meta device (%s: %s); "
-            "this size is built in memory to be measured.",
-            type(error).__name__,
-            error,
-        )
+        refused = named_error(error.__cause__ or error)  # the cause, where building failed
         model = factory()
         flops_per_unit = measure_flops_per_unit(model, batch, loss, units)
     params = count_parameters(model)
@@ -218,6 +214,7 @@ def measure_size(
         n_params=params.total,
         n_params_non_embedding=params.non_embedding,
         flops_per_unit=flops_per_unit,
+        refused_by_meta_device=refused,
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +14,14 @@ from torch.utils.data import default_collate
 from flops_fit.errors import UserError
 from flops_fit.study.study import Study
 from flops_fit.user_code.dataset_contract import open_dataset, unit_name, units_per_sample
-from flops_fit.user_code.flops import SizeMeasure, measure_size
+from flops_fit.user_code.flops import Batch, SizeMeasure, measure_size
 from flops_fit.user_code.import_path import named_error
 from flops_fit.user_code.importable import check_importable
 from flops_fit.user_code.loss_contract import loss_function, loss_sum_and_count
 from flops_fit.user_code.model_contract import BuildError, model_factory
 from flops_fit.user_code.references import UserCode
+
+_log = logging.getLogger(__name__)
 
 _SAMPLES = 2  # one is too few for layers that normalise over the batch
 
@@ -24,7 +29,8 @@ _SAMPLES = 2  # one is too few for layers that normalise over the batch
 def measure_sizes(study: Study, data_folder: Path) -> dict[float, SizeMeasure]:
     """Measure each of the study's sizes on a small batch of its own data.
 
-    The user's code is checked on the way: this is the last step before anything is planned.
+    The user's code is checked on the way: this is the last step before anything is planned. One
+    warning names the model if the meta device refuses it, whatever the number of its sizes.
 
     Raises
     ------
@@ -37,33 +43,55 @@ def measure_sizes(study: Study, data_folder: Path) -> dict[float, SizeMeasure]:
     train = splits["train"]
     samples = [train[i] for i in range(min(_SAMPLES, len(train)))]
     units = len(samples) * units_per_sample(train)
-    try:
-        batch = tuple(default_collate(samples))
-    except Exception as error:
-        raise UserError(
-            f"{code.source}: dataset.target: the first samples of {code.dataset.path} do not make "
-            f"a batch ({named_error(error)}); expected tensors of equal shape"
-        ) from error
+    batch = _collated(samples, code)
     returned_by, build = loss_function(code), model_factory(code)
 
     def loss(outputs: Any, targets: Any) -> Tensor:  # held to the contract of the trainer
         return loss_sum_and_count(returned_by(outputs, targets), units, code.loss)[0]
 
-    measures = {}
+    measures: dict[float, SizeMeasure] = {}
     for size in code.sizes:
-        call = f"{code.model.path}({code.size_param}={size})"
-        try:
-            measures[size] = measure_size(
+        with _mistakes_at(size, code):
+            measure = measure_size(
                 lambda size=size: build(size), batch, loss, units, unit_name(train)
             )
-        except BuildError as error:
-            raise UserError(str(error)) from error
-        except UserError as error:
-            raise UserError(f"{code.source}: {call}: {error}") from error
-        except Exception as error:
-            raise UserError(
-                f"{code.source}: {call}: a forward and backward pass over a batch of the dataset "
-                f"with {code.loss} failed with {named_error(error)}; expected model, dataset and "
-                "loss to fit together"
-            ) from error
+        warned = any(earlier.refused_by_meta_device for earlier in measures.values())
+        if measure.refused_by_meta_device and not warned:
+            _log.warning(
+                "%s: %s or %s cannot run on the meta device (%s); sizes are built in memory to be "
+                "measured.",
+                code.source,
+                code.model.path,
+                code.loss,
+                measure.refused_by_meta_device,
+            )
+        measures[size] = measure
     return measures
+
+
+def _collated(samples: list[Any], code: UserCode) -> Batch:
+    try:
+        return tuple(default_collate(samples))
+    except Exception as error:
+        raise UserError(
+            f"{code.source}: dataset.target: the first samples of {code.dataset.path} do not make "
+            f"a batch ({named_error(error)}); expected tensors of equal shape"
+        ) from error
+
+
+@contextmanager
+def _mistakes_at(size: float, code: UserCode) -> Iterator[None]:
+    """Turn what goes wrong in the user's code into a sentence that names the size."""
+    call = f"{code.model.path}({code.size_param}={size})"
+    try:
+        yield
+    except BuildError as error:
+        raise UserError(str(error)) from error
+    except UserError as error:
+        raise UserError(f"{code.source}: {call}: {error}") from error
+    except Exception as error:
+        raise UserError(
+            f"{code.source}: {call}: a forward and backward pass over a batch of the dataset with "
+            f"{code.loss} failed with {named_error(error)}; expected model, dataset and loss to "
+            "fit together"
+        ) from error
