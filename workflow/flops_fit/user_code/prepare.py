@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from flops_fit.files.writing import write_json
 from flops_fit.study.study import Study
@@ -14,14 +14,20 @@ from flops_fit.user_code.dataset_contract import (
     unit_name,
     units_per_sample,
 )
+from flops_fit.user_code.dataset_meta import DatasetMeta
 from flops_fit.user_code.importable import check_importable
 from flops_fit.user_code.references import UserCode
 
 
-def prepare(study: Study, meta_file: Path) -> dict[str, Any]:
+def prepare(study: Study, meta_file: Path) -> DatasetMeta:
     """Prepare the dataset beside ``meta_file`` and write that file last.
 
     Everything that can be wrong with the user's code and needs no data is checked first.
+
+    Raises
+    ------
+    UserError
+        If the user's code breaks its contract, or preparing the dataset fails.
     """
     code = UserCode.of_study(study)
     check_importable(code)
@@ -30,13 +36,13 @@ def prepare(study: Study, meta_file: Path) -> dict[str, Any]:
     prepare_dataset(code, folder)
     splits = {split: open_dataset(code, split, folder) for split in ("train", "validation")}
     units = {split: units_per_sample(dataset) for split, dataset in splits.items()}
-    meta = {
+    meta = DatasetMeta(
         **study.dataset.identity(),
-        "unit": unit_name(splits["train"]),
-        "units_per_sample": units["train"],
-        "units_train": len(splits["train"]) * units["train"],
-        "units_validation": len(splits["validation"]) * units["validation"],
-        "content_fingerprint": content_fingerprint(splits),
-    }
-    write_json(meta_file, meta)
+        unit=unit_name(splits["train"]),
+        units_per_sample=units["train"],
+        units_train=len(splits["train"]) * units["train"],
+        units_validation=len(splits["validation"]) * units["validation"],
+        content_fingerprint=content_fingerprint(splits),
+    )
+    write_json(meta_file, asdict(meta))
     return meta
