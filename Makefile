@@ -1,12 +1,14 @@
-# make demo   everything from nothing to the fitted law of the demo study
-# make test   everything that the tests need, and the tests
-# Both create .venv where there is none; repeated, they do only what is missing.
+# make demo       everything from nothing to the fitted law of the demo study
+# make test       everything that the tests need, and the tests, on all cores
+# make test-long  the long campaigns that back up the shorter tests of `make test`
+# make lint       what has to hold for the text of every file
+# All create .venv where there is none; repeated, they do only what is missing.
 PYTHON ?= python3
 VENV := .venv
 ENVS := $(wildcard envs/*.txt) envs/install.py pyproject.toml
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo test lint
+.PHONY: demo test test-long lint
 
 demo: $(VENV)/.flops-fit
 	snakemake --cores all
@@ -19,7 +21,10 @@ demo: $(VENV)/.flops-fit
 	@echo "Runs:    results/demo/runs.csv, results/demo/runs/"
 
 test: $(VENV)/.flops-fit-tests
-	pytest
+	pytest -n auto --dist loadgroup
+
+test-long: $(VENV)/.flops-fit-tests
+	pytest -m "long or hypothesis" --hypothesis-profile=long
 
 lint: $(VENV)/.flops-fit-tests
 	ruff check .
