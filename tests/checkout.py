@@ -100,14 +100,14 @@ def jobs_of(output: str, rule: str = "train") -> int:
 
 
 def copy_checkout(source: Path, target: Path, parts: tuple[str, ...] | None) -> Checkout:
-    ignore = shutil.ignore_patterns("__pycache__")
+    # With what Python compiled: it goes by the times of the sources, which are copied as well.
     if parts is None:
-        shutil.copytree(source, target, ignore=ignore)
+        shutil.copytree(source, target)
         return Checkout(target)
     target.mkdir(parents=True)
     for part in parts:
         if (source / part).is_dir():
-            shutil.copytree(source / part, target / part, ignore=ignore)
+            shutil.copytree(source / part, target / part)
         else:
             shutil.copy2(source / part, target / part)
     made = Checkout(target)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from checkout import PARTS, ROOT, Checkout, copy_checkout
+from made_once import made_once
 
 
 @pytest.fixture
@@ -15,9 +18,13 @@ def checkout(tmp_path) -> Checkout:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> tuple[Checkout, str]:
     """A checkout whose study ran from nothing, and what Snakemake printed. Leave it as it is."""
-    made = copy_checkout(ROOT, tmp_path_factory.mktemp("trained") / "checkout", PARTS)
-    output = made.succeed("--cores", "2", "--resources", "gpu=4")
-    return made, output
+
+    def train(folder: Path) -> str:
+        made = copy_checkout(ROOT, folder / "checkout", PARTS)
+        return made.succeed("--cores", "2", "--resources", "gpu=4")
+
+    folder, output = made_once(tmp_path_factory, "trained", train)
+    return Checkout(folder / "checkout"), output
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ from flops_fit.records.imported_table import import_runs
 from flops_fit.records.run_record import check_record, read_record
 from flops_fit.study.study import RunsTable
 from hand_computed import planned, record_of
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-MANY = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 ROW = planned().experiments[0]
 RECORD = json.dumps(record_of(ROW), indent=1).encode()
 TABLE = (
@@ -59,7 +58,6 @@ def refused_or(result, path):
     return None
 
 
-@settings(MANY, max_examples=600)
 @given(content=damaged(RECORD))
 def test_a_damaged_record_is_refused_or_still_one_of_the_same_experiment(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("record") / f"{ROW.id}.json"
@@ -72,14 +70,12 @@ def test_a_damaged_record_is_refused_or_still_one_of_the_same_experiment(tmp_pat
         assert record["D"] == ROW.D
 
 
-@settings(MANY, max_examples=400)
 @given(name=st.sampled_from(sorted(record_of(ROW))), value=VALUES)
 def test_a_field_of_any_kind_is_refused_or_valid(name, value):
     record = copy.deepcopy(record_of(ROW)) | {name: value}
     refused_or(lambda: check_record(record, ROW.id, "the file"), "the file")
 
 
-@settings(MANY, max_examples=600)
 @given(kind=st.sampled_from(["csv", "tsv", "jsonl", "parquet"]), data=st.data())
 def test_a_damaged_table_of_runs_is_refused_or_read(tmp_path_factory, kind, data):
     folder = tmp_path_factory.mktemp("table")

@@ -12,7 +12,7 @@ from flops_fit.errors import UserError
 from flops_fit.plan.plan import make_plan, plan_csv, plan_specs, plan_summary
 from flops_fit.study.study import Study
 from hand_computed import FILE, FULL, SMALL, changed, dataset_meta, measures
-from hypothesis import HealthCheck, event, example, given, settings
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 HOSTILE_TEXT = [
@@ -103,16 +103,11 @@ def configured(base, changes):
     return config
 
 
-MANY = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-
-
-@settings(MANY, max_examples=1000)
 @given(CONFIGURATIONS)
 def test_a_hostile_configuration_plans_or_is_refused_with_a_sentence(drawn):
     plan_or_be_refused(configured(*drawn))
 
 
-@settings(MANY, max_examples=500)
 @given(PLAUSIBLE)
 @example({"plan.budgets": [1000.0], "model.sizes": {"min": 1, "max": 33, "count": 97}})
 def test_a_configuration_of_any_numbers_plans_or_is_refused_with_a_sentence(changes):
@@ -187,10 +182,10 @@ VALID = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.hypothesis  # within: `make test-long` finds it
 def test_what_a_study_may_have_plans():
     outcomes = Counter()
 
-    @settings(MANY, max_examples=500)
     @given(VALID)
     def throw(changes):
         outcomes[plan_or_be_refused(changed(SMALL, changes))] += 1
