@@ -157,7 +157,7 @@ def test_refits_leave_a_local_minimum():
     found, values = minimise_rows(starts, data, HuberLog())
     trapped = Surface.from_row(data.uncentred(found)[np.argmax(values)])
     # A minimum of its own, from which no step leads down
-    assert values.max() > 1.005 * lowest
+    assert values.max() > 1.001 * lowest
     rows = resampled_surfaces(trapped, table, np.ones((1, len(table))), HuberLog())
     value = surface_objective(Surface.from_row(rows[0]), table.N, table.D, table.L, HuberLog())
     assert value == pytest.approx(lowest, rel=1e-9)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import Surface, search_surface, surface_objective
-from flops_fit.laws.solver.huber_line import lowest_huber_point
 from flops_fit.laws.solver.newton import minimise_rows
 from flops_fit.laws.solver.objectives import HuberLog, SquaredLoss
 from flops_fit.laws.solver.projection import GRID, projected_grid
@@ -132,30 +131,6 @@ def test_no_other_optimiser_finds_a_lower_objective(objective):
     # And the solution is stationary: no single parameter improves it
     for step in np.vstack([np.eye(5), -np.eye(5)]) * 1e-5:
         assert total(found.to_row() + step) >= value * (1 - 1e-12)
-
-
-def test_the_lowest_point_of_a_huber_line_is_that_of_a_scan():
-    rng = np.random.default_rng(0)
-    residual, slope = rng.normal(size=(2, 40, 30))
-    slope[:, 0] = 0.0
-    weights = rng.integers(0, 3, size=(40, 30)).astype(float)
-    bend = np.where(rng.random(40) < 0.5, 0.0, rng.uniform(0, 5, 40))
-    huber = HuberLog(0.1)
-    found = lowest_huber_point(residual, slope, weights, 0.1, 4.0, bend)
-
-    def total(i, t):
-        moved = residual[i] + t * slope[i]
-        return (weights[i] * huber.value(moved, np.ones(30))).sum() + bend[i] * t**2 / 2
-
-    t = np.linspace(0, 4, 4001)
-    for i in range(40):
-        scan = t[np.argmin([total(i, value) for value in t])]
-        assert total(i, found[i]) <= total(i, scan) + 1e-12
-        assert found[i] == pytest.approx(scan, abs=2e-3)
-    downhill = lowest_huber_point(
-        np.full((1, 3), 9.0), -np.ones((1, 3)), np.ones((1, 3)), 0.1, 4, np.zeros(1)
-    )
-    assert downhill == 4.0
 
 
 def test_objective_of_any_scale_is_minimised_to_the_same_point():

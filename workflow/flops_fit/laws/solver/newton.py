@@ -21,10 +21,6 @@ MAX_ITERATIONS = 300
 TOLERANCE = 1e-13
 """A row has converged when Newton's method expects less than this relative decrease."""
 
-MAX_KINKED = 2000
-"""Runs up to which a step is as long as the kinks of the objective say. Of more so many lie within
-a Huber loss's delta that it is smooth, and sorting them all would cost more than it saves."""
-
 MAX_FAILURES = 8
 """Iterations without a decrease, each with more damping, after which a row is done."""
 
@@ -44,9 +40,8 @@ def minimise_rows(
     """Minimise the objective of every row, from `theta`, within the bounds.
 
     In every iteration each row tries two steps and takes the better: Newton's, damped as Levenberg
-    and Marquardt do, and one of iteratively reweighted least squares, which a Huber loss cannot
-    mislead; both as long as `Objective.best_lengths` says. Nothing depends on the scale of the
-    objective.
+    and Marquardt do, and one of iteratively reweighted least squares, which the kinks of a Huber
+    loss cannot mislead. Nothing depends on the scale of the objective.
 
     Parameters
     ----------
@@ -67,7 +62,7 @@ def minimise_rows(
     theta = np.clip(theta, low, high)
     values = objective_values(theta, data, objective)
     damping = np.full(len(theta), 1e-3)
-    # Share of the best length that reweighted least squares go: along a bent valley, little
+    # Share of its step that reweighted least squares goes: along a bent valley, little
     trust = np.ones(len(theta))
     failures = np.zeros(len(theta), dtype=int)
     active = np.arange(len(theta))
@@ -77,8 +72,6 @@ def minimise_rows(
         here, old = theta[active], values[active]
         around = expand(here, data, objective, active)
         steps, expected = _steps(here, around, damping[active], low, high, tied, frozen)
-        if objective.has_kinks and data.x.size <= MAX_KINKED:
-            steps *= _lengths(steps, around, data, objective, active)[..., np.newaxis]
         steps /= np.maximum((np.abs(steps) / REACH).max(-1, keepdims=True), 1.0)
         steps[1] *= trust[active, np.newaxis]
         trial = np.clip(here + steps, low, high)
@@ -116,16 +109,6 @@ def _bounds(data: SurfaceData) -> tuple[Array, Array]:
         np.array([lowest] * 3 + [EXPONENT_BOUNDS[0]] * 2),
         np.array([highest] * 3 + [EXPONENT_BOUNDS[1]] * 2),
     )
-
-
-def _lengths(
-    steps: Array, around: Expansion, data: SurfaceData, objective: Objective, index: Array
-) -> Array:
-    """Return how far to go along each step, shape (2, n_rows)."""
-    L, weights = data.rows(index)
-    curvature = (steps[..., np.newaxis] * (around.hessian @ steps[..., np.newaxis])).sum((-2, -1))
-    slope = np.stack([around.slope_along(step, data) for step in steps])
-    return objective.best_lengths(around.f, slope, curvature, L, weights)
 
 
 def _steps(

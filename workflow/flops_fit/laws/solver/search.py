@@ -15,7 +15,10 @@ Array = NDArray[np.float64]
 
 N_STARTS = 8
 N_FINALISTS = 2
-FIRST_ITERATIONS = 4
+FIRST_ITERATIONS = 8
+"""Of all starts: on 800 simulated tables with 1% and 3% noise the best two after 8 iterations led
+to the lowest known objective (within 1e-6) in 794; after 4, in 787."""
+
 MAX_SEARCHED = 500
 """Runs that are enough to tell the valleys of the objective apart."""
 

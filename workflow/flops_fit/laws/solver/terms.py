@@ -144,13 +144,6 @@ class Expansion:
     hessian: Array
     gauss_newton: Array
 
-    def slope_along(self, step: Array, data: SurfaceData) -> Array:
-        """Return the derivative of log Lhat along each row's `step`, shape (n_rows, n_runs)."""
-        along = self.p[0] * (step[:, 0, np.newaxis] - step[:, 3, np.newaxis] * data.x)
-        along += self.p[1] * (step[:, 1, np.newaxis] - step[:, 4, np.newaxis] * data.y)
-        along += self.p[2] * step[:, 2, np.newaxis]
-        return along
-
 
 def expand(
     theta: Array, data: SurfaceData, objective: Objective, index: Array | None = None
