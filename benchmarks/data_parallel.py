@@ -63,8 +63,8 @@ def main() -> None:
         job = experiment_job(
             folder, options.size, options.steps, options.batch, precision=options.precision
         )
-        run_id = fingerprint(job["spec"])
-        (folder / "specs.json").write_text(json.dumps({run_id: job}), encoding="utf-8")
+        run_id = fingerprint(job.spec.to_json())
+        (folder / "specs.json").write_text(json.dumps({run_id: job.to_json()}), encoding="utf-8")
         for _ in range(options.repeats):
             for layout in layouts:
                 records[layout] = launch(folder, run_id, *layout)

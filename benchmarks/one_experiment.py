@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from flops_fit.plan.job import Job
 from flops_fit.plan.plan import experiment_spec
 from flops_fit.study.study import Study
 from flops_fit.user_code.dataset_meta import DatasetMeta
@@ -26,8 +27,8 @@ def experiment_job(
     compiled: bool = False,
     kwargs: Mapping[str, Any] | None = None,
     lr: float = 0.016,
-) -> dict[str, Any]:
-    """Prepare the data in ``folder`` and return an entry as ``specs.json`` holds it.
+) -> Job:
+    """Prepare the data in ``folder`` and return the experiment.
 
     Parameters
     ----------
@@ -49,12 +50,21 @@ def experiment_job(
     meta = DatasetMeta.load(data / "meta.json")
     measure = measure_sizes(study, data)[size]
     spec = experiment_spec(study, meta, size=size, D=steps * batch, batch=batch, lr=lr, seed=0)
-    return {
-        "spec": spec, "study": "benchmark", "unit": meta.unit,
-        "budget": measure.flops_per_unit * steps * batch, "n_params": measure.n_params,
-        "n_params_non_embedding": measure.n_params_non_embedding,
-        "flops_per_unit": measure.flops_per_unit, "steps": steps, "processes": 1,
-        "compile": compiled, "find_unused_parameters": False, "accelerate_config": None,
-        "checkpoint_minutes": study.train.checkpoint_minutes, "keep_checkpoint": False,
-        "data_folder": str(data), "search_folder": str(ROOT / "config"),
-    }  # fmt: skip
+    return Job(
+        spec=spec,
+        study="benchmark",
+        unit=meta.unit,
+        budget=measure.flops_per_unit * steps * batch,
+        n_params=measure.n_params,
+        n_params_non_embedding=measure.n_params_non_embedding,
+        flops_per_unit=measure.flops_per_unit,
+        steps=steps,
+        processes=1,
+        compile=compiled,
+        find_unused_parameters=False,
+        accelerate_config=None,
+        checkpoint_minutes=study.train.checkpoint_minutes,
+        keep_checkpoint=False,
+        data_folder=str(data),
+        search_folder=str(ROOT / "config"),
+    )

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from flops_fit.launch.signals import Warned
+from flops_fit.plan.job import Job
 from flops_fit.train.data_order import samples_of_steps
 from flops_fit.train.loop import Trainer, device_name, start_accelerator
 from flops_fit.train.optimizer import build_optimizer
@@ -49,24 +50,24 @@ MODELS: dict[str, dict[str, Any]] = {
 class BareLoop:
     """What one writes by hand."""
 
-    def __init__(self, job: dict[str, Any], micro_batch: int, device: torch.device) -> None:
-        spec = job["spec"]
-        code = UserCode.of_spec(spec, job["search_folder"], "the benchmark")
-        torch.manual_seed(spec["seed"])
-        model = model_factory(code)(spec["size"]).to(device)
+    def __init__(self, job: Job, micro_batch: int, device: torch.device) -> None:
+        spec = job.spec
+        code = UserCode.of_spec(spec, job.search_folder, "the benchmark")
+        torch.manual_seed(spec.seed)
+        model = model_factory(code)(spec.size).to(device)
         self.optimizer = build_optimizer(model, spec, code.folder)
-        self.model = torch.compile(model) if job["compile"] else model
+        self.model = torch.compile(model) if job.compile else model
         self.spec, self.device, self.micro_batch = spec, device, micro_batch
-        self.steps = spec["D"] // spec["batch"]
+        self.steps = spec.D // spec.batch
         self.loss = loss_function(code)
-        self.data = open_dataset(code, "train", Path(job["data_folder"]))
+        self.data = open_dataset(code, "train", Path(job.data_folder))
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
 
     def train(self) -> float:
         """Take all steps and return the seconds that took."""
         spec, device = self.spec, self.device
-        samples = spec["batch"] // self.data.units_per_sample
-        order = samples_of_steps(0, self.steps, samples, len(self.data), spec["seed"])
+        samples = spec.batch // self.data.units_per_sample
+        order = samples_of_steps(0, self.steps, samples, len(self.data), spec.seed)
         lists = [
             row[k : k + self.micro_batch]
             for row in order.tolist()
@@ -83,8 +84,8 @@ class BareLoop:
         batches = iter(loader)
         for step in range(self.steps):
             factor = lr_factor(
-                step, self.steps, warmup_fraction=spec["warmup_fraction"],
-                schedule=spec["schedule"], final_fraction=spec["final_lr_fraction"],
+                step, self.steps, warmup_fraction=spec.warmup_fraction,
+                schedule=spec.schedule, final_fraction=spec.final_lr_fraction,
             )  # fmt: skip
             for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
                 group["lr"] = peak * factor
@@ -94,11 +95,11 @@ class BareLoop:
                 inputs = inputs.to(device, non_blocking=True)
                 targets = targets.to(device, non_blocking=True)
                 with torch.autocast(
-                    device.type, dtype=torch.bfloat16, enabled=spec["precision"] == "bf16"
+                    device.type, dtype=torch.bfloat16, enabled=spec.precision == "bf16"
                 ):
                     value = self.loss(self.model(inputs), targets)
                 (value * (min(self.micro_batch, samples - k) / samples)).backward()
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), spec["grad_clip"])
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), spec.grad_clip)
             self.optimizer.step()
         if on_gpu:
             torch.cuda.synchronize(device)
@@ -133,18 +134,18 @@ def main() -> None:
                 cpu = time.process_time()
                 seconds = train()
                 if number:
-                    rates[which].append(job["spec"]["D"] / seconds)
+                    rates[which].append(job.spec.D / seconds)
                     cpu_seconds[which].append(time.process_time() - cpu)
         difference = abs(trainer.evaluate().loss - _evaluated(trainer, bare))
     device = device_name(accelerator.device)
     print(
-        f"{options.model}: {job['n_params']} parameters, {options.steps} steps of "
+        f"{options.model}: {job.n_params} parameters, {options.steps} steps of "
         f"{chosen['batch']} tokens in micro-batches of {trainer.micro_batch} sequences, "
         f"precision {options.precision}{', compiled' if options.compile else ''}, on {device}"
     )
     for which, values in rates.items():
         rate = statistics.median(values)
-        used = mfu(rate * job["flops_per_unit"], device, options.precision, 1)
+        used = mfu(rate * job.flops_per_unit, device, options.precision, 1)
         print(f"{which:<10} {rate:12.4g} tokens/s" + (f", MFU {used:.1%}" if used else ""))
     print(f"throughput, trainer / bare loop: {_ratios(rates)}")
     if device == "cpu":

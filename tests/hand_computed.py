@@ -148,7 +148,7 @@ def record_of(row, **changes) -> dict:
     return {
         "id": row.id,
         "study": "small",
-        "spec": row.spec,
+        "spec": row.spec.to_json(),
         "status": "completed",
         "loss": 1.0 + 1 / row.size,
         "loss_std_err": 0.1,

@@ -24,15 +24,14 @@ options = dict(word[2:].split("=", 1) for word in sys.argv[1:])
 folder, run_id = Path(options["study-folder"]), options["id"]
 job = read_job(folder / "specs.json", run_id)
 gpus = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
-assert len(gpus) == int(options["gpus"]) == job["processes"]
+assert len(gpus) == int(options["gpus"]) == job.processes
 time.sleep(0.5)
-spec = job["spec"]
 store_record(
     {
-        "id": run_id, "study": job["study"], "spec": spec, "status": "completed", "loss": 1.0,
-        "loss_std_err": 0.1, "n_params": job["n_params"],
-        "n_params_non_embedding": job["n_params_non_embedding"], "D": spec["D"],
-        "steps": job["steps"], "C": job["flops_per_unit"] * spec["D"], "C_6nd": None, "curve": [],
+        "id": run_id, "study": job.study, "spec": job.spec.to_json(), "status": "completed",
+        "loss": 1.0, "loss_std_err": 0.1, "n_params": job.n_params,
+        "n_params_non_embedding": job.n_params_non_embedding, "D": job.spec.D,
+        "steps": job.steps, "C": job.flops_per_unit * job.spec.D, "C_6nd": None, "curve": [],
         "throughput": {}, "world": {}, "provenance": {},
     },
     folder,
@@ -46,5 +45,6 @@ def with_quick_trainer(site: Site, change_study) -> None:
     """Change the study of a site, and train it so."""
     scripts = site.checkout.path / "workflow" / "scripts"
     (scripts / "train.py").write_text(QUICK_TRAINER)
-    change(site.checkout.path / "workflow" / "flops_fit" / "launch.py", (COMMAND, QUICK_COMMAND))
+    launcher = site.checkout.path / "workflow" / "flops_fit" / "launch" / "launcher.py"
+    change(launcher, (COMMAND, QUICK_COMMAND))
     site.checkout.configure(change_study)

@@ -216,8 +216,8 @@ def test_processes_follow_the_size_of_the_model(launchpad):
     ids = launchpad.plan()
     jobs = [read_job(launchpad.study / "specs.json", run_id) for run_id in ids]
     # 7 w + 3 (w + 1) parameters at the widths 4, 8 and 16
-    assert [job["n_params"] for job in jobs] == [43, 83, 163]
-    assert [job["processes"] for job in jobs] == [1, 1, 2]
+    assert [job.n_params for job in jobs] == [43, 83, 163]
+    assert [job.processes for job in jobs] == [1, 1, 2]
 
 
 @pytest.mark.parametrize("processes", [2, 4])

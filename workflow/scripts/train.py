@@ -44,7 +44,7 @@ def main() -> None:
         open_log(options.log, process)
         patience = seconds_from(os.environ, RECORD_PATIENCE, DEFAULT_RECORD_PATIENCE)
         job = read_job(options.study_folder / "specs.json", options.id)
-        weights = {} if job["keep_checkpoint"] else None
+        weights = {} if job.keep_checkpoint else None
         place = {
             "gpus": options.gpus,
             "threads": options.threads,

@@ -132,7 +132,7 @@ def test_a_changed_value_of_the_specs_makes_room_for_others(tmp_path):
         assert file.with_name("specs.json.damaged").exists()
         assert not file.exists()
     spoilt("budget", whole[run_id]["budget"])
-    assert read_job(file, run_id) == whole[run_id]
+    assert read_job(file, run_id).to_json() == whole[run_id]
     file.write_text(json.dumps(whole | {run_id: {}}))
     with pytest.raises(UserError, match=f"specs.json: {run_id}: spec: is missing; it is specs.jso"):
         read_job(file, run_id)

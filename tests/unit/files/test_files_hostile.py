@@ -65,7 +65,7 @@ def test_a_damaged_record_is_refused_or_still_one_of_the_same_experiment(tmp_pat
     record = refused_or(lambda: read_record(path), path)
     if record is not None:
         assert record["id"] == ROW.id
-        assert record["spec"] == ROW.spec
+        assert record["spec"] == ROW.spec.to_json()
         assert np.isfinite(record["loss"])
         assert record["D"] == ROW.D
 

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from flops_fit.files.writing import write_json
 from flops_fit.launch import launcher as launch
 from flops_fit.launch import leases
 from flops_fit.launch.slurm import Meeting
-from flops_fit.plan.plan import make_plan, plan_specs
+from flops_fit.plan.job import Job
+from flops_fit.plan.plan import make_plan, plan_jobs, plan_specs
 from flops_fit.records.experiment_files import is_held, state_folder
 from flops_fit.records.run_record import read_record, store_record
 from hand_computed import dataset_meta, measures, record_of, small_study
@@ -25,9 +27,11 @@ ARGUMENTS = ["--study-folder=results/x", "--id=0123456789ab", "--log=x.log"]
 HERE = Meeting(nodes=1, rank=0, address="localhost", port=4321)
 
 
-def job(processes: int = 1, precision: str = "no", config: str | None = None) -> dict:
-    spec = {"precision": precision}
-    return {"processes": processes, "accelerate_config": config, "spec": spec}
+def job(processes: int = 1, precision: str = "no", config: str | None = None) -> Job:
+    study = small_study({"train.precision": precision})
+    plan = make_plan(study, measures(study), dataset_meta())
+    first, *_ = plan_jobs(plan, study, data_folder="data", search_folder=".").values()
+    return replace(first, processes=processes, accelerate_config=config)
 
 
 def understood(command: list[str]):
@@ -258,5 +262,6 @@ def test_specs_that_cannot_be_read_are_a_sentence(study, content, advice):
 def test_a_job_is_read_as_planned(study):
     folder, rows = study
     read = launch.read_job(folder / "specs.json", rows[3].id)
-    assert read["spec"] == rows[3].spec
-    assert read == json.loads((folder / "specs.json").read_text())[rows[3].id]
+    assert read.spec == rows[3].spec
+    assert read.id == rows[3].id
+    assert read.to_json() == json.loads((folder / "specs.json").read_text())[rows[3].id]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,9 +17,12 @@ import pytest
 import torch
 from flops_fit.errors import UserError
 from flops_fit.pipeline.script import reported
+from flops_fit.plan.plan import make_plan
+from flops_fit.study.spec import OptimizerSpec
 from flops_fit.train import progress
 from flops_fit.train.provenance import collect_provenance, git_state, now, source_fingerprints
 from flops_fit.user_code.source_fingerprint import source_fingerprint
+from hand_computed import dataset_meta, measures, small_study
 
 
 def test_a_mistake_of_the_user_is_a_sentence_in_the_log(tmp_path):
@@ -88,12 +92,15 @@ def test_a_machine_without_git_is_fine(tmp_path, monkeypatch):
 
 def test_provenance_names_versions_and_code(tmp_path, user_module):
     name = user_module("def Model(): ...\ndef Data(): ...\ndef loss(): ...\ndef sgd(): ...\n")
-    spec = {
-        "model": {"target": f"{name}:Model"},
-        "dataset": {"target": f"{name}:Data", "content": "0123456789ab"},
-        "loss": {"target": f"{name}:loss"},
-        "optimizer": {"target": f"{name}:sgd"},
-    }
+    study = small_study(
+        {
+            "model.target": f"{name}:Model",
+            "dataset.target": f"{name}:Data",
+            "loss": f"{name}:loss",
+            "train.optimizer": f"{name}:sgd",
+        }
+    )
+    spec = make_plan(study, measures(study), dataset_meta()).experiments[0].spec
     found = collect_provenance(
         spec, str(tmp_path), "2024-01-02T03:04:05Z", source_fingerprints(spec, tmp_path)
     )
@@ -104,7 +111,9 @@ def test_provenance_names_versions_and_code(tmp_path, user_module):
     assert found["start"] == "2024-01-02T03:04:05Z"
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert (found["torch"], found["flops_fit"]) == (torch.__version__, flops_fit.__version__)
-    adamw = source_fingerprints({**spec, "optimizer": {"target": "adamw"}}, tmp_path)
+    adamw = source_fingerprints(
+        replace(spec, optimizer=OptimizerSpec(target="adamw", version=1)), tmp_path
+    )
     assert set(adamw) == {"model", "dataset", "loss"}
 
 

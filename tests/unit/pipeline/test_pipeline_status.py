@@ -56,7 +56,7 @@ def test_every_state_is_told_from_the_others(tmp_path, rows):
 
 def test_a_record_that_cannot_be_used_has_failed_and_says_why(tmp_path, rows):
     edited, truncated = PLAN.experiments[:2]
-    finish(tmp_path, edited, spec=edited.spec | {"lr": 9.0})
+    finish(tmp_path, edited, spec=edited.spec.to_json() | {"lr": 9.0})
     write_whole(tmp_path / "runs" / f"{truncated.id}.json", '{"id": "')
     outcomes = study_outcomes(rows, tmp_path)
     assert [o.state for o in outcomes[:2]] == ["failed", "failed"]

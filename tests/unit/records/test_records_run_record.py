@@ -103,7 +103,7 @@ def test_what_is_no_record_is_refused(record):
 @pytest.mark.parametrize(
     "record",
     [
-        record_of(ROW, spec={**ROW.spec, "D": ROW.D + 1}),  # edited
+        record_of(ROW, spec={**ROW.spec.to_json(), "D": ROW.D + 1}),  # edited
         record_of(ROW, id="0123456789ab"),
         record_of(planned().experiments[1]),  # a file under another name
     ],
@@ -134,7 +134,7 @@ def test_status_and_loss_belong_together(changes, sentence):
         b"{",
         json.dumps(record_of(ROW)).encode()[:-9],
         b"\xff\xfe",
-        json.dumps(record_of(ROW, spec={**ROW.spec, "lr": math.nan})).encode(),
+        json.dumps(record_of(ROW, spec={**ROW.spec.to_json(), "lr": math.nan})).encode(),
         json.dumps(record_of(ROW, loss_std_err=math.inf)).encode(),
         json.dumps(record_of(ROW, curve=[[1, 10, math.nan, 0.1]])).encode(),
     ],
@@ -205,7 +205,8 @@ UNFIT = [
     ("n_params_non_embedding", 0), ("n_params", -5), ("D", 10**400), ("steps", -1),
     ("C", -1.0), ("C", 10**400), ("C_6nd", 10**400),
     ("curve", [[1, 2, 3]]), ("curve", [1]), ("curve", [[1, 10, "2.5", 0.1]]),
-    ("spec", {**ROW.spec, "lr": math.inf}), ("spec", {**ROW.spec, "seed": 10**5000}),
+    ("spec", {**ROW.spec.to_json(), "lr": math.inf}),
+    ("spec", {**ROW.spec.to_json(), "seed": 10**5000}),
     ("provenance", {"source": None}), ("provenance", {"source": []}),
     ("provenance", {"source": {"model": 3}}), ("provenance", {"content_fingerprint": []}),
     ("provenance", {"content_fingerprint": "\ud800"}), ("throughput", {"\ud800": 1}),

@@ -140,7 +140,7 @@ def plan_or_be_refused(config):
     specs = plan_specs(plan, study, data_folder="data", search_folder="studies")
     for row in plan.experiments:
         assert re.fullmatch("[0-9a-f]{12}", row.id)
-        assert specs[row.id]["spec"] == row.spec
+        assert specs[row.id]["spec"] == row.spec.to_json()
         assert row.D == row.steps * row.batch
         assert row.C == pytest.approx(row.budget, rel=0.0101)
     return "planned"

@@ -8,14 +8,17 @@ from __future__ import annotations
 import importlib
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
 from flops_fit.errors import UserError
-from flops_fit.plan.plan import make_plan, plan_specs
+from flops_fit.plan.job import Job
+from flops_fit.plan.plan import make_plan, plan_jobs
 from flops_fit.records.run_record import read_record, store_record
+from flops_fit.study.spec import Spec
 from flops_fit.study.study import Study
 from flops_fit.train import curve, loop
 from flops_fit.train.data_order import samples_of_steps
@@ -132,7 +135,7 @@ def fresh_process():
 
 @pytest.fixture
 def planned(tmp_path, user_module):
-    """Return a function that plans a study and returns one job: its id and its entry of specs."""
+    """Return a function that plans a study and returns one job: its id and the job."""
     name = user_module(MODULE)
 
     def plan(size: int, changes: dict | None = None, **names: str):
@@ -148,39 +151,39 @@ def planned(tmp_path, user_module):
         prepare(study, data_folder / "meta.json")
         meta = DatasetMeta.load(data_folder / "meta.json")
         made = make_plan(study, measure_sizes(study, data_folder), meta)
-        specs = plan_specs(made, study, data_folder=str(data_folder), search_folder=str(tmp_path))
+        jobs = plan_jobs(made, study, data_folder=str(data_folder), search_folder=str(tmp_path))
         (run_id,) = (row.id for row in made.experiments if row.size == size)
         module = importlib.import_module(name)
         module.seen.clear()
         module.calls.clear()
-        return run_id, specs[run_id], module
+        return run_id, jobs[run_id], module
 
     return plan
 
 
-def train(run_id: str, job: dict) -> dict:
+def train(run_id: str, job: Job) -> dict:
     return loop.train_experiment(run_id, job, gpus=0)
 
 
 # The independent loop ----------------------------------------------------------------------------
 
 
-def reference(module, spec: dict) -> dict:
+def reference(module, spec: Spec) -> dict:
     """Train the same experiment without flops_fit.train, but for the order of the samples."""
-    train = module.Data("train", None, **spec["dataset"]["kwargs"])
-    validation = module.Data("validation", None, **spec["dataset"]["kwargs"])
+    train = module.Data("train", None, **spec.dataset.kwargs)
+    validation = module.Data("validation", None, **spec.dataset.kwargs)
     torch.set_default_dtype(torch.float64)
-    torch.manual_seed(spec["seed"])
-    model = module.Model(spec["size"])
-    scale = (spec["size"] / 4) ** -1
+    torch.manual_seed(spec.seed)
+    model = module.Model(spec.size)
+    scale = (spec.size / 4) ** -1
     groups = [  # peak learning rate, decay, parameters
-        (spec["lr"] * scale, spec["weight_decay"], [model.first.weight, model.last.weight]),
-        (spec["lr"], 0.0, [model.first.bias, model.last.bias]),
+        (spec.lr * scale, spec.weight_decay, [model.first.weight, model.last.weight]),
+        (spec.lr, 0.0, [model.first.bias, model.last.bias]),
     ]
     moments = {p: (torch.zeros_like(p), torch.zeros_like(p)) for p in model.parameters()}
-    steps, samples = spec["D"] // spec["batch"], spec["batch"] // UNITS
-    order = samples_of_steps(0, steps, samples, len(train), spec["seed"])
-    warmup = round(spec["warmup_fraction"] * steps)
+    steps, samples = spec.D // spec.batch, spec.batch // UNITS
+    order = samples_of_steps(0, steps, samples, len(train), spec.seed)
+    warmup = round(spec.warmup_fraction * steps)
     sums, rates = [], []
     for t in range(steps):
         if t < warmup:
@@ -195,7 +198,7 @@ def reference(module, spec: dict) -> dict:
             errors.sum() / max(1, len(errors)), list(model.parameters())
         )
         norm = torch.cat([g.flatten() for g in gradients]).norm()
-        clip = 1.0 if spec["grad_clip"] is None else min(1.0, spec["grad_clip"] / (norm + 1e-6))
+        clip = 1.0 if spec.grad_clip is None else min(1.0, spec.grad_clip / (norm + 1e-6))
         gradient = {p: g * clip for p, g in zip(model.parameters(), gradients, strict=True)}
         with torch.no_grad():
             for peak, decay, parameters in groups:
@@ -208,12 +211,12 @@ def reference(module, spec: dict) -> dict:
                     m_hat, v_hat = m / (1 - 0.9 ** (t + 1)), v / (1 - 0.95 ** (t + 1))
                     p.sub_(lr * m_hat / (v_hat.sqrt() + 1e-8))
         sums.append((errors.sum().item(), len(errors)))
-        rates.append(spec["lr"] * factor)
+        rates.append(spec.lr * factor)
     with torch.no_grad():
         y = validation.targets.double()
         errors = (model(validation.inputs.double()) - y).square()
     torch.set_default_dtype(torch.float32)
-    chosen = evaluation_chunks(len(validation), spec["eval_units"] // UNITS)
+    chosen = evaluation_chunks(len(validation), spec.eval_units // UNITS)
     rows = [i for chunk in chosen for i in chunk]
     mask = y > IGNORED
     return {
@@ -261,10 +264,10 @@ def test_a_run_is_what_a_plain_loop_computes(planned, case, size):
     assert record["status"] == "completed"
     assert record["steps"] == STEPS[size]
     assert len(record["curve"]) >= 30
-    check_against(record, reference(module, job["spec"]))
+    check_against(record, reference(module, job.spec))
 
 
-def trainer_of(run_id: str, job: dict) -> loop.Trainer:
+def trainer_of(run_id: str, job: Job) -> loop.Trainer:
     return loop.Trainer(run_id, job, loop.start_accelerator("float64", 1, gpus=0))
 
 
@@ -290,9 +293,7 @@ def test_gradient_accumulation_changes_nothing(planned, loss, micro_batch):
     trainer = trainer_of(run_id, job)
     trainer.micro_batch, trainer.accumulation = micro_batch, math.ceil(5 / micro_batch)
     trainer.train()
-    assert trainer.evaluate().loss == pytest.approx(
-        reference(module, job["spec"])["loss"], rel=1e-12
-    )
+    assert trainer.evaluate().loss == pytest.approx(reference(module, job.spec)["loss"], rel=1e-12)
 
 
 def test_steps_without_anything_to_predict_are_no_divergence(planned):
@@ -305,7 +306,7 @@ def test_steps_without_anything_to_predict_are_no_divergence(planned):
     }
     run_id, job, module = planned(4, changes, loss="masked_square")
     record = train(run_id, job)
-    truth = reference(module, job["spec"])
+    truth = reference(module, job.spec)
     empty = [step for step, (_, count) in enumerate(truth["sums"], start=1) if not count]
     assert empty[:2] == [1, 2]  # two of 30 samples, in every epoch anew
     assert len(empty) > 5
@@ -324,7 +325,7 @@ def test_the_record_of_a_run(planned, tmp_path):
     record = train(run_id, job)
     store_record(record, tmp_path)
     assert read_record(tmp_path / "runs" / f"{run_id}.json") == record
-    assert record["spec"] == job["spec"]
+    assert record["spec"] == job.spec.to_json()
     expected = {
         "id": run_id, "study": "tiny", "status": "completed", "n_params": 21,
         "n_params_non_embedding": 21, "D": 800, "steps": 100, "C": 6 * 21 * 800,
@@ -344,7 +345,7 @@ def test_the_record_of_a_run(planned, tmp_path):
     assert min(throughput["eval_seconds"], throughput["startup_seconds"]) > 0
     provenance = record["provenance"]
     assert set(provenance["source"]) == {"model", "dataset", "loss"}
-    assert provenance["content_fingerprint"] == job["spec"]["dataset"]["content"]
+    assert provenance["content_fingerprint"] == job.spec.dataset.content
     assert provenance["torch"] == torch.__version__
     assert provenance["start"] <= provenance["end"]
 
@@ -407,7 +408,7 @@ def only_training_counts(monkeypatch):
 
     def counted(self, run_id, job, *arguments):
         original(self, run_id, job, *arguments)
-        importlib.import_module(job["spec"]["loss"]["target"].partition(":")[0]).calls.clear()
+        importlib.import_module(job.spec.loss.target.partition(":")[0]).calls.clear()
 
     monkeypatch.setattr(loop.Trainer, "__init__", counted)
 
@@ -449,7 +450,7 @@ def test_a_loss_that_is_nan_in_the_end_only_is_a_divergence(planned, tmp_path):
 def test_another_model_than_planned_is_refused(planned):
     run_id, job, _ = planned(4)
     with pytest.raises(UserError) as caught:
-        train(run_id, {**job, "n_params": 22, "n_params_non_embedding": 20})
+        train(run_id, replace(job, n_params=22, n_params_non_embedding=20))
     assert str(caught.value).startswith(
         "model: width=4 C=1.01e+05 has 21 parameters (21 without lookup tables), but 22 (20) were "
         "planned; the model's code changed since: raise model.version"
@@ -459,4 +460,4 @@ def test_another_model_than_planned_is_refused(planned):
 def test_another_number_of_processes_than_asked_for_is_refused(planned):
     run_id, job, _ = planned(4)
     with pytest.raises(UserError, match=r"2 processes were asked for, but 1 work together"):
-        train(run_id, {**job, "processes": 2})
+        train(run_id, replace(job, processes=2))

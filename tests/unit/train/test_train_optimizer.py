@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from flops_fit.errors import UserError
+from flops_fit.study.spec import LrScaling, OptimizerSpec, Spec
 from flops_fit.train.optimizer import build_optimizer, matrix_parameters, size_scale
+from hand_computed import planned
 from torch import nn
 
 LR, DECAY, SCALED = 0.4, 0.3, 0.1  # width 32 at the reference width 8 with the power -1
@@ -31,15 +34,15 @@ class Everything(nn.Module):
         self.frozen = nn.Parameter(torch.ones(3, 3), requires_grad=False)
 
 
-def spec(**changes) -> dict:
-    return {
-        "size": 32,
-        "lr": LR,
-        "weight_decay": DECAY,
-        "lr_scaling": {"power": -1, "reference_size": 8, "apply": "matrices"},
-        "optimizer": {"target": "adamw", "version": 1},
-        **changes,
-    }
+def spec(size: float = 32, optimizer: str = "adamw", **scaling) -> Spec:
+    return replace(
+        planned().experiments[0].spec,
+        size=size,
+        lr=LR,
+        weight_decay=DECAY,
+        lr_scaling=LrScaling(**{"power": -1, "reference_size": 8, "apply": "matrices", **scaling}),
+        optimizer=OptimizerSpec(target=optimizer, version=1),
+    )
 
 
 def settings_by_name(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
@@ -59,8 +62,7 @@ def settings_by_name(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
 )
 def test_matrices_are_decayed_and_what_is_asked_for_is_scaled(apply, matrices, others):
     model = Everything()
-    scaling = {"power": -1, "reference_size": 8, "apply": apply}
-    optimizer = build_optimizer(model, spec(lr_scaling=scaling), ".")
+    optimizer = build_optimizer(model, spec(apply=apply), ".")
     assert settings_by_name(model, optimizer) == {
         **dict.fromkeys(MATRICES, (matrices, DECAY)),
         **dict.fromkeys(OTHERS, (others, 0.0)),
@@ -95,8 +97,7 @@ def test_a_model_with_one_kind_of_parameters_is_fine(layer):
     [(32, -1, 8, 0.25), (8, -1, 32, 4), (9, 0.5, 4, 1.5), (77, 0, 3, 1), (12.5, 1, 25, 0.5)],
 )
 def test_the_scale_of_a_size(size, power, reference, expected):
-    scaling = {"power": power, "reference_size": reference}
-    assert size_scale({"size": size, "lr_scaling": scaling}) == expected
+    assert size_scale(spec(size, power=power, reference_size=reference)) == expected
 
 
 def test_steps_are_those_of_adamw():
@@ -147,10 +148,7 @@ def nothing(model, lr, weight_decay):
 def test_a_factory_gets_model_rate_and_decay(tmp_path, user_module, apply, lr):
     name = user_module(FACTORIES)
     model = Everything()
-    settings = spec(
-        optimizer={"target": f"{name}:sgd", "version": 1},
-        lr_scaling={"power": -1, "reference_size": 8, "apply": apply},
-    )
+    settings = spec(optimizer=f"{name}:sgd", apply=apply)
     optimizer = build_optimizer(model, settings, tmp_path)
     assert type(optimizer) is torch.optim.SGD
     assert sys.modules[name].calls == [(model, lr, DECAY)]
@@ -158,7 +156,7 @@ def test_a_factory_gets_model_rate_and_decay(tmp_path, user_module, apply, lr):
 
 def test_a_factory_that_returns_no_optimizer_is_a_sentence(tmp_path, user_module):
     name = user_module(FACTORIES)
-    settings = spec(optimizer={"target": f"{name}:nothing", "version": 1})
+    settings = spec(optimizer=f"{name}:nothing")
     with pytest.raises(UserError) as caught:
         build_optimizer(Everything(), settings, tmp_path)
     assert str(caught.value) == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,15 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 from flops_fit.errors import Interrupted, UserError
 from flops_fit.launch.signals import Warned
-from flops_fit.plan.plan import make_plan, plan_specs
+from flops_fit.plan.job import Job
+from flops_fit.plan.plan import make_plan, plan_jobs
 from flops_fit.records.experiment_files import (
     CHECKPOINT,
     PREVIOUS_CHECKPOINT,
     state_folder,
     weights_file,
 )
-from flops_fit.study.study import Study, fingerprint
+from flops_fit.study.study import Study
 from flops_fit.train import curve, loop, saving
 from flops_fit.train.checkpoint import write_weights
 from flops_fit.user_code.dataset_meta import DatasetMeta
@@ -174,7 +176,7 @@ def fresh_process():
 
 @pytest.fixture
 def planned(tmp_path, user_module):
-    """Return a function that plans a study and returns one job: its id and its entry of specs."""
+    """Return a function that plans a study and returns one job: its id and the job."""
     name = user_module(MODULE)
 
     def plan(changes: dict | None = None, **names: str):
@@ -191,10 +193,10 @@ def planned(tmp_path, user_module):
         prepare(study, data_folder / "meta.json")
         meta = DatasetMeta.load(data_folder / "meta.json")
         made = make_plan(study, measure_sizes(study, data_folder), meta)
-        specs = plan_specs(made, study, data_folder=str(data_folder), search_folder=str(tmp_path))
-        job = specs[made.experiments[0].id]
-        job["spec"]["D"] = STEPS * job["spec"]["batch"]
-        return fingerprint(job["spec"]), job, importlib.import_module(name)
+        jobs = plan_jobs(made, study, data_folder=str(data_folder), search_folder=str(tmp_path))
+        job = jobs[made.experiments[0].id]
+        job = replace(job, spec=replace(job.spec, D=STEPS * job.spec.batch))
+        return job.id, job, importlib.import_module(name)
 
     return plan
 
@@ -212,7 +214,7 @@ class Asked(Warned):
         return self.looks < 0
 
 
-def train(run_id: str, job: dict, folder: Path, looks: int | None = None) -> dict:
+def train(run_id: str, job: Job, folder: Path, looks: int | None = None) -> dict:
     reset()
     asked = None if looks is None else Asked(looks)
     return loop.train_experiment(run_id, job, gpus=0, study_folder=folder, warned=asked)
@@ -336,7 +338,7 @@ def test_a_loss_that_explodes_is_seen_wherever_the_run_was_cut(planned, tmp_path
 # Checkpoints that cannot be used ------------------------------------------------------------------
 
 
-def cut(run_id: str, job: dict, folder: Path) -> tuple[Path, Path]:
+def cut(run_id: str, job: Job, folder: Path) -> tuple[Path, Path]:
     """Leave a checkpoint of the step 6 and a previous one of the step 5."""
     for looks in (4, 0):
         with pytest.raises(Interrupted):
@@ -444,7 +446,7 @@ def test_an_optimizer_that_refuses_its_state_fails_once(planned, tmp_path, monke
 
 def test_a_disk_that_is_full_stops_no_training(planned, tmp_path, monkeypatch, said):
     run_id, job, _ = planned({"train.checkpoint_minutes": 1e-9})
-    whole = train(run_id, {**job, "checkpoint_minutes": None}, tmp_path / "whole")
+    whole = train(run_id, replace(job, checkpoint_minutes=None), tmp_path / "whole")
 
     def full(*arguments, **keywords):
         raise SafetensorError("I/O error: No space left on device (os error 28)")
@@ -465,7 +467,7 @@ def test_a_state_that_no_file_holds_is_said_once(planned, tmp_path, said):
         next(iter(self.state.values()))["kinds"] = {1, 2}
 
     module.Odd.step = keep_a_set
-    record = train(run_id, {**job, "checkpoint_minutes": 1e-9}, tmp_path)
+    record = train(run_id, replace(job, checkpoint_minutes=1e-9), tmp_path)
     assert record["status"] == "completed"
     (line,) = [line for line in said() if "no checkpoint can hold" in line]
     assert "optimizer.state.0.kinds is a set, expected tensors" in line

@@ -13,9 +13,9 @@ import shlex
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from flops_fit.errors import UserError
 from flops_fit.files.writing import write_whole
@@ -28,6 +28,7 @@ from flops_fit.launch.slurm import (
     srun_command,
 )
 from flops_fit.launch.supervise import supervise
+from flops_fit.plan.job import Job
 from flops_fit.plan.planned_files import read_job
 from flops_fit.records.experiment_files import LAUNCH_LOCK, held_experiment
 from flops_fit.records.run_record import use_stored_record
@@ -52,24 +53,24 @@ LAUNCH_VARIABLES = (
 
 
 def accelerate_command(
-    job: Mapping[str, Any], script_arguments: Sequence[str], meeting: Meeting | None = None
+    job: Job, script_arguments: Sequence[str], meeting: Meeting | None = None
 ) -> list[str]:
     """Return the ``accelerate launch`` command of one experiment on one node.
 
     Parameters
     ----------
     job
-        Entry of ``specs.json``.
+        The experiment.
     script_arguments
         Arguments of ``train.py``.
     meeting
         Where the processes meet; needed for more than one.
     """
-    processes, precision = job["processes"], job["spec"]["precision"]
+    processes, precision = job.processes, job.spec.precision
     command = [
         accelerate_executable(),
         "launch",
-        f"--config_file={job['accelerate_config'] or ACCELERATE_CONFIG}",
+        f"--config_file={job.accelerate_config or ACCELERATE_CONFIG}",
         f"--num_processes={processes}",
         f"--num_machines={meeting.nodes if meeting else 1}",
         f"--machine_rank={meeting.rank if meeting else 0}",
@@ -81,7 +82,7 @@ def accelerate_command(
         command += [f"--main_process_port={meeting.port}", f"--log_dir={os.devnull}"]
         if meeting.nodes > 1:
             command += [f"--main_process_ip={meeting.address}"]
-        if not job["accelerate_config"]:
+        if not job.accelerate_config:
             # The flag means "several processes on this machine"; on a machine without GPUs the
             # trainer joins them through gloo. A configuration of the study's own says how itself.
             command += ["--multi_gpu"]
@@ -144,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{options.id}: finished earlier, its stored record is used")
                 return 0
         gpus = visible_gpus(os.environ)
-        hosts = hosts_of_job(os.environ) if job["processes"] > max(1, len(gpus)) else []
+        hosts = hosts_of_job(os.environ) if job.processes > max(1, len(gpus)) else []
         if hosts:
             become_srun(options, job, hosts, with_gpus=bool(gpus))
         return run_accelerate(options, job, gpus)
@@ -164,10 +165,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def become_srun(
-    options: argparse.Namespace, job: Mapping[str, Any], hosts: Sequence[str], *, with_gpus: bool
+    options: argparse.Namespace, job: Job, hosts: Sequence[str], *, with_gpus: bool
 ) -> NoReturn:
     """Become the command that runs this launcher on every node; locks and leases stay with it."""
-    per_node = processes_per_node(job["processes"], hosts)
+    per_node = processes_per_node(job.processes, hosts)
     launcher = [
         sys.executable,
         "-m",
@@ -189,12 +190,12 @@ def become_srun(
 
 def run_accelerate(
     options: argparse.Namespace,
-    job: Mapping[str, Any],
+    job: Job,
     gpus: list[str],
     meeting: Meeting | None = None,
 ) -> int:
     """Lease the GPUs of this node's processes and return how their ``accelerate launch`` ended."""
-    processes = job["processes"] // (meeting.nodes if meeting else 1)
+    processes = job.processes // (meeting.nodes if meeting else 1)
     environment = process_environment(options.threads, processes)
     if gpus:
         gpus = lease_gpus(processes, gpus)

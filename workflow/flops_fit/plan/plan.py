@@ -16,7 +16,16 @@ from scipy.optimize import linear_sum_assignment
 
 from flops_fit.errors import UserError
 from flops_fit.files.reading import read_csv_rows, read_json_object
-from flops_fit.plan.planned_files import check_rows, check_specs
+from flops_fit.plan.job import Job
+from flops_fit.plan.planned_files import check_rows, jobs_of_file
+from flops_fit.study.spec import (
+    DatasetSpec,
+    LossSpec,
+    LrScaling,
+    ModelSpec,
+    OptimizerSpec,
+    Spec,
+)
 from flops_fit.study.study import Study, fingerprint
 from flops_fit.user_code.dataset_meta import DatasetMeta
 
@@ -51,7 +60,7 @@ class Experiment:
     lr: float
     batch: int  # units per step over all processes
     processes: int
-    spec: dict[str, Any]
+    spec: Spec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +202,7 @@ def _experiment(
     flops_per_unit = _flops_per_unit(study, measure)
     spec = experiment_spec(study, data, size=size, D=units, batch=batch, lr=lr, seed=seed)
     return Experiment(
-        id=fingerprint(spec),
+        id=fingerprint(spec.to_json()),
         budget=budget,
         size=size,
         n_params=measure.n_params,
@@ -214,42 +223,42 @@ def _experiment(
 
 def experiment_spec(
     study: Study, data: DatasetMeta, *, size: float, D: int, batch: int, lr: float, seed: int
-) -> dict[str, Any]:
+) -> Spec:
     """Return everything that changes the outcome of an experiment, and nothing else.
 
-    The id of the experiment is the fingerprint of this. Processes, micro-batch, GPUs, names, the
-    budget's own spelling and other experiments are deliberately left out.
+    Processes, micro-batch, GPUs, names, the budget's own spelling and other experiments are
+    deliberately left out.
     """
     train = study.train
     scaled = train.lr_power != 0 and train.lr_apply != "none"
-    return {
-        "recipe": RECIPE_VERSION,
-        "model": {**study.model.target.identity(), "size_param": study.model.size_param},
-        "size": size,
-        "dataset": {
+    return Spec(
+        recipe=RECIPE_VERSION,
+        model=ModelSpec(**study.model.target.identity(), size_param=study.model.size_param),
+        size=size,
+        dataset=DatasetSpec(
             **study.dataset.identity(),
-            "content": data.content_fingerprint,
-            "units_per_sample": data.units_per_sample,
-        },
-        "loss": {"target": study.loss.path, "version": study.loss.version},
-        "D": D,
-        "batch": batch,
-        "lr": lr,
-        "lr_scaling": {
-            "power": train.lr_power if scaled else 0.0,
-            "reference_size": train.lr_reference_size if scaled else 1.0,
-            "apply": train.lr_apply if scaled else "none",
-        },
-        "optimizer": {"target": train.optimizer, "version": train.optimizer_version},
-        "weight_decay": train.weight_decay,
-        "warmup_fraction": train.warmup_fraction,
-        "grad_clip": train.grad_clip,
-        "schedule": train.schedule,
-        "final_lr_fraction": 1.0 if train.schedule == "constant" else train.final_lr_fraction,
-        "precision": train.precision,
-        "eval_units": min(train.eval_units, data.units_validation),
-        "seed": seed,
-    }
+            content=data.content_fingerprint,
+            units_per_sample=data.units_per_sample,
+        ),
+        loss=LossSpec(target=study.loss.path, version=study.loss.version),
+        D=D,
+        batch=batch,
+        lr=lr,
+        lr_scaling=LrScaling(
+            power=train.lr_power if scaled else 0.0,
+            reference_size=train.lr_reference_size if scaled else 1.0,
+            apply=train.lr_apply if scaled else "none",
+        ),
+        optimizer=OptimizerSpec(target=train.optimizer, version=train.optimizer_version),
+        weight_decay=train.weight_decay,
+        warmup_fraction=train.warmup_fraction,
+        grad_clip=train.grad_clip,
+        schedule=train.schedule,
+        final_lr_fraction=1.0 if train.schedule == "constant" else train.final_lr_fraction,
+        precision=train.precision,
+        eval_units=min(train.eval_units, data.units_validation),
+        seed=seed,
+    )
 
 
 def _check_growth(study: Study, sizes: Mapping[float, SizeMeasure]) -> None:
@@ -371,32 +380,36 @@ def plan_headline(plan: Plan) -> str:
     )
 
 
-def plan_specs(plan: Plan, study: Study, *, data_folder: str, search_folder: str) -> dict[str, Any]:
-    """Return the content of ``specs.json``: per id, all that the trainer needs to know.
-
-    ``spec`` is what the id is derived from; the rest says where things lie and what was planned.
-    """
+def plan_jobs(plan: Plan, study: Study, *, data_folder: str, search_folder: str) -> dict[str, Job]:
+    """Return per id all that launcher and trainer need to know of an experiment."""
+    train = study.train
     return {
-        row.id: {
-            "spec": row.spec,
-            "study": plan.study,
-            "unit": plan.unit,
-            "budget": row.budget,
-            "n_params": row.n_params,
-            "n_params_non_embedding": row.n_params_non_embedding,
-            "flops_per_unit": row.flops_per_unit,
-            "steps": row.steps,
-            "processes": row.processes,
-            "compile": study.train.compile,
-            "find_unused_parameters": study.train.find_unused_parameters,
-            "accelerate_config": study.train.accelerate_config,
-            "checkpoint_minutes": study.train.checkpoint_minutes,
-            "keep_checkpoint": study.train.keep_checkpoint,
-            "data_folder": data_folder,
-            "search_folder": search_folder,
-        }
+        row.id: Job(
+            spec=row.spec,
+            study=plan.study,
+            unit=plan.unit,
+            budget=row.budget,
+            n_params=row.n_params,
+            n_params_non_embedding=row.n_params_non_embedding,
+            flops_per_unit=row.flops_per_unit,
+            steps=row.steps,
+            processes=row.processes,
+            compile=train.compile,
+            find_unused_parameters=train.find_unused_parameters,
+            accelerate_config=train.accelerate_config,
+            checkpoint_minutes=train.checkpoint_minutes,
+            keep_checkpoint=train.keep_checkpoint,
+            data_folder=data_folder,
+            search_folder=search_folder,
+        )
         for row in plan.experiments
     }
+
+
+def plan_specs(plan: Plan, study: Study, *, data_folder: str, search_folder: str) -> dict[str, Any]:
+    """Return the content of ``specs.json``: the jobs of `plan_jobs` as plain objects by id."""
+    jobs = plan_jobs(plan, study, data_folder=data_folder, search_folder=search_folder)
+    return {run_id: job.to_json() for run_id, job in jobs.items()}
 
 
 def read_plan(path: str | Path) -> list[dict[str, str]]:
@@ -410,16 +423,15 @@ def read_plan(path: str | Path) -> list[dict[str, str]]:
     """
     rows = read_csv_rows(path, PLAN_COLUMNS)
     specs_file = Path(path).with_name("specs.json")
-    specs = read_json_object(specs_file) if specs_file.exists() else {}
-    check_specs(specs_file, specs)
-    if specs and {row["id"] for row in rows} != set(specs):
+    jobs = jobs_of_file(specs_file, read_json_object(specs_file)) if specs_file.exists() else {}
+    if jobs and {row["id"] for row in rows} != set(jobs):
         # Nothing says which of the two is right, and a shared file system may be behind.
         raise UserError(
             f"{path}: its experiments are not those of {specs_file.name}; run snakemake again, or, "
             "if that says the same, delete both: they are written anew, and nothing is trained for "
             "it"
         )
-    check_rows(Path(path), rows, specs)
+    check_rows(Path(path), rows, jobs)
     return rows
 
 

@@ -3,74 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from flops_fit.errors import UserError
+from flops_fit.files.fields import FieldError
 from flops_fit.files.reading import make_room, read_json_object, spells_a_number
-from flops_fit.study.study import fingerprint
+from flops_fit.plan.job import SHARED_FIELDS, Job
 
-_NUMBER = (int, float)
-_TEXT_OR_NULL = (str, type(None))
-_JOB_FIELDS: dict[str, tuple[type, ...]] = {
-    "spec": (dict,),
-    "study": (str,),
-    "unit": (str,),
-    "budget": _NUMBER,
-    "n_params": (int,),
-    "n_params_non_embedding": (int,),
-    "flops_per_unit": _NUMBER,
-    "steps": (int,),
-    "processes": (int,),
-    "compile": (bool,),
-    "find_unused_parameters": (bool,),
-    "accelerate_config": _TEXT_OR_NULL,
-    "checkpoint_minutes": (*_NUMBER, type(None)),
-    "keep_checkpoint": (bool,),
-    "data_folder": (str,),
-    "search_folder": (str,),
-}
-# The same for all experiments of a study.
-_OF_THE_STUDY = (
-    "study", "unit", "compile", "find_unused_parameters", "accelerate_config",
-    "checkpoint_minutes", "keep_checkpoint", "data_folder", "search_folder",
-)  # fmt: skip
-_OF_THE_SPEC = ("size", "D", "seed", "lr", "batch")
-_OF_THE_JOB = (
-    "budget", "n_params", "n_params_non_embedding", "flops_per_unit", "steps", "processes",
-)  # fmt: skip
 _LARGEST_EXACT = 1e15  # above, a quotient of floats does not tell a whole number any more
 
 
-def check_job(path: Path, run_id: str, job: Any) -> None:
-    """Raise a UserError unless an entry of ``specs.json`` is whole; the file is then renamed.
+def job_of_entry(path: Path, run_id: str, entry: Any) -> Job:
+    """Return an entry of ``specs.json`` as a job.
 
-    The id is derived from the spec, so that no other one is trained and then refused.
+    Raises
+    ------
+    UserError
+        If it is damaged; the file was renamed.
     """
-    if problem := _problem_of_job(run_id, job):
-        raise make_room(path, f"{run_id}: {problem}")
+    try:
+        return Job.from_json(run_id, entry)
+    except FieldError as error:
+        raise make_room(path, f"{run_id}: {error}") from None
 
 
-def check_specs(path: Path, specs: Mapping[str, Any]) -> None:
-    """Raise a UserError unless ``specs.json`` is whole; it is then renamed."""
-    for run_id, job in specs.items():
-        check_job(path, run_id, job)
-    for name in _OF_THE_STUDY:
-        if len({job[name] for job in specs.values()}) > 1:
+def jobs_of_file(path: Path, entries: Mapping[str, Any]) -> dict[str, Job]:
+    """Return the jobs of a whole ``specs.json`` by id.
+
+    Raises
+    ------
+    UserError
+        If it is damaged; it was renamed.
+    """
+    jobs = {run_id: job_of_entry(path, run_id, entry) for run_id, entry in entries.items()}
+    for name in SHARED_FIELDS:
+        if len({getattr(job, name) for job in jobs.values()}) > 1:
             raise make_room(path, f"{name}: differs between experiments of one study")
+    return jobs
 
 
-def check_rows(path: Path, rows: Sequence[Mapping[str, str]], specs: Mapping[str, Any]) -> None:
+def check_rows(path: Path, rows: Sequence[Mapping[str, str]], jobs: Mapping[str, Job]) -> None:
     """Raise a UserError unless the rows of ``plan.csv`` are whole; the file is then renamed.
 
     Parameters
     ----------
-    specs
-        Content of the ``specs.json`` that was written with it; empty where there is none.
+    jobs
+        Those of the ``specs.json`` that was written with it; empty where there is none.
+
+    Raises
+    ------
+    UserError
     """
     units_train = set()
     for row in rows:
-        problem = next(_problems_of_row(row, specs.get(row["id"])), None)
+        problem = next(_problems_of_row(row, jobs.get(row["id"])), None)
         if problem:
             raise make_room(path, f"{row['id']}: {problem}")
         units_train.add(round(int(row["D"]) / float(row["epochs"])))
@@ -78,28 +66,7 @@ def check_rows(path: Path, rows: Sequence[Mapping[str, str]], specs: Mapping[str
         raise make_room(path, "epochs: found those of training splits of different sizes")
 
 
-def _problem_of_job(run_id: str, job: Any) -> str | None:
-    if not isinstance(job, Mapping):
-        return f"found {type(job).__name__}, expected an object"
-    for name, types in _JOB_FIELDS.items():
-        if name not in job:
-            return f"{name}: is missing"
-        value = job[name]
-        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-            return f"{name}: found {value!r:.80}"
-    spec = job["spec"]
-    try:
-        derived = fingerprint(spec)
-    except (ValueError, RecursionError):
-        derived = None
-    if derived != run_id:
-        return f"spec: gives the id {derived}"
-    if spec["D"] != job["steps"] * spec["batch"]:
-        return f"steps: found {job['steps']}, expected {spec['D'] // spec['batch']}"
-    return None
-
-
-def _problems_of_row(row: Mapping[str, str], job: Mapping[str, Any] | None) -> Iterator[str]:
+def _problems_of_row(row: Mapping[str, str], job: Job | None) -> Iterator[str]:
     """Yield what is wrong with a row; numbers are compared as they are spelled."""
     for name, text in row.items():
         if name != "id" and not spells_a_number(text):
@@ -120,15 +87,16 @@ def _problems_of_row(row: Mapping[str, str], job: Mapping[str, Any] | None) -> I
     if units_train < _LARGEST_EXACT:
         expected["epochs"] = D / max(1, round(units_train))
     if job is not None:
-        expected |= {name: job["spec"][name] for name in _OF_THE_SPEC}
-        expected |= {name: job[name] for name in _OF_THE_JOB}
+        for record in (job, job.spec):
+            names = {field.name for field in fields(record)} & row.keys()
+            expected |= {name: getattr(record, name) for name in names}
     for name, value in expected.items():
         if row[name] != str(value):
             yield f"{name}: found {row[name]!r}, expected {value!r}"
 
 
-def read_job(specs_file: str | Path, run_id: str) -> dict[str, Any]:
-    """Return the entry of ``specs.json`` for one experiment.
+def read_job(specs_file: str | Path, run_id: str) -> Job:
+    """Return the job of one experiment, read from ``specs.json``.
 
     Raises
     ------
@@ -137,16 +105,15 @@ def read_job(specs_file: str | Path, run_id: str) -> dict[str, Any]:
         or the plan holds no such experiment.
     """
     try:
-        jobs = read_json_object(specs_file)
+        entries = read_json_object(specs_file)
     except OSError as error:
         raise UserError(
             f"{specs_file}: cannot be read ({error}), expected what was written with the plan; "
             f"delete {Path(specs_file).parent / 'plan.csv'} and run snakemake again, it plans anew"
         ) from None
-    if run_id not in jobs:
+    if run_id not in entries:
         raise UserError(
-            f"{specs_file}: has no experiment {run_id}, expected one of the {len(jobs)} that the "
-            "plan holds; run snakemake again, it plans anew"
+            f"{specs_file}: has no experiment {run_id}, expected one of the {len(entries)} that "
+            "the plan holds; run snakemake again, it plans anew"
         )
-    check_job(Path(specs_file), run_id, jobs[run_id])
-    return jobs[run_id]
+    return job_of_entry(Path(specs_file), run_id, entries[run_id])

@@ -8,7 +8,7 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from flops_fit.errors import UserError
 from flops_fit.launch.signals import Warned
+from flops_fit.plan.job import Job
 from flops_fit.train.batches import Batches
 from flops_fit.train.curve import Curve, curve_steps
 from flops_fit.train.data_order import process_slice, samples_of_steps
@@ -51,7 +52,7 @@ _STEPS_ORDERED_AT_ONCE = 256  # computing the data order step by step is slow fo
 
 def train_experiment(
     run_id: str,
-    job: Mapping[str, Any],
+    job: Job,
     *,
     gpus: int,
     threads: int = 1,
@@ -88,9 +89,9 @@ def train_experiment(
         the one that was planned.
     """
     started, start = time.monotonic(), now()
-    spec = job["spec"]
+    spec = job.spec
     accelerator = start_accelerator(
-        spec["precision"], job["processes"], gpus, find_unused=job["find_unused_parameters"]
+        spec.precision, job.processes, gpus, find_unused=job.find_unused_parameters
     )
     saver = Saver(
         run_id, job, accelerator, study_folder, Warned() if warned is None else warned, start
@@ -98,7 +99,7 @@ def train_experiment(
     trainer = Trainer(run_id, job, accelerator, saver, threads)
     LOG.info(
         "%s: %s on %s, %d steps of %d %ss",
-        run_id, trainer.title, accelerator.device, trainer.steps, spec["batch"], job["unit"],
+        run_id, trainer.title, accelerator.device, trainer.steps, spec.batch, job.unit,
     )  # fmt: skip
     saver.resume(trainer)
     startup_seconds = time.monotonic() - started
@@ -109,8 +110,8 @@ def train_experiment(
     if evaluation is not None and not math.isfinite(evaluation.loss):
         trainer.diverged, evaluation = True, None
     eval_seconds = time.monotonic() - begun
-    D = trainer.done * spec["batch"]
-    C = job["flops_per_unit"] * D
+    D = trainer.done * spec.batch
+    C = job.flops_per_unit * D
     hosts = sorted(set(gather_object([socket.gethostname()])))
     peak_memory_bytes = peak_memory(accelerator)
     if weights is not None and evaluation is not None:
@@ -121,8 +122,8 @@ def train_experiment(
     accelerator.end_training()
     return {
         "id": run_id,
-        "study": job["study"],
-        "spec": spec,
+        "study": job.study,
+        "spec": spec.to_json(),
         "status": "diverged" if trainer.diverged else "completed",
         "loss": evaluation.loss if evaluation else None,
         "loss_std_err": evaluation.loss_std_err if evaluation else None,
@@ -131,13 +132,13 @@ def train_experiment(
         "D": D,
         "steps": trainer.done,
         "C": C,
-        "C_6nd": 6 * trainer.count.non_embedding * D if job["unit"] == "token" else None,
+        "C_6nd": 6 * trainer.count.non_embedding * D if job.unit == "token" else None,
         "curve": trainer.curve.rows,
         "throughput": {
             "units_per_second": D / train_seconds,
             "flops_per_second": C / train_seconds,
             # Of attempts on different hardware no share of a peak can be told.
-            "mfu": mfu(C / train_seconds, trainer.place[0], spec["precision"], trainer.place[1])
+            "mfu": mfu(C / train_seconds, trainer.place[0], spec.precision, trainer.place[1])
             if len(saver.hardware) == 1
             else None,
             "train_seconds": train_seconds,
@@ -149,14 +150,14 @@ def train_experiment(
         "world": {
             "num_processes": accelerator.num_processes,
             "device": device_name(accelerator.device),
-            "precision": spec["precision"],
+            "precision": spec.precision,
             "gradient_accumulation": trainer.accumulation,
             "micro_batch": trainer.micro_batch,
             "hosts": hosts,
             "resumed": saver.resumed,
         },
         # The code that was trained: its files may have been edited, or be gone, since it started.
-        "provenance": collect_provenance(spec, job["search_folder"], saver.start, saver.source),
+        "provenance": collect_provenance(spec, job.search_folder, saver.start, saver.source),
     }
 
 
@@ -227,25 +228,25 @@ class Trainer:
     def __init__(
         self,
         run_id: str,
-        job: Mapping[str, Any],
+        job: Job,
         accelerator: Accelerator,
         saver: Saver | None = None,
         threads: int = 1,
     ) -> None:
-        spec = job["spec"]
+        spec = job.spec
         self.spec, self.job, self.accelerator = spec, job, accelerator
-        self.title = f"{spec['model']['size_param']}={spec['size']} C={job['budget']:.3g}"
-        dtype = torch.float64 if spec["precision"] == "float64" else None
+        self.title = job.title
+        dtype = torch.float64 if spec.precision == "float64" else None
         if dtype is not None:
             torch.set_default_dtype(dtype)
-        code = UserCode.of_spec(spec, job["search_folder"], f"experiment {run_id}")
+        code = UserCode.of_spec(spec, job.search_folder, f"experiment {run_id}")
         self.loss = loss_function(code)
-        self.train_data = open_dataset(code, "train", Path(job["data_folder"]))
-        self.validation_data = open_dataset(code, "validation", Path(job["data_folder"]))
+        self.train_data = open_dataset(code, "train", Path(job.data_folder))
+        self.validation_data = open_dataset(code, "validation", Path(job.data_folder))
         self._check_data_as_planned()
-        set_seed(spec["seed"])
+        set_seed(spec.seed)
         try:
-            bare = model_factory(code)(spec["size"])
+            bare = model_factory(code)(spec.size)
         except BuildError as error:
             raise UserError(str(error)) from error
         self.count = count_parameters(bare)
@@ -257,26 +258,26 @@ class Trainer:
         # sharded model has no wrapper: each of its passes is a collective call.
         self.sharded = check_sharded(self.prepared, shards)
         self.bare = accelerator.unwrap_model(self.prepared)
-        self.model = torch.compile(self.prepared) if job["compile"] else self.prepared
+        self.model = torch.compile(self.prepared) if job.compile else self.prepared
         if any(isinstance(module, _BatchNorm) for module in bare.modules()):
             LOG.warning(
                 "%s: it has batch normalisation, whose statistics are those of a micro-batch: its "
                 "loss depends on the number of processes and on their memory",
                 self.title,
             )
-        set_seed(spec["seed"], device_specific=True)  # dropout differs between processes
+        set_seed(spec.seed, device_specific=True)  # dropout differs between processes
         self.peak_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self.batches = Batches(accelerator, dtype, threads)
         self.units_per_sample = units_per_sample(self.train_data)
-        self.samples_per_step = spec["batch"] // self.units_per_sample
-        self.steps = spec["D"] // spec["batch"]
+        self.samples_per_step = spec.batch // self.units_per_sample
+        self.steps = spec.D // spec.batch
         share = process_slice(
             self.samples_per_step, accelerator.process_index, accelerator.num_processes
         )
         self.share = share
         # Between several processes, a gradient that does not come would be waited for.
         self.all_used = (
-            accelerator.num_processes > 1 and not self.sharded and not job["find_unused_parameters"]
+            accelerator.num_processes > 1 and not self.sharded and not job.find_unused_parameters
         )
         self.unused: list[str] = []  # in the trial pass
         agree = agree_on_sharded_micro_batch if self.sharded else agree_on_micro_batch
@@ -287,7 +288,7 @@ class Trainer:
         self.done = 0
         self.diverged = False
         self.divergence = Divergence(
-            steps=self.steps, warmup=round(spec["warmup_fraction"] * self.steps)
+            steps=self.steps, warmup=round(spec.warmup_fraction * self.steps)
         )
         self.saver = saver
         self.stopwatch = Stopwatch()
@@ -312,7 +313,7 @@ class Trainer:
             self.train_data, self._index_lists(), self.saver and self.saver.restore_random
         )
         with Progress(
-            self.title, self.steps, self.spec["batch"], self.job["unit"],
+            self.title, self.steps, self.spec.batch, self.job.unit,
             active=self.accelerator.is_main_process, done=self.done,
         ) as progress:  # fmt: skip
             self.model.train()
@@ -323,7 +324,7 @@ class Trainer:
                     mean = self.curve.mean(self.accelerator)
                     self.diverged = self.divergence.seen(self.done, mean)
                     if self.done in rows or self.diverged:
-                        self.curve.close_row(self.done, self.done * self.spec["batch"], mean, lr)
+                        self.curve.close_row(self.done, self.done * self.spec.batch, mean, lr)
                     if self.diverged:
                         LOG.warning(
                             "%s: it ends after step %d of %d: %s",
@@ -353,7 +354,7 @@ class Trainer:
             self.bare,
             self.loss,
             self.validation_data,
-            self.spec["eval_units"],
+            self.spec.eval_units,
             self.micro_batch,
             self.accelerator,
             self.batches,
@@ -366,9 +367,7 @@ class Trainer:
 
     def _try_samples(self, samples: int) -> None:
         """Run a forward and backward pass over the first samples, without a trace."""
-        order = samples_of_steps(
-            0, 1, self.samples_per_step, len(self.train_data), self.spec["seed"]
-        )
+        order = samples_of_steps(0, 1, self.samples_per_step, len(self.train_data), self.spec.seed)
         indices = order[0, self.share][:samples].tolist()
         model = self.bare
         with undisturbed(model, self.optimizer):
@@ -396,9 +395,9 @@ class Trainer:
         factor = lr_factor(
             step,
             self.steps,
-            warmup_fraction=spec["warmup_fraction"],
-            schedule=spec["schedule"],
-            final_fraction=spec["final_lr_fraction"],
+            warmup_fraction=spec.warmup_fraction,
+            schedule=spec.schedule,
+            final_fraction=spec.final_lr_fraction,
         )
         for group, peak in zip(self.optimizer.param_groups, self.peak_lrs, strict=True):
             group["lr"] = peak * factor
@@ -414,16 +413,16 @@ class Trainer:
                 total, count = loss_sum_and_count(value, self._micro_units(k))
                 # Data parallelism averages gradients over the processes; the mean over the units of
                 # the global batch is wanted.
-                accelerator.backward(total * (accelerator.num_processes / spec["batch"]))
+                accelerator.backward(total * (accelerator.num_processes / spec.batch))
             self.curve.add(total, count)
             counts.append(count)
         if self.all_used and (unused := self._without_gradient()):
             self._refuse_unused(unused)
         self._rescale_gradients(counts)
-        if spec["grad_clip"] is not None:
-            accelerator.clip_grad_norm_(self.model.parameters(), spec["grad_clip"])
+        if spec.grad_clip is not None:
+            accelerator.clip_grad_norm_(self.model.parameters(), spec.grad_clip)
         self.optimizer.step()
-        return spec["lr"] * factor, total.detach() / count
+        return spec.lr * factor, total.detach() / count
 
     def _rescale_gradients(self, counts: list[torch.Tensor | int]) -> None:
         """Divide by the units that the loss really predicted, where it returns their count."""
@@ -433,7 +432,7 @@ class Trainer:
         predicted = self.accelerator.reduce(local, reduction="sum")
         # Where nothing but padding was seen, the gradients are zero already. (Without a look at the
         # number itself, a GPU need not be waited for.)
-        factor = torch.where(predicted == 0, 1.0, self.spec["batch"] / predicted)
+        factor = torch.where(predicted == 0, 1.0, self.spec.batch / predicted)
         for parameter in self.model.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(factor.to(parameter.grad.dtype))
@@ -447,16 +446,16 @@ class Trainer:
         for first in range(self.done, self.steps, _STEPS_ORDERED_AT_ONCE):
             last = min(first + _STEPS_ORDERED_AT_ONCE, self.steps)
             order = samples_of_steps(
-                first, last, self.samples_per_step, len(self.train_data), self.spec["seed"]
+                first, last, self.samples_per_step, len(self.train_data), self.spec.seed
             )
             for samples in order[:, self.share].tolist():
                 for k in range(self.accumulation):
                     yield samples[k * self.micro_batch : (k + 1) * self.micro_batch]
 
     def _check_data_as_planned(self) -> None:
-        meta = Path(self.job["data_folder"]) / "meta.json"
+        meta = Path(self.job.data_folder) / "meta.json"
         prepared = DatasetMeta.load(meta).content_fingerprint
-        planned = self.spec["dataset"]["content"]
+        planned = self.spec.dataset.content
         if prepared != planned:
             raise UserError(
                 f"{meta}: content_fingerprint: found {prepared!r}, but {planned!r} was "
@@ -465,7 +464,7 @@ class Trainer:
             )
 
     def _check_as_planned(self) -> None:
-        planned = (self.job["n_params"], self.job["n_params_non_embedding"])
+        planned = (self.job.n_params, self.job.n_params_non_embedding)
         if (self.count.total, self.count.non_embedding) != planned:
             raise UserError(
                 f"model: {self.title} has {self.count.total} parameters "

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from flops_fit.errors import UserError
+from flops_fit.study.spec import Spec
 from flops_fit.user_code.flops import lookup_tables
 from flops_fit.user_code.import_path import import_target
 
@@ -16,7 +15,7 @@ BETAS = (0.9, 0.95)
 
 
 def build_optimizer(
-    model: torch.nn.Module, spec: Mapping[str, Any], folder: str | Path
+    model: torch.nn.Module, spec: Spec, folder: str | Path
 ) -> torch.optim.Optimizer:
     """Return the optimizer with one parameter group per peak learning rate and weight decay.
 
@@ -34,10 +33,10 @@ def build_optimizer(
     UserError
         If the user's factory returns no optimizer.
     """
-    lr, decay = spec["lr"], spec["weight_decay"]
+    lr, decay = spec.lr, spec.weight_decay
     scaled = lr * size_scale(spec)
-    apply = spec["lr_scaling"]["apply"]
-    target = spec["optimizer"]["target"]
+    apply = spec.lr_scaling.apply
+    target = spec.optimizer.target
     if target != "adamw":
         factory = import_target(target, folder, "train.optimizer")
         # A factory makes its own groups: the scaling reaches them as one rate for all.
@@ -57,10 +56,10 @@ def build_optimizer(
     return torch.optim.AdamW(groups, lr=lr, betas=BETAS, fused=True)
 
 
-def size_scale(spec: Mapping[str, Any]) -> float:
+def size_scale(spec: Spec) -> float:
     """Return (size / reference_size)^power."""
-    scaling = spec["lr_scaling"]
-    return (spec["size"] / scaling["reference_size"]) ** scaling["power"]
+    scaling = spec.lr_scaling
+    return (spec.size / scaling.reference_size) ** scaling.power
 
 
 def matrix_parameters(

@@ -13,6 +13,7 @@ import accelerate
 import torch
 
 import flops_fit
+from flops_fit.study.spec import Spec
 from flops_fit.user_code.source_fingerprint import source_fingerprint
 
 
@@ -22,7 +23,7 @@ def now() -> str:
 
 
 def collect_provenance(
-    spec: Mapping[str, Any], folder: str, start: str, source: Mapping[str, str | None]
+    spec: Spec, folder: str, start: str, source: Mapping[str, str | None]
 ) -> dict[str, Any]:
     """Return the ``provenance`` of a run record.
 
@@ -44,18 +45,24 @@ def collect_provenance(
         "flops_fit": flops_fit.__version__,
         "git": git_state(folder),
         "source": dict(source),
-        "content_fingerprint": spec["dataset"]["content"],
+        "content_fingerprint": spec.dataset.content,
         "start": start,
         "end": now(),
     }
 
 
-def source_fingerprints(spec: Mapping[str, Any], folder: str | Path) -> dict[str, str | None]:
+def source_fingerprints(spec: Spec, folder: str | Path) -> dict[str, str | None]:
     """Return the source fingerprint of everything of the user's that a spec names."""
+    targets = {
+        "model": spec.model.target,
+        "dataset": spec.dataset.target,
+        "loss": spec.loss.target,
+        "optimizer": spec.optimizer.target,
+    }
     return {
-        key: source_fingerprint(spec[key]["target"], folder, key)
-        for key in ("model", "dataset", "loss", "optimizer")
-        if spec[key]["target"] != "adamw"
+        key: source_fingerprint(target, folder, key)
+        for key, target in targets.items()
+        if target != "adamw"
     }
 
 

@@ -15,6 +15,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from flops_fit.errors import Interrupted, UserError
 from flops_fit.launch.signals import Warned
+from flops_fit.plan.job import Job
 from flops_fit.records.experiment_files import (
     CHECKPOINT,
     PREVIOUS_CHECKPOINT,
@@ -148,7 +149,7 @@ class Saver:
     def __init__(
         self,
         run_id: str,
-        job: Mapping[str, Any],
+        job: Job,
         accelerator: Accelerator,
         study_folder: Path | None,
         warned: Warned,
@@ -157,7 +158,7 @@ class Saver:
         self.run_id, self.accelerator, self.warned = run_id, accelerator, warned
         self.folder = None if study_folder is None else state_folder(study_folder, run_id)
         self.study_folder = study_folder
-        minutes = job["checkpoint_minutes"]
+        minutes = job.checkpoint_minutes
         self.period = None if minutes is None else 60 * minutes  # seconds
         self.talks = Talks(accelerator)
         self.saved_at = time.monotonic()
@@ -168,7 +169,7 @@ class Saver:
         self.hardware: list[list[Any]] = []
         self._random: Mapping[str, Any] | None = None
         self._random_at_end: dict[str, Any] | None = None
-        self.source = source_fingerprints(job["spec"], job["search_folder"])
+        self.source = source_fingerprints(job.spec, job.search_folder)
 
     def after_step(self, trainer: Trainer) -> None:
         """Save where it is time to, and leave where a process was asked to.
@@ -364,4 +365,4 @@ class Saver:
         # Another number of processes: what they had seen is added up, and one of them has it.
         if index == 0:
             trainer.curve.sums.copy_(sums.sum(dim=0))
-        seed_afresh(trainer.spec["seed"], trainer.done, index)
+        seed_afresh(trainer.spec.seed, trainer.done, index)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from flops_fit.study.spec import Spec
 from flops_fit.study.study import Study, Target
 
 
@@ -38,18 +37,16 @@ class UserCode:
         )
 
     @classmethod
-    def of_spec(cls, spec: Mapping[str, Any], folder: str | Path, source: str) -> UserCode:
+    def of_spec(cls, spec: Spec, folder: str | Path, source: str) -> UserCode:
         """The user's code that an experiment's spec names."""
-        model, dataset = spec["model"], spec["dataset"]
+        model, dataset = spec.model, spec.dataset
         return cls(
-            model=Target(path=model["target"], kwargs=model["kwargs"], version=model["version"]),
-            size_param=model["size_param"],
-            sizes=(spec["size"],),
-            dataset=Target(
-                path=dataset["target"], kwargs=dataset["kwargs"], version=dataset["version"]
-            ),
-            loss=spec["loss"]["target"],
-            optimizer=spec["optimizer"]["target"],
+            model=Target(path=model.target, kwargs=model.kwargs, version=model.version),
+            size_param=model.size_param,
+            sizes=(spec.size,),
+            dataset=Target(path=dataset.target, kwargs=dataset.kwargs, version=dataset.version),
+            loss=spec.loss.target,
+            optimizer=spec.optimizer.target,
             folder=Path(folder),
             source=source,
         )

@@ -1,0 +1,101 @@
+"""Records that are read from JSON: the dataclass is the one table of a record's fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+Record = TypeVar("Record")
+
+_MEANT = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    dict: "an object",
+    list: "a list",
+    type(None): "null",
+}
+
+
+class FieldError(ValueError):
+    """A field that is missing, unknown or of the wrong type: ``<name>: <what is wrong>``."""
+
+
+def check_fields(kind: type, plain: Any) -> None:
+    """Raise a FieldError unless ``plain`` has every field of a dataclass, each of its type.
+
+    Parameters
+    ----------
+    kind
+        A dataclass whose fields are numbers, text, truth values, None, ``dict``, ``list``, unions
+        of these, or dataclasses, which are plain objects here and not looked into.
+    plain
+        What the JSON file holds.
+    """
+    if not isinstance(plain, Mapping):
+        raise FieldError(f"found {type(plain).__name__}, expected an object")
+    for name, (accepted, _) in _table(kind).items():
+        if name not in plain:
+            raise FieldError(f"{name}: is missing")
+        value = plain[name]
+        if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
+            meant = " or ".join(dict.fromkeys(_MEANT[one] for one in accepted))
+            raise FieldError(f"{name}: found {value!r:.80}, expected {meant}")
+
+
+def from_plain(kind: type[Record], plain: Any, *, closed: bool = False) -> Record:
+    """Return the dataclass that a plain JSON object spells, with dataclasses inside of it.
+
+    Numbers stay what they are: a field of type float keeps a whole number, since an id may be
+    derived from how it is spelled.
+
+    Parameters
+    ----------
+    closed
+        Whether fields that the dataclass does not have are refused instead of left out.
+
+    Raises
+    ------
+    FieldError
+        As `check_fields` does; a field inside of another one is named with both (``model.kwargs``).
+    """
+    check_fields(kind, plain)
+    table = _table(kind)
+    if closed and (unknown := sorted(set(plain) - set(table))):
+        raise FieldError(f"{unknown[0]}: is unknown")
+    values = {}
+    for name, (_, nested) in table.items():
+        values[name] = plain[name]
+        if nested is not None:
+            try:
+                values[name] = from_plain(nested, plain[name], closed=closed)
+            except FieldError as error:
+                raise FieldError(f"{name}.{error}") from None
+    return kind(**values)
+
+
+def to_plain(record: Any) -> dict[str, Any]:
+    """Return a dataclass as plain objects, in the order of its fields."""
+    return dataclasses.asdict(record)
+
+
+@cache
+def _table(kind: type) -> dict[str, tuple[tuple[type, ...], type | None]]:
+    """Return per field the types that JSON may have there, and the dataclass that it becomes."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: _accepted(hints[field.name]) for field in dataclasses.fields(kind)}
+
+
+def _accepted(hint: Any) -> tuple[tuple[type, ...], type | None]:
+    if dataclasses.is_dataclass(hint):
+        return (dict,), hint
+    if isinstance(hint, types.UnionType):
+        return tuple(one for part in typing.get_args(hint) for one in _accepted(part)[0]), None
+    if hint is float:
+        return (float, int), None
+    return (typing.get_origin(hint) or hint,), None

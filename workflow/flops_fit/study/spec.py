@@ -1,0 +1,98 @@
+"""What an experiment's id is derived from: everything that changes its outcome, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flops_fit.files.fields import from_plain, to_plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """``target(<size_param>=size, **kwargs)``."""
+
+    target: str  # package.module:name
+    kwargs: dict[str, Any]
+    version: int | str
+    size_param: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSpec:
+    """``target(split=, folder=, **kwargs)``, and what it held when the plan was made."""
+
+    target: str
+    kwargs: dict[str, Any]
+    version: int | str
+    content: str  # fingerprint of the samples
+    units_per_sample: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossSpec:
+    """``target(outputs, targets)``."""
+
+    target: str
+    version: int | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerSpec:
+    """``target(model, lr, weight_decay)``, or ``adamw``."""
+
+    target: str
+    version: int | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LrScaling:
+    """Learning rates are multiplied with (size / reference_size)^power."""
+
+    power: float
+    reference_size: float
+    apply: str  # matrices | all | none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One training, as its id knows it. ``fingerprint(spec.to_json())`` is the id.
+
+    A field more or less, or a number that is spelled otherwise, is another id: every experiment of
+    every study would be trained anew.
+    """
+
+    recipe: int  # RECIPE_VERSION of the trainer
+    model: ModelSpec
+    size: float
+    dataset: DatasetSpec
+    loss: LossSpec
+    D: int  # units
+    batch: int  # units per optimizer step, over all processes
+    lr: float  # peak, at the reference size
+    lr_scaling: LrScaling
+    optimizer: OptimizerSpec
+    weight_decay: float
+    warmup_fraction: float
+    grad_clip: float | None
+    schedule: str
+    final_lr_fraction: float
+    precision: str
+    eval_units: int
+    seed: int
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Spec:
+        """Return the spec that a JSON object holds.
+
+        Raises
+        ------
+        FieldError
+            If a field is missing, unknown or of the wrong type.
+        """
+        return from_plain(cls, plain, closed=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain objects, as the run record holds it."""
+        return to_plain(self)
