@@ -28,12 +28,10 @@ else:
     include: "workflow/rules/collect.smk"
 
     onsuccess:
-        print_closing_lines()
+        say_how_far()
 
     onerror:
-        print_closing_lines()
-
-    listen_for_idle_runs()
+        say_how_far()
 
 
 include: "workflow/rules/fit.smk"

@@ -3,6 +3,7 @@ rule collect:
         plan=f"{STUDY_FOLDER}/plan.csv",
         study=PLANNED_STUDY_FILE,
         runs=planned_runs,
+        sources=sources_of("collect.py"),
     output:
         runs=f"{STUDY_FOLDER}/runs.csv",
     log:
@@ -26,6 +27,6 @@ rule partial:
     localrule: True
     conda:
         "../../envs/environment.yaml"
-    threads: cores_here()
+    threads: cores_here(workflow)
     script:
         "../scripts/partial.py"

@@ -2,7 +2,7 @@ rule fit_laws:
     input:
         runs=f"{STUDY_FOLDER}/runs.csv",
         study=PLANNED_STUDY_FILE,
-        sources=library_sources("laws"),
+        sources=sources_of("fit.py"),
     output:
         fit=f"{STUDY_FOLDER}/fit.json",
     log:
@@ -11,7 +11,7 @@ rule fit_laws:
     conda:
         "../../envs/environment.yaml"
     # The resamples are shared among as many cores as there are; the numbers are the same on one.
-    threads: cores_here()
+    threads: cores_here(workflow)
     script:
         "../scripts/fit.py"
 

@@ -2,6 +2,7 @@ rule collect:
     input:
         table=str(STUDY.runs_table.path),
         study=STUDY_FILE,
+        sources=sources_of("import_runs.py"),
     output:
         runs=f"{STUDY_FOLDER}/runs.csv",
     log:

@@ -3,7 +3,7 @@ rule draw:
         fit=f"{STUDY_FOLDER}/fit.json",
         runs=f"{STUDY_FOLDER}/runs.csv",
         unit=ancient(UNIT_FILE),
-        sources=library_sources("report"),
+        sources=sources_of("report.py"),
     output:
         csv=f"{STUDY_FOLDER}/table.csv",
         markdown=f"{STUDY_FOLDER}/table.md",

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import shlex
 
 import pytest
 from flops_fit.files.writing import write_json, write_whole
-from flops_fit.pipeline.status import (
-    closing_lines,
-    engine_options,
-    headline,
-    last_lines,
-    missing_text,
-    study_outcomes,
-)
+from flops_fit.pipeline.closing import closing_lines, command_line, repeated_options
+from flops_fit.pipeline.status import headline, last_lines, missing_text, study_outcomes
 from flops_fit.plan.plan import plan_csv, read_plan
 from flops_fit.records.experiment_files import state_folder
 from hand_computed import planned, record_of
@@ -95,13 +90,26 @@ def test_what_is_missing_is_listed_with_the_reason(tmp_path, rows):
 @pytest.mark.parametrize(
     ("arguments", "options"),
     [
-        ("snakemake --cores 8 runs", "--cores all"),
-        ("snakemake --workflow-profile profiles/slurm -n", "--workflow-profile profiles/slurm"),
-        ("snakemake --workflow-profile=p --profile mine", "--workflow-profile p --profile mine"),
+        ("--cores 8 runs", "--cores all"),
+        ("--workflow-profile profiles/slurm -n", "--workflow-profile profiles/slurm"),
+        ("--workflow-profile=p --profile mine", "--workflow-profile p --profile mine"),
+        ("-e slurm -j5 partial", "--executor slurm --jobs 5"),
+        ("-j 4 --resources gpu=4 mem=5 -k", "--cores all --resources gpu=4 mem=5"),
+        ("runs --configfile a.yaml b.yaml -c2", "--cores all --configfile a.yaml b.yaml"),
+        ("-d there -s=up/Snakefile", "--cores all --directory there --snakefile up/Snakefile"),
+        ("--config a=1 b=2 --unlock", "--cores all --config a=1 b=2"),
+        ("-C study=x -dthere", "--cores all --config study=x --directory there"),
+        ("--directory", "--cores all --directory"),
     ],
 )
-def test_the_next_command_runs_where_the_last_one_did(arguments, options):
-    assert engine_options(arguments.split()) == options.split()
+def test_the_next_command_is_for_the_same_study_at_the_same_place(arguments, options):
+    assert repeated_options(arguments.split()) == options.split()
+
+
+def test_the_next_command_is_quoted_for_a_shell():
+    typed = ["--config", "model={size_param: d_model}", "--directory", "it's here"]
+    shown = command_line("partial", *repeated_options(typed))
+    assert shlex.split(shown) == ["snakemake", "partial", "--cores", "all", *typed]
 
 
 def test_a_run_ends_with_three_lines(tmp_path, rows):

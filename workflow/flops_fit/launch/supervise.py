@@ -117,8 +117,9 @@ class _Messenger:
 
     def _kill(self) -> None:
         if not self.killed:
-            print(f"it has not left within {self.patience:g} s and is killed", file=sys.stderr)
             self.killed = True
+            with suppress(OSError):  # the terminal was closed
+                print(f"it has not left within {self.patience:g} s and is killed", file=sys.stderr)
         self._send(signal.SIGKILL, recursive=True)
         self.process.kill()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -112,80 +111,3 @@ def headline(outcomes: Sequence[Outcome]) -> str:
     counts = Counter(outcome.state for outcome in outcomes)
     parts = [f"{counts[state]} {state}" for state in STATES if counts[state] or state != "running"]
     return f"{len(outcomes)} experiments: {', '.join(parts)}"
-
-
-def engine_options(arguments: Sequence[str]) -> list[str]:
-    """Return the options of a running Snakemake that say where it runs: a profile, or the cores.
-
-    Parameters
-    ----------
-    arguments
-        Its command line.
-    """
-    found: list[str] = []
-    for i, word in enumerate(arguments):
-        name, equals, value = word.partition("=")
-        if name in ("--profile", "--workflow-profile"):
-            found += [name, value] if equals else list(arguments[i : i + 2])
-    return found or ["--cores", "all"]
-
-
-def closing_lines(
-    study: str, outcomes: Sequence[Outcome], study_folder: str | Path, options: Sequence[str]
-) -> list[str]:
-    """Return the three lines that end a run: how far it is, what is wrong, what to do next.
-
-    Parameters
-    ----------
-    options
-        Options that a command for this study needs, such as ``--cores`` and ``--configfile``.
-    """
-    folder = Path(study_folder)
-    command = shlex.join(["snakemake", *options])
-    partial = shlex.join(["snakemake", "partial", *options])
-    first = f"{study}: {headline(outcomes)}"
-    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
-    left = [outcome for outcome in outcomes if not outcome.finished]
-    if failed:
-        reason = failed[0].reason.splitlines()[-1] if failed[0].reason else "no reason is known"
-        others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        where = failed[0].log or folder / "runs" / f"{failed[0].id}.json"
-        second = f"  failed: {failed[0].title}{others}: {reason} ({where})"
-    elif left:
-        second = f"  not trained yet: {left[0].title}" + (
-            f" and {len(left) - 1} more" if len(left) > 1 else ""
-        )
-    else:
-        second = f"  all records are in {folder / 'runs'}, merged in {folder / 'runs.csv'}"
-    if left:
-        third = f"  next: `{command}` trains what is missing alone; `{partial}` fits what there is"
-    elif (folder / "fit.json").exists():
-        third = f"  next: read {folder / 'table.md'}, and look at {folder / 'figures'}"
-    else:
-        third = f"  next: `{command}` fits the laws"
-    return [first, second, third]
-
-
-def closing_lines_without_plan(
-    study: str, error: Exception, logs: Sequence[str | Path], options: Sequence[str]
-) -> list[str]:
-    """Return the three lines that end a run of a study whose plan cannot be read.
-
-    Parameters
-    ----------
-    error
-        Why it cannot: it is damaged, or there is none yet.
-    logs
-        What may say why there is none.
-    options
-        As of :func:`closing_lines`.
-    """
-    command = shlex.join(["snakemake", *options])
-    reasons = [str(error)] if isinstance(error, UserError) else []
-    reasons += [f"{text.splitlines()[-1]} ({log})" for log in logs if (text := last_lines(log))]
-    why = reasons[0] if reasons else "it ended before its experiments were planned"
-    return [
-        f"{study}: no experiment is planned: 0 done, 0 diverged, 0 failed, 0 missing",
-        f"  failed: {why}",
-        f"  next: `{command}` once that is mended",
-    ]

@@ -89,7 +89,15 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         if self.bar is not None:
-            self.bar.close()
+            try:
+                self.bar.close()
+            except OSError:
+                self._drop_bar()
+
+    def _drop_bar(self) -> None:
+        """Go on without the bar, which would write again when it is collected."""
+        self.bar.disable = True
+        self.bar = None
 
     def due(self) -> bool:
         """Whether it is time to show something: reading a loss off a GPU is not free."""
@@ -101,7 +109,10 @@ class Progress:
         now = time.monotonic()
         if self.bar is not None:
             self.bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-            self.bar.update((step - self.shown_step) * self.batch)
+            try:
+                self.bar.update((step - self.shown_step) * self.batch)
+            except OSError:  # the terminal was closed
+                self._drop_bar()
         if self.bar is None or now - self.last_line >= _SECONDS_BETWEEN_LINES:
             rate = (step - self.first_step) * self.batch / max(now - self.start, 1e-9)
             LOG.info(

@@ -1,0 +1,119 @@
+"""What the rules ask while Snakemake reads them: paths, cores, resources. Imports no torch.
+
+Nothing of Snakemake is imported; its running workflow is handed in.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from flops_fit.errors import UserError
+from flops_fit.launch.resources import Site, request
+from flops_fit.pipeline.script import LIBRARY_FOLDER
+from flops_fit.pipeline.sources import imported_sources
+from flops_fit.plan.plan import read_plan, read_row
+
+
+def readable_path(path: str | Path) -> str:
+    """Return a path as one would type it from here: a moved checkout keeps its studies."""
+    path = Path(path).resolve()
+    here = Path.cwd().resolve()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def sources_of(script: str) -> list[str]:
+    """Return the files that one of ``workflow/scripts/`` consists of, with all that it imports.
+
+    An analysis lists them as its input, and runs again when its code changed. Training, preparing
+    and planning never do: what changes the outcome of an experiment is part of its id.
+    """
+    path = LIBRARY_FOLDER / "scripts" / script
+    return [readable_path(source) for source in imported_sources(path, LIBRARY_FOLDER)]
+
+
+def cores_here(workflow: Any) -> int:
+    """Return how many cores of this machine are ours: --cores, or --local-cores on a cluster."""
+    settings = workflow.resource_settings
+    return settings.cores or settings.local_cores or 1
+
+
+def time_of(path: str | Path) -> int | None:
+    """Return when a file was written, in nanoseconds; None where there is none."""
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else None
+
+
+def time_of_finished_plan(study_folder: str | Path) -> int | None:
+    """Return when the plan that lies in a study's folder was written; None where there is none.
+
+    Raises
+    ------
+    UserError
+        If the plan is damaged and was moved aside: here that is a sentence, where a rule asks for
+        its inputs it would be a traceback. A plan that is left in place may have been interrupted
+        halfway, and is made anew.
+    """
+    plan, specs = Path(study_folder) / "plan.csv", Path(study_folder) / "specs.json"
+    written = time_of(plan)
+    if written is not None:
+        try:
+            read_plan(plan)
+        except UserError:
+            if not (plan.exists() and specs.exists()):
+                raise
+    return written
+
+
+def check_groups(workflow: Any, plan: str, planned_before: int | None) -> None:
+    """Refuse to group experiments of a plan that was there before and is not made again.
+
+    Where a checkpoint is finished from the start, Snakemake (9.27) makes its groups twice, the
+    second time out of the first ones: experiments are submitted several times, all of them as one
+    job. Known only once the command line is, which is not while the rules are read.
+
+    Parameters
+    ----------
+    planned_before
+        When the plan was written that lay there at the start; None without one.
+
+    Raises
+    ------
+    UserError
+        If experiments are grouped and the plan is still that one.
+    """
+    settings, dag = workflow.group_settings, workflow.dag_settings
+    forced = any(name.endswith("plan_experiments") for name in dag.forcerun)
+    same_plan = planned_before is not None and planned_before == time_of(plan)
+    if not workflow.non_local_exec_or_dryrun or not same_plan or forced or dag.forceall:
+        return
+    for rulename, group in settings.overwrite_groups.items():
+        if rulename.endswith("train") and settings.group_components.get(group, 1) > 1:
+            raise UserError(
+                f"--group-components {group}={settings.group_components[group]}: found on a plan "
+                "that is finished, expected --forcerun plan_experiments beside: Snakemake would "
+                "submit its experiments several times (docs/cluster.md)"
+            )
+
+
+def requested_resource(
+    workflow: Any, rulename: str, plan: str, run_id: str, name: str, attempt: int
+) -> Any:
+    """Return one resource of an experiment (see `flops_fit.launch.resources.Request`).
+
+    Parameters
+    ----------
+    rulename
+        Name of the rule ``train``: in another workflow's module it is another one.
+    name
+        A field of ``Request``.
+
+    Raises
+    ------
+    UserError
+        If the profile says something about the rule that cannot be met.
+    """
+    given = workflow.get_rule(rulename).resources
+    executor = getattr(workflow.executor_plugin, "name", None)
+    site = Site.from_resources({key: given[key].raw for key in given}, executor)
+    return getattr(request(read_row(plan, run_id), site, attempt), name)

@@ -1,0 +1,80 @@
+"""Which files of the library a script imports: an analysis runs again when one of them changed."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+_PACKAGE = "flops_fit"
+_STARTS = (f"from {_PACKAGE}", f"import {_PACKAGE}")
+_MOST_LINES = 100  # of one import statement
+
+
+def imported_sources(script: str | Path, search_folder: str | Path) -> list[Path]:
+    """Return a script and the modules of this library that it imports, directly or through others.
+
+    Imports are read, not executed, so that it costs milliseconds and no torch. Those inside of
+    functions and for type checking count, too: they may matter, and running an analysis again is
+    cheap.
+
+    Parameters
+    ----------
+    script
+        Path of a Python file.
+    search_folder
+        Folder that holds the package ``flops_fit``.
+    """
+    folder = Path(search_folder)
+    found: set[Path] = set()
+    waiting = [Path(script)]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _modules_imported_by(path, folder)
+    return sorted(found)
+
+
+@cache  # the rules share most modules
+def _modules_imported_by(path: Path, folder: Path) -> tuple[Path, ...]:
+    names = _imported_names(path.read_text(encoding="utf-8").splitlines())
+    return tuple(dict.fromkeys(module for name in names for module in _files_of(name, folder)))
+
+
+def _imported_names(lines: Sequence[str]) -> Iterator[str]:
+    """Yield what may be a module's dotted name: ``from a import b`` may mean the module a.b.
+
+    The import statements alone are parsed: a whole module takes ten times as long.
+    """
+    for i, line in enumerate(lines):
+        if not line.lstrip().startswith(_STARTS):
+            continue
+        for node in _statement(lines[i : i + _MOST_LINES]):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _statement(lines: Sequence[str]) -> list[ast.stmt]:
+    """Return the statement that the lines begin with; nothing where it is none, but prose."""
+    for n in range(1, len(lines) + 1):
+        try:
+            return ast.parse("\n".join(lines[:n]).strip()).body
+        except SyntaxError:
+            continue  # its parenthesis is still open
+    return []
+
+
+def _files_of(name: str, folder: Path) -> Iterator[Path]:
+    """Yield the file of a module and of the packages around it, as far as they are this library."""
+    parts = name.split(".")
+    if parts[0] != _PACKAGE:
+        return
+    for n in range(1, len(parts) + 1):
+        place = folder.joinpath(*parts[:n])
+        for path in (place / "__init__.py", place.with_name(f"{place.name}.py")):
+            if path.is_file():
+                yield path
