@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from flops_fit.laws import fit_envelope, fit_runs, read_runs
 from flops_fit.laws.approaches.envelope import smooth_curve
+from judged import only
 from known_laws import chinchilla_runs, columns, surface, surface_N_opt
 
 FIVE = np.logspace(18, 22, 5)
@@ -41,7 +42,7 @@ def test_the_envelope_of_curves_follows_the_known_law():
     for point in result.points:
         assert point.N_opt == pytest.approx(surface_N_opt(point.C), rel=0.15)
         assert point.N_opt * point.D_opt * 6 == pytest.approx(point.C, rel=0.01)
-    assert any("training losses of 12 curves" in w for w in result.warnings)
+    assert only(result.judgements, "training_losses") == {"n": 12}
 
 
 def test_noisy_curves_are_smoothed():
@@ -64,7 +65,7 @@ def test_a_decaying_schedule_leaves_the_end_points():
     ends = dict.fromkeys(grid.id, curves["r0"])
     result = fit_envelope(grid, curves=ends, decays=True)
     assert result.status == "ok"
-    assert "decays to each run's own end" in result.warnings[0]
+    assert only(result.judgements, "end_points_only") == {"why": "decaying_schedule"}
     # The grid contains the optimum of every budget
     np.testing.assert_allclose([p.N_opt for p in result.points], surface_N_opt(FIVE), rtol=1e-9)
     assert result.N_opt.exponent == pytest.approx(0.28 / 0.62, rel=1e-9)
@@ -73,8 +74,8 @@ def test_a_decaying_schedule_leaves_the_end_points():
 def test_without_curves_end_points_are_used_and_edges_named():
     grid = read_runs(chinchilla_runs(FIVE, [-1.0, 0.0]))[0]
     result = fit_envelope(grid)
-    assert "there are no training curves" in result.warnings[0]
-    assert any("smallest or the largest size" in w for w in result.warnings)
+    assert only(result.judgements, "end_points_only") == {"why": "no_curves"}
+    assert only(result.judgements, "best_run_at_edge")["C"] == FIVE.tolist()
 
 
 def test_one_size_alone_supports_no_law_and_gets_no_recommendation():

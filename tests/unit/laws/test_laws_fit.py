@@ -57,6 +57,7 @@ def test_fit_json_has_the_agreed_fields():
         "approaches",
         "holdout",
         "recommended",
+        "judgements",
         "warnings",
         "prediction",
     ]

@@ -12,6 +12,7 @@ from flops_fit.laws import (
     read_runs,
     residual_limits,
 )
+from judged import only
 from known_laws import EXPONENT, chinchilla_runs, columns, parabolic_runs, surface, surface_N_opt
 
 
@@ -247,7 +248,7 @@ def test_budget_without_a_minimum_is_named_and_left_out():
     result = isoflop(runs)
     assert [point.C for point in result.points] == [1e18, 1e20, 1e21]
     assert len(result.profiles) == 4
-    assert any("C = 1e+19 has no minimum" in warning for warning in result.warnings)
+    assert only(result.judgements, "no_minimum")["C"] == 1e19
     assert result.N_opt.exponent == pytest.approx(0.5, abs=1e-9)
 
 
@@ -259,7 +260,11 @@ def test_minimum_far_outside_the_sizes_gives_no_optimum():
     # Range 3, so that a shift of 6 puts the vertex 1.5 ranges below the smallest size
     result = isoflop(parabolic_runs(shift=[0, 0, 0, 6.0]))
     assert [point.C for point in result.points] == [1e18, 1e19, 1e20]
-    assert any("C = 1e+21 lies 1.5 ranges" in w and "smaller" in w for w in result.warnings)
+    assert only(result.judgements, "minimum_out_of_reach") == {
+        "C": 1e21,
+        "outside": pytest.approx(1.5),
+        "add": "smaller",
+    }
 
 
 def test_one_usable_profile_fails_with_the_reason():

@@ -7,6 +7,7 @@ import pytest
 from flops_fit.laws import fit_isoflop, fit_profile, fit_vpnls, read_runs
 from flops_fit.laws.data.noise import Noise, replicate_noise
 from flops_fit.laws.evidence.surface_judgements import studentised_residuals
+from judged import found, only
 from known_laws import nine_sizes
 from scipy.stats import chi2, norm
 from scipy.stats import t as student_t
@@ -111,11 +112,11 @@ def test_lack_of_fit_is_judged_by_the_replicates():
     runs = replicated(noise=1e-4, seeds=2)
     runs["loss"] *= 1 + 0.01 * np.sin(9 * np.log(runs["N"]))
     rippled = fit_vpnls(table(runs))
-    assert any("beyond the noise of replicated runs" in text for text in rippled.warnings)
+    assert only(rippled.judgements, "lack_of_fit")["replicated"]
     single = fit_vpnls(table({key: values[::2] for key, values in runs.items()}))
-    assert not any("Lack of fit" in text for text in single.warnings)
+    assert not found(single.judgements, "lack_of_fit")
     false = [
-        any("Lack" in text for text in fit_vpnls(table(replicated(seeds=2, seed=s))).warnings)
+        bool(found(fit_vpnls(table(replicated(seeds=2, seed=s))).judgements, "lack_of_fit"))
         for s in range(30)
     ]
     assert sum(false) <= 2  # at 1% each, three or more of 30 has probability 0.3%
@@ -126,11 +127,11 @@ def test_a_budget_of_few_sizes_does_not_silence_lack_of_fit():
     runs["loss"] *= 1 + 0.03 * np.sin(1.5 * np.log(runs["N"]))
     rows = [0, 4, 8, *range(9, 45)]  # three sizes at the smallest budget
     some = {key: np.asarray(values)[rows] for key, values in runs.items()}
-    assert any("Lack of fit" in text for text in fit_vpnls(table(some)).warnings)
+    assert found(fit_vpnls(table(some)).judgements, "lack_of_fit")
     # Of three sizes everywhere nothing can be said
     rows = [i for i in range(45) if i % 9 in (0, 4, 8)]
     few = {key: np.asarray(values)[rows] for key, values in runs.items()}
-    assert not any("Lack of fit" in text for text in fit_vpnls(table(few)).warnings)
+    assert not found(fit_vpnls(table(few)).judgements, "lack_of_fit")
 
 
 def test_residuals_are_studentised_by_the_larger_of_both_scales():

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from flops_fit.laws import fit_isoflop, fit_runs, read_runs
 from flops_fit.laws.approaches.optima_scatter import optima_scatter
+from judged import found, only
 from known_laws import columns
 
 C = np.logspace(18, 21, 5)
 U = np.array([-1.5, -0.75, 0.0, 0.75, 1.5])
 CURVATURE = 0.1
-BETWEEN = "The minima scatter "
 
 
 def valleys(C=C, *, noise, moved=0.0, seed=0):
@@ -55,10 +55,8 @@ def test_scatter_between_budgets_widens_the_intervals_and_is_said():
         low, high = fit["approaches"]["2"]["N_opt"]["ci"]["exponent"]
         return high - low
 
-    assert not any(BETWEEN in warning for warning in calm["approaches"]["2"]["warnings"])
-    said = [w for w in wild["approaches"]["2"]["warnings"] if BETWEEN in w]
-    assert len(said) == 1
-    ratio = float(said[0].removeprefix(BETWEEN).split()[0])
+    assert not found(calm, "scattered_optima")
+    ratio = only(wild, "scattered_optima", "2")["ratio"]
     assert ratio > 3
     # Student's quantiles of the three budgets that a line leaves, and of the ten runs
     assert width(wild) == pytest.approx(2.3534 / 1.8125 * ratio * width(calm), rel=0.2)

@@ -38,14 +38,14 @@ def test_nothing_to_explain_has_no_r_squared():
 @pytest.mark.parametrize("exponent", [-0.02, -0.15, -0.5])
 def test_law_with_offset_is_recovered(C, offset, exponent):
     coefficient = 2 / C[0] ** exponent
-    law, warnings = fit_power_law_with_offset(C, offset + coefficient * C**exponent)
+    law, note = fit_power_law_with_offset(C, offset + coefficient * C**exponent)
     # Brent's method resolves the minimum of a square to about 1e-8
     assert law.offset == pytest.approx(offset, rel=1e-6)
     assert law.exponent == pytest.approx(exponent, rel=1e-6)
     # log coefficient = log y - exponent * log C multiplies the error of the exponent by up to 50
     assert law.coefficient == pytest.approx(coefficient, rel=1e-5)
     assert law.r_squared == pytest.approx(1.0, abs=1e-9)
-    assert warnings == ()
+    assert note is None
 
 
 def test_noisy_offset_minimises_the_stated_objective():
@@ -71,32 +71,32 @@ def test_noisy_offset_minimises_the_stated_objective():
 def test_too_few_points_get_no_offset_and_say_so(n):
     C = np.logspace(18, 20, n)
     y = 1.7 + 900 * C**-0.16
-    law, warnings = fit_power_law_with_offset(C, y)
+    law, note = fit_power_law_with_offset(C, y)
     assert law == fit_power_law(C, y)
-    assert len(warnings) == 1
-    assert f"{n} budgets cannot identify it" in warnings[0]
+    assert (note.code, note.values) == ("offset_few_budgets", {"n": n, "needed": 4})
 
 
 def test_pure_power_law_has_offset_on_its_bound():
     C = np.logspace(18, 22, 5)
-    law, warnings = fit_power_law_with_offset(C, 900 * C**-0.16)
+    law, note = fit_power_law_with_offset(C, 900 * C**-0.16)
     assert law.offset == 0.0
     assert law.exponent == pytest.approx(-0.16, rel=1e-12)
-    assert "bound 0" in warnings[0]
+    assert note.code == "offset_is_zero"
 
 
 def test_rising_values_get_no_offset_and_say_so():
     C = np.logspace(18, 22, 5)
-    law, warnings = fit_power_law_with_offset(C, 2 * C**0.05)
+    law, note = fit_power_law_with_offset(C, 2 * C**0.05)
     assert law.exponent == pytest.approx(0.05, rel=1e-10)
-    assert "do not fall" in warnings[0]
+    assert note.code == "offset_without_fall"
+    assert note.values["exponent"] == law.exponent
 
 
 def test_values_that_stop_falling_put_the_offset_on_its_upper_bound():
     C = np.logspace(18, 22, 5)
-    law, warnings = fit_power_law_with_offset(C, np.array([9.0, 2.0, 2.0, 2.0, 2.0]))
+    law, note = fit_power_law_with_offset(C, np.array([9.0, 2.0, 2.0, 2.0, 2.0]))
     assert law.offset == pytest.approx(2.0, rel=1e-6)
-    assert "no further fall" in warnings[0]
+    assert (note.code, note.values) == ("offset_at_lowest", {"offset": law.offset})
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import judged
 import pytest
 from flops_fit.errors import UserError
 from flops_fit.files.writing import write_json
@@ -98,11 +99,12 @@ def test_mixed_code_may_be_allowed_and_is_warned_about(tmp_path):
     made[3]["model_source"] = "n"
     found = fit(tmp_path, made, {"fit.allow_mixed_code": True})
     assert found["n_runs"] == 15
-    (warning,) = [text for text in found["warnings"] if "different code" in text]
-    assert "model source: 14 runs with m (000000000000, 000000000001, 000000000002, " in warning
-    assert "1 runs with n (000000000003)" in warning
+    fingerprints = judged.only(found, "mixed_code")["fingerprints"]
+    assert list(fingerprints) == ["model_source"]
+    assert fingerprints["model_source"]["n"] == ["000000000003"]
+    assert len(fingerprints["model_source"]["m"]) == 14
     clean = fit(tmp_path, rows(), {"fit.allow_mixed_code": True})
-    assert not [text for text in clean["warnings"] if "different code" in text]
+    assert not judged.found(clean, "mixed_code")
 
 
 def test_runs_that_are_not_fitted_may_be_of_other_code(tmp_path):

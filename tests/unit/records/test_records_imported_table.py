@@ -13,6 +13,7 @@ from flops_fit.errors import UserError
 from flops_fit.pipeline.fitting import fit_study
 from flops_fit.records.imported_table import import_runs
 from flops_fit.study.study import RunsTable, Study, unit_of
+from judged import found, only
 
 
 def frame(n_budgets=4, n_sizes=6):
@@ -97,7 +98,8 @@ def test_a_missing_C_or_D_is_derived_and_said(tmp_path, missing):
     frame().drop(columns=missing).to_csv(path, index=False)
     np.testing.assert_allclose(read(path)[missing], frame()[missing], rtol=1e-12)
     result = fit(path, tmp_path, fit={"bootstrap": 0, "approaches": ["3"]})
-    assert any(f"The table has no {missing}" in w for w in result["warnings"])
+    values = only(result, "derived_column", None)
+    assert values == {"column": missing, "k": 6.0, "n": 24, "of": 24, "assumed": True}
 
 
 def test_a_table_is_fitted_like_a_plan(tmp_path):
@@ -137,7 +139,7 @@ def test_C_that_is_not_6ND_is_judged(tmp_path):
     data.to_csv(path, index=False)
     result = fit(path, tmp_path, fit={"bootstrap": 0})
     assert result["k"]["value"] == pytest.approx(4.5)
-    assert any("6ND differs" in w for w in result["warnings"])
+    assert found(result, "compute_differs_from_6nd")
 
 
 @pytest.mark.parametrize(
@@ -213,14 +215,17 @@ def test_single_cells_of_C_and_D_are_derived_with_what_the_other_rows_spend(tmp_
     data.loc[[3, 4], "C"] = np.nan
     data.loc[7, "D"] = np.nan
     data.to_csv(path, index=False)
-    found = read(path)
+    table = read(path)
     for name in ("C", "D"):
-        np.testing.assert_allclose(found[name], truth[name], rtol=1e-12)
-    assert found["C_6nd"].isna().tolist() == [i in (3, 4, 7) for i in range(30)]
+        np.testing.assert_allclose(table[name], truth[name], rtol=1e-12)
+    assert table["C_6nd"].isna().tolist() == [i in (3, 4, 7) for i in range(30)]
     result = fit(path, tmp_path, fit={"bootstrap": 0, "approaches": ["3"]})
-    (text,) = [w for w in result["warnings"] if "The table has no C in 2 of 30 rows" in w]
-    assert "taken as 4.5 N D, as in the other rows" in text
-    assert any("The table has no D in 1 of 30 rows" in w for w in result["warnings"])
+    expected = [("C", 2), ("D", 1)]
+    derived = found(result, "derived_column", None)
+    assert [(values["column"], values["n"]) for values in derived] == expected
+    for values in derived:
+        assert (values["k"], values["of"]) == (pytest.approx(4.5), 30)
+        assert not values["assumed"]
 
 
 def test_an_empty_status_is_completed(tmp_path):

@@ -27,6 +27,7 @@ from flops_fit.laws.evidence.intervals import (
     stretch_of,
     widen,
 )
+from flops_fit.laws.evidence.judgement import add_judgements, judge
 from flops_fit.laws.evidence.judgements import judge_learning_rates, judge_predictions, judge_runs
 from flops_fit.laws.evidence.recommendation import disagreements, recommend
 from flops_fit.laws.evidence.surface_judgements import compare_with_6nd
@@ -150,16 +151,20 @@ def fit_runs(
         "approaches": entries,
         "holdout": holdout,
         "recommended": recommend(results, holdout),
-        "warnings": judge_runs(table, planned=names_budgets(runs))
+    }
+    judgements = (
+        judge_runs(table, planned=names_budgets(runs))
         + judge_learning_rates(choices)
         + notes
-        + disagreements(entries),
-    }
+        + disagreements(entries)
+    )
+    judgements += [judgement for entry in entries.values() for judgement in entry["judgements"]]
+    add_judgements(fit, judgements)
     fit["prediction"] = stored_laws(
         fit["recommended"]["approach"], results, entries, _measured(table), ci
     )
     for entry in entries.values():
-        for internal in ("resampled", "draws", "stretch"):
+        for internal in ("resampled", "draws", "stretch", "judgements"):
             entry.pop(internal, None)
     # A NaN here is a defect of a fit: it must not reach a file that other tools read
     json.dumps(fit, allow_nan=False)
@@ -181,12 +186,16 @@ def _entry(
     measured = _measured(table)
     predictions = predict_result(result, wanted, flops=flops, budgets=measured)
     entry = approach_to_json(result, predictions)
+    entry["judgements"] = [judgement.of(name) for judgement in result.judgements]
     entry["resampled"] = None
     if not predictions:
         return entry
-    entry["warnings"] += judge_predictions(
-        predictions, budgets=measured, sizes=(float(table.N.min()), float(table.N.max()))
-    )
+    entry["judgements"] += [
+        judgement.of(name)
+        for judgement in judge_predictions(
+            predictions, budgets=measured, sizes=(float(table.N.min()), float(table.N.max()))
+        )
+    ]
     if resampling.n < 1:
         return entry
     draws, resampled = bootstrap_draws(
@@ -214,7 +223,7 @@ def _entry(
         entry["resampled"] += WIDENED.format(factor=factor)
     entry["draws"], entry["stretch"] = draws, stretch
     if lost > 0.01:
-        entry["warnings"].append(f"{lost:.0%} of the resamples gave no law.")
+        entry["judgements"].append(judge("resamples_without_law", share=lost).of(name))
     return entry
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from flops_fit.laws.evidence.judgement import Judgement
 from flops_fit.laws.forms.power_law import PowerLaw
 from flops_fit.laws.forms.surface import Surface
 
@@ -102,7 +103,7 @@ class ApproachResult:
     """What the surface minimises, a sum over runs."""
     widening: float = 1.0
     """By how much more N_opt of approach 2 scatters than the noise of the runs explains."""
-    warnings: tuple[str, ...] = ()
+    judgements: tuple[Judgement, ...] = ()
 
 
 def law_to_json(law: PowerLaw | None) -> dict[str, Any] | None:
@@ -136,7 +137,7 @@ def approach_to_json(
         "points": [asdict(point) for point in result.points],
         "profiles": [_profile_to_json(profile) for profile in result.profiles],
         "predictions": [_prediction_to_json(prediction) for prediction in predictions],
-        "warnings": list(result.warnings),
+        "warnings": [],
     }
 
 

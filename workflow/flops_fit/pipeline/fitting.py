@@ -12,12 +12,14 @@ import pandas as pd
 from flops_fit.errors import UserError
 from flops_fit.files.reading import read_csv_rows
 from flops_fit.laws.data.table import UnusableRunsError
+from flops_fit.laws.evidence.judgement import Judgement, add_judgements, judge
+from flops_fit.laws.evidence.phrases import mixed_groups
 from flops_fit.laws.fit import Progress, fit_runs
+from flops_fit.records.imported_table import derived_columns
 from flops_fit.records.merged_runs import (
     FINGERPRINT_COLUMNS,
     RUNS_COLUMNS,
     check_merged_rows,
-    listed,
     mixed_fingerprints,
 )
 from flops_fit.study.study import Study
@@ -51,8 +53,7 @@ def fit_study(
         raise UserError(
             f"{study.config_file}: fit.exclude: found {unknown[0]!r}, expected ids of {runs_file}"
         )
-    warnings = _check_code(study, runs, runs_file)
-    notes = runs["derived"].dropna().unique().tolist() if "derived" in runs else []
+    judgements = derived_columns(runs) + _check_code(study, runs, runs_file)
     decays = study.train is not None and study.train.schedule != "constant"
     curves = None
     if study.runs_table is None:
@@ -80,7 +81,7 @@ def fit_study(
         # The file to correct is the user's own, not what was read from it
         source = runs_file if study.runs_table is None else study.runs_table.path
         raise UserError(f"{source}: {error}") from None
-    fit["warnings"] += [*notes, *warnings]
+    add_judgements(fit, judgements)
     return fit
 
 
@@ -109,8 +110,8 @@ def _read(runs_file: str | Path, *, imported: bool) -> pd.DataFrame:
     return runs
 
 
-def _check_code(study: Study, runs: pd.DataFrame, runs_file: str | Path) -> list[str]:
-    """Refuse runs of different code or data, or warn about them where the study allows them."""
+def _check_code(study: Study, runs: pd.DataFrame, runs_file: str | Path) -> list[Judgement]:
+    """Refuse runs of different code or data, or judge them where the study allows them."""
     if study.runs_table is not None:
         return []
     used = runs[~runs["id"].isin(study.fit.exclude) & (runs["status"] == "completed")]
@@ -118,18 +119,11 @@ def _check_code(study: Study, runs: pd.DataFrame, runs_file: str | Path) -> list
     mixed = mixed_fingerprints(fingerprints.to_dict("records"))
     if not mixed:
         return []
-    described = "; ".join(_described(name, values) for name, values in mixed.items())
     if not study.fit.allow_mixed_code:
+        described = mixed_groups(mixed)
         raise UserError(
             f"{runs_file}: runs of different code or data stand side by side ({described}); raise "
             "the version of what changed in the configuration, which trains all of them anew, or "
             "set fit.allow_mixed_code: true"
         )
-    return [f"Runs of different code or data are fitted together: {described}."]
-
-
-def _described(name: str, values: dict[str, list[str]]) -> str:
-    groups = ", ".join(
-        f"{len(ids)} runs with {value or 'none'} ({listed(ids)})" for value, ids in values.items()
-    )
-    return f"{name.replace('_', ' ')}: {groups}"
+    return [judge("mixed_code", fingerprints=mixed)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from flops_fit.files.writing import write_json, write_whole
+from flops_fit.laws.evidence.judgement import add_judgements, judge
 from flops_fit.laws.fit import Progress
 from flops_fit.pipeline.fitting import fit_study
 from flops_fit.pipeline.status import headline, missing_text, study_outcomes
@@ -66,7 +67,7 @@ def fit_partial(
         progress=progress,
     )
     if len(finished) < len(outcomes):
-        fit["warnings"].insert(0, f"The study is not finished: {headline(outcomes)}.")
+        add_judgements(fit, [judge("unfinished_study", counts=headline(outcomes))], first=True)
     write_json(folder / "fit.json", fit)
     runs = pd.read_csv(folder / "runs.csv", dtype={"id": str})
     write_report(fit, runs, folder, unit)

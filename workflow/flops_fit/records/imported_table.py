@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from flops_fit.errors import UserError
+from flops_fit.laws.evidence.judgement import Judgement, judge
 from flops_fit.study.study import RunsTable
 
 COLUMNS = ("id", "status", "budget", "size", "seed", "lr", "N", "D", "C", "loss", "epochs")
@@ -21,12 +22,15 @@ NEEDED = ("N", "loss")
 FLOPS_PER_PARAM = 6.0
 """C = 6 N D, where a table gives but one of C and D."""
 
+DERIVED = ("C", "D")
+"""Either follows from the other and N."""
+
 
 def import_runs(table: RunsTable) -> pd.DataFrame:
     """Return the runs of a table with the columns of runs.csv that it has.
 
-    A missing D or C is derived from C = k N D, and the column `derived` says so: k is the median of
-    the rows that have both, 6 where none has. Runs without an id are named after their row; an
+    A missing D or C is derived from C = k N D, and the column `derived` names it: k is the median
+    of the rows that have both, 6 where none has. Runs without an id are named after their row; an
     empty status is `completed`.
 
     Raises
@@ -56,34 +60,46 @@ def import_runs(table: RunsTable) -> pd.DataFrame:
 
 
 def _derive(frame: pd.DataFrame, *, token: bool) -> pd.Series:
-    """Fill the empty C and D of `frame`, and return for each row what was done, None for nothing.
+    """Fill the empty C and D of `frame`, and return for each row which was filled, or None.
 
     Where the unit is a token, C_6nd of the rows that had both is set beside them.
     """
-    for name in ("C", "D"):
+    for name in DERIVED:
         if name not in frame:
             frame[name] = np.nan
     known = frame["C"].notna() & frame["D"].notna()
-    missing = {"C": frame["C"].isna() & ~known, "D": frame["D"].isna() & ~known}
+    missing = {name: frame[name].isna() & ~known for name in DERIVED}
     product = frame["N"] * frame["D"]
     if token and known.any():
         frame["C_6nd"] = (FLOPS_PER_PARAM * product).where(known)
-    k = float((frame["C"] / product)[known].median()) if known.any() else FLOPS_PER_PARAM
+    k = _flops_constant(frame[known])
     frame["C"] = frame["C"].fillna(k * product)
     frame["D"] = frame["D"].fillna(frame["C"] / (k * frame["N"]))
     derived = pd.Series(None, index=frame.index, dtype=object)
-    for name, formula, truth in (
-        ("C", f"{k:.3g} N D", "spent"),
-        ("D", f"C / ({k:.3g} N)", "trained on"),
-    ):
-        rows = missing[name] & frame[name].notna()
-        where = "" if rows.all() else f" in {rows.sum()} of {len(frame)} rows"
-        source = " as in the other rows (median)," if known.any() else ""
-        derived[rows] = (
-            f"The table has no {name}{where}: it is taken as {formula},{source} not what was "
-            f"really {truth}."
-        )
+    for name in DERIVED:
+        derived[missing[name] & frame[name].notna()] = name
     return derived
+
+
+def _flops_constant(known: pd.DataFrame) -> float:
+    """Return k of C = k N D: the median over rows that have all three, else 6."""
+    if not len(known):
+        return FLOPS_PER_PARAM
+    return float((known["C"] / (known["N"] * known["D"])).median())
+
+
+def derived_columns(runs: pd.DataFrame) -> list[Judgement]:
+    """Say which of C and D `import_runs` derived, by its column `derived`."""
+    if "derived" not in runs:
+        return []
+    known = runs[runs["derived"].isna() & runs["C"].notna() & runs["D"].notna()]
+    k = _flops_constant(known)
+    counts = {name: int((runs["derived"] == name).sum()) for name in DERIVED}
+    return [
+        judge("derived_column", column=name, k=k, n=n, of=len(runs), assumed=not len(known))
+        for name, n in counts.items()
+        if n
+    ]
 
 
 def _read(path: Path) -> pd.DataFrame:

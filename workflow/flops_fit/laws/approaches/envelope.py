@@ -14,7 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from flops_fit.laws.approaches.isoflop import optima_laws
 from flops_fit.laws.data.table import RunTable
-from flops_fit.laws.evidence.judgements import judge_laws
+from flops_fit.laws.evidence.judgement import Judgement, judge
+from flops_fit.laws.evidence.judgements import judge_laws, judge_offset
+from flops_fit.laws.evidence.phrases import WHY_END_POINTS
 from flops_fit.laws.forms.power_law import PowerLaw, fit_power_law_with_offset
 from flops_fit.laws.results import ApproachResult, Point
 
@@ -54,29 +56,21 @@ def fit_envelope(
         it cannot tell which is the best.
     """
     known = _comparable_curves(runs, curves, decays)
-    why = (
-        "the schedule decays to each run's own end"
-        if decays and curves
-        else "there are no training curves"
-    )
+    why = "decaying_schedule" if decays and curves else "no_curves"
     if known:
         points = _curve_points(runs, known)
         found = (
             f"the envelope of {len(known)} training curves passes through {len(points)} size(s) "
             "between the smallest and the largest"
         )
-        note = (
-            f"The envelope reads the training losses of {len(known)} curves, not validation losses."
-        )
+        note = judge("training_losses", n=len(known))
     else:
         points = _end_points(runs)
         found = (
-            f"{why}, and the lower envelope of the runs' end points holds {len(points)} point(s)"
+            f"{WHY_END_POINTS[why]}, and the lower envelope of the runs' end points holds "
+            f"{len(points)} point(s)"
         )
-        note = (
-            f"Only the end points of the runs are used, because {why}: N_opt is the best "
-            "size that was trained, as coarse as the grid."
-        )
+        note = judge("end_points_only", why=why)
     if len({point.C for point in points}) < MIN_POINTS:
         return ApproachResult(
             status="unsupported",
@@ -228,17 +222,15 @@ def _fronts(C: Array, L: Array, present: NDArray[np.bool_]) -> list[NDArray[np.i
 
 
 def _finished(
-    points: tuple[Point, ...], laws: dict[str, PowerLaw | None], warnings: list[str]
+    points: tuple[Point, ...], laws: dict[str, PowerLaw | None], judgements: list[Judgement]
 ) -> ApproachResult:
     if min(point.L_opt for point in points) > 0:
-        laws["L_opt"], notes = fit_power_law_with_offset(
+        laws["L_opt"], note = fit_power_law_with_offset(
             [point.C for point in points], [point.L_opt for point in points]
         )
-        warnings += [f"L_opt: {note}." for note in notes]
-    edge = [f"{point.C:.3g}" for point in points if point.at_edge]
+        judgements += judge_offset(note)
+    edge = [point.C for point in points if point.at_edge]
     if edge:
-        warnings.append(
-            f"The best run at C = {', '.join(edge)} has the smallest or the largest size there."
-        )
-    warnings += judge_laws(laws["N_opt"], laws["D_opt"], points)
-    return ApproachResult(status="ok", points=points, warnings=tuple(warnings), **laws)
+        judgements.append(judge("best_run_at_edge", C=edge))
+    judgements += judge_laws(laws["N_opt"], laws["D_opt"], points)
+    return ApproachResult(status="ok", points=points, judgements=tuple(judgements), **laws)

@@ -7,7 +7,7 @@ lowest points of all budgets give the laws. One module, two steps: `fit_profile`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,13 @@ from flops_fit.laws.approaches.optima_scatter import optima_scatter
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.noise import Noise, replicate_noise
 from flops_fit.laws.data.table import RunTable
-from flops_fit.laws.evidence.judgements import judge_laws, judge_profiles, judge_scatter
+from flops_fit.laws.evidence.judgement import Judgement, judge
+from flops_fit.laws.evidence.judgements import (
+    judge_laws,
+    judge_offset,
+    judge_profiles,
+    judge_scatter,
+)
 from flops_fit.laws.forms.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
 from flops_fit.laws.forms.profile_weights import ResidualLimits, profile_weights, residual_limits
 from flops_fit.laws.results import ApproachResult, Point, Profile
@@ -147,23 +153,17 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
             "C and hold at least 4 distinct N",
         )
     flops = FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
-    warnings: list[str] = []
+    judgements: list[Judgement] = []
     noise = replicate_noise(runs)
     grouped = replace(runs, L=losses_at_budgets(runs)).take(runs.profiled)
     if len(grouped) < len(runs):
-        warnings.append(
-            f"{len(runs) - len(grouped)} of {len(runs)} runs stand at no budget and are in no "
-            "profile."
-        )
+        judgements.append(judge("runs_at_no_budget", n=len(runs) - len(grouped), of=len(runs)))
     wide_enough = []
     for budget in np.unique(grouped.budget):
         own = grouped.take(grouped.budget == budget)
         n_sizes = np.unique(own.N).size
         if n_sizes < MIN_SIZES:
-            warnings.append(
-                f"Budget {budget:.3g} has {n_sizes} size(s) and gives no profile, which needs "
-                f"{MIN_SIZES}."
-            )
+            judgements.append(judge("too_few_sizes", budget=budget, n=n_sizes, needed=MIN_SIZES))
             continue
         wide_enough.append(own)
     limits = residual_limits((np.log(own.N), own.L) for own in wide_enough)
@@ -172,16 +172,13 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
         for own in wide_enough
     ]
 
-    usable = [profile for profile in profiles if explain_unusable(profile) is None]
+    usable = [profile for profile in profiles if judge_usable(profile) is None]
     points = tuple(_point(profile, flops) for profile in usable)
-    warnings += [f"{why}." for profile in profiles if (why := explain_unusable(profile))]
-    warnings += judge_profiles(usable, points)
+    judgements += [found for profile in profiles if (found := judge_usable(profile))]
+    judgements += judge_profiles(usable, points)
     beyond = [point for point in points if not flops.covers(point.N_opt)]
     if beyond:
-        warnings.append(
-            f"N_opt of C = {_listed(p.C for p in beyond)} lies beyond all measured sizes, where "
-            "flops_per_unit/N keeps its end value."
-        )
+        judgements.append(judge("optimum_beyond_sizes", C=[point.C for point in beyond]))
 
     laws: dict[str, PowerLaw | None] = {}
     widening = 1.0
@@ -200,22 +197,22 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
     else:
         status, reason = "ok", None
         try:
-            laws, law_warnings = _fit_laws(points)
+            laws, notes = _fit_laws(points)
         except ValueError as error:
             # Optima that no power law joins, as of two budgets of almost the same C
             status, reason = "failed", str(error).rstrip(".")
         else:
-            warnings += law_warnings + judge_laws(laws["N_opt"], laws["D_opt"], points)
+            judgements += notes + judge_laws(laws["N_opt"], laws["D_opt"], points)
             scatter = optima_scatter(usable)
             widening = scatter.widening
-            warnings += judge_scatter(scatter)
+            judgements += judge_scatter(scatter)
     return ApproachResult(
         status=status,
         reason=reason,
         points=points,
         profiles=tuple(profiles),
         widening=widening,
-        warnings=tuple(warnings),
+        judgements=tuple(judgements),
         **laws,
     )
 
@@ -252,20 +249,14 @@ def losses_at_budgets(runs: RunTable) -> NDArray[np.float64]:
     return moved
 
 
-def explain_unusable(profile: Profile) -> str | None:
+def judge_usable(profile: Profile) -> Judgement | None:
     """Say why a profile gives no optimum, None where it does."""
     if not profile.has_minimum:
-        return (
-            f"The profile at C = {profile.C:.3g} has no minimum (curvature "
-            f"{profile.coefficients[2]:.2g}) and gives no optimum"
-        )
+        return judge("no_minimum", C=profile.C, curvature=profile.coefficients[2])
     outside = max(-profile.position, profile.position - 1)
     if outside > MAX_REACH:
         side = "smaller" if profile.position < 0 else "larger"
-        return (
-            f"The minimum at C = {profile.C:.3g} lies {outside:.2g} ranges of log N outside its "
-            f"sizes and gives no optimum: add {side} sizes"
-        )
+        return judge("minimum_out_of_reach", C=profile.C, outside=outside, add=side)
     return None
 
 
@@ -301,16 +292,10 @@ def optima_laws(
     return {"N_opt": fit_power_law(C, N_opt), "D_opt": fit_power_law(C, D_opt), "L_opt": law}
 
 
-def _fit_laws(points: Sequence[Point]) -> tuple[dict[str, PowerLaw | None], list[str]]:
+def _fit_laws(points: Sequence[Point]) -> tuple[dict[str, PowerLaw | None], list[Judgement]]:
     laws = optima_laws(points)
     L_opt = np.array([point.L_opt for point in points])
     if L_opt.min() <= 0:
-        return laws, [
-            f"L_opt has no power law, because it falls to {L_opt.min():.3g}, not above 0."
-        ]
-    laws["L_opt"], warnings = fit_power_law_with_offset([point.C for point in points], L_opt)
-    return laws, [f"L_opt: {warning}." for warning in warnings]
-
-
-def _listed(values: Iterable[float]) -> str:
-    return ", ".join(f"{value:.3g}" for value in values)
+        return laws, [judge("no_law_of_loss", lowest=L_opt.min())]
+    laws["L_opt"], note = fit_power_law_with_offset([point.C for point in points], L_opt)
+    return laws, judge_offset(note)

@@ -13,6 +13,7 @@ import numpy as np
 from flops_fit.laws.approaches.isoflop import optima_laws
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable
+from flops_fit.laws.evidence.judgement import Judgement
 from flops_fit.laws.evidence.judgements import judge_laws
 from flops_fit.laws.evidence.surface_judgements import judge_surface
 from flops_fit.laws.forms.surface import Surface
@@ -37,7 +38,7 @@ def fit_parametric(runs: RunTable, *, tied: bool = False, judged: bool = True) -
     tied : bool
         Keep alpha = beta, for tables with fewer runs than five parameters need.
     judged : bool
-        Whether to test the surface for warnings, which takes further fits.
+        Whether to judge the surface, which takes further fits.
 
     Returns
     -------
@@ -91,12 +92,12 @@ def _fit(runs: RunTable, objective: Objective, *, tied: bool, judged: bool) -> A
         return ApproachResult(status="unsupported", reason=reason)
     surface, value = search_surface(runs.N, runs.D, runs.L, objective, tied=tied)
     reason = no_optimum(surface)
-    warnings: tuple[str, ...] = ()
+    judgements: tuple[Judgement, ...] = ()
     if judged:
-        warnings = tuple(judge_surface(surface, runs, objective, value, tied=tied))
+        judgements = tuple(judge_surface(surface, runs, objective, value, tied=tied))
     if reason is not None:
         return ApproachResult(
-            status="failed", reason=reason, surface=surface, objective=value, warnings=warnings
+            status="failed", reason=reason, surface=surface, objective=value, judgements=judgements
         )
     flops = FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
     points = surface_points(surface, runs, flops)
@@ -108,14 +109,14 @@ def _fit(runs: RunTable, objective: Objective, *, tied: bool, judged: bool) -> A
             reason=str(error).rstrip("."),
             surface=surface,
             objective=value,
-            warnings=warnings,
+            judgements=judgements,
         )
     return ApproachResult(
         status="ok",
         surface=surface,
         objective=value,
         points=points,
-        warnings=(*warnings, *judge_laws(laws["N_opt"], laws["D_opt"], points)),
+        judgements=(*judgements, *judge_laws(laws["N_opt"], laws["D_opt"], points)),
         **laws,
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flops_fit.laws.approaches.envelope import resampled_envelopes
-from flops_fit.laws.approaches.isoflop import explain_unusable
+from flops_fit.laws.approaches.isoflop import judge_usable
 from flops_fit.laws.approaches.many_profiles import resampled_optima
 from flops_fit.laws.approaches.parametric import OBJECTIVES
 from flops_fit.laws.approaches.registry import SURFACES, ApproachOptions
@@ -68,7 +68,7 @@ def bootstrap_draws(
         rows = resampled_surfaces(result.surface, runs, counts, OBJECTIVES[name], tied=options.tied)
         return surface_quantities(rows, budgets, np.log(C), flops)
 
-    usable = [p for p in result.profiles if explain_unusable(p) is None]
+    usable = [p for p in result.profiles if judge_usable(p) is None]
     limits = residual_limits((np.log(p.N), p.L) for p in result.profiles)
 
     def profile_task(chunks: Sequence[Chunk]) -> Draws:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
-from flops_fit.laws.approaches.isoflop import explain_unusable
+from flops_fit.laws.approaches.isoflop import judge_usable
 from flops_fit.laws.approaches.registry import SURFACES
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable
@@ -95,7 +95,7 @@ def widen(result: ApproachResult, estimates: Draws, draws: Draws, *, level: floa
 
 
 def _freedom(result: ApproachResult) -> int:
-    return sum(p.N.size - 3 for p in result.profiles if explain_unusable(p) is None)
+    return sum(p.N.size - 3 for p in result.profiles if judge_usable(p) is None)
 
 
 def _student_over_normal(level: float, freedom: int) -> float:

@@ -1,6 +1,6 @@
-"""What a statistician would object to: one sentence each, with the numbers.
+"""What a statistician would say about runs, profiles, laws and predictions.
 
-Every function returns a list that is empty where there is nothing to say.
+Each function returns a list, empty where there is nothing to say.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import numpy as np
 
 from flops_fit.laws.approaches.optima_scatter import OptimaScatter
 from flops_fit.laws.data.table import CellChoice, RunTable
-from flops_fit.laws.forms.power_law import PowerLaw
+from flops_fit.laws.evidence.judgement import Judgement, judge
+from flops_fit.laws.forms.power_law import OffsetNote, PowerLaw
 from flops_fit.laws.results import Point, Prediction, Profile
 
 MIN_BUDGETS_FOR_TEST = 3
@@ -50,7 +51,7 @@ MAX_NATS = 20.0
 """A uniform guess among exp(20) = 485 million symbols: no tokenizer has as many."""
 
 
-def judge_runs(runs: RunTable, *, planned: bool = True) -> list[str]:
+def judge_runs(runs: RunTable, *, planned: bool = True) -> list[Judgement]:
     """Judge the data that every approach rests on; `planned` where the runs name their budgets."""
     return (
         _judge_losses(runs)
@@ -62,115 +63,103 @@ def judge_runs(runs: RunTable, *, planned: bool = True) -> list[str]:
     )
 
 
-def judge_learning_rates(choices: Sequence[CellChoice]) -> list[str]:
+def judge_learning_rates(choices: Sequence[CellChoice]) -> list[Judgement]:
     """Judge whether the learning rates that were tried enclose the best one."""
     at_edge = [choice for choice in choices if choice.best in (choice.tried[0], choice.tried[-1])]
     if not at_edge:
         return []
-    cells = "; ".join(
-        f"budget {choice.budget:.3g}, size {choice.size}: {choice.best:g} is the "
-        f"{'smallest' if choice.best == choice.tried[0] else 'largest'} of {len(choice.tried)}"
+    cells = [
+        {
+            "budget": choice.budget,
+            "size": choice.size,
+            "best": choice.best,
+            "side": "smallest" if choice.best == choice.tried[0] else "largest",
+            "tried": len(choice.tried),
+        }
         for choice in at_edge
-    )
-    return [
-        f"The best learning rate lies at the edge of its grid in {len(at_edge)} of "
-        f"{len(choices)} cells ({cells})."
     ]
+    return [judge("learning_rate_at_edge", n=len(at_edge), of=len(choices), cells=cells)]
 
 
-def judge_profiles(profiles: Sequence[Profile], points: Sequence[Point]) -> list[str]:
+def judge_profiles(profiles: Sequence[Profile], points: Sequence[Point]) -> list[Judgement]:
     """Judge profiles that have a minimum, ascending in C, with the points at their vertices."""
-    warnings = []
+    found = []
     for profile, point in zip(profiles, points, strict=True):
-        name = f"C = {profile.C:.3g}"
         if point.at_edge:
-            low, high = profile.N.min(), profile.N.max()
-            lowest = profile.N[np.argmin(profile.L)]
-            warnings.append(
-                f"The minimum at {name} lies at the edge of its profile: the lowest run has N = "
-                f"{lowest:.3g} and the vertex {point.N_opt:.3g}, of sizes {low:.3g} to {high:.3g}."
+            found.append(
+                judge(
+                    "minimum_at_edge",
+                    C=profile.C,
+                    lowest=profile.N[np.argmin(profile.L)],
+                    vertex=point.N_opt,
+                    smallest=profile.N.min(),
+                    largest=profile.N.max(),
+                )
             )
         elif not CENTRAL[0] <= profile.position <= CENTRAL[1]:
-            warnings.append(
-                f"The grid at {name} is off-centre: its minimum lies at {profile.position:.0%} of "
-                "the range of log N, which shifts the vertex of a parabola."
-            )
+            found.append(judge("off_centre_grid", C=profile.C, position=profile.position))
         if profile.curvature_p_value is None:
-            warnings.append(
-                f"The parabola at {name} interpolates its {profile.N.size} runs: nothing tests "
-                "its curvature."
-            )
+            found.append(judge("curvature_untested", C=profile.C, n=profile.N.size))
         elif profile.curvature_p_value > SIGNIFICANCE:
-            warnings.append(
-                f"The curvature at {name} is not significant (p = "
-                f"{profile.curvature_p_value:.2g}): its minimum may be noise."
+            found.append(
+                judge("curvature_not_significant", C=profile.C, p_value=profile.curvature_p_value)
             )
-    return warnings + _judge_drift(profiles)
+    return found + _judge_drift(profiles)
 
 
-def judge_laws(N_opt: PowerLaw, D_opt: PowerLaw, points: Sequence[Point]) -> list[str]:
+def judge_laws(N_opt: PowerLaw, D_opt: PowerLaw, points: Sequence[Point]) -> list[Judgement]:
     """Judge the laws of an approach against the points that they rest on."""
-    warnings = []
+    found = []
     if len(points) < MIN_BUDGETS_FOR_TEST:
-        warnings.append(
-            f"The laws rest on {len(points)} budgets, fewer than {MIN_BUDGETS_FOR_TEST}: a line "
-            "through two points fits perfectly, whatever the truth."
-        )
-    for name, law in (("N_opt", N_opt), ("D_opt", D_opt)):
+        found.append(judge("few_budgets", n=len(points), needed=MIN_BUDGETS_FOR_TEST))
+    for quantity, law in (("N_opt", N_opt), ("D_opt", D_opt)):
         if abs(law.exponent) < NO_EXPONENT:
-            warnings.append(f"{name} does not change with C (exponent 0).")
+            found.append(judge("law_is_constant", quantity=quantity))
         elif law.exponent < 0:
-            warnings.append(f"{name} falls with C (exponent {law.exponent:.3g}).")
-    return warnings + _judge_progress(points)
+            found.append(judge("law_falls", quantity=quantity, exponent=law.exponent))
+    return found + _judge_progress(points)
 
 
-def judge_scatter(scatter: OptimaScatter) -> list[str]:
+def judge_offset(note: OffsetNote | None) -> list[Judgement]:
+    """Pass on what the fit of an offset to L_opt noted."""
+    return [] if note is None else [judge(note.code, **note.values)]
+
+
+def judge_scatter(scatter: OptimaScatter) -> list[Judgement]:
     """Say where the optima scatter about their law by more than noise explains."""
     if scatter.widening == 1:
         return []
-    return [
-        f"The minima scatter {scatter.ratio:.2g} times as much about the law of N_opt as the noise "
-        f"of their profiles explains (p = {scatter.p_value:.2g}): budgets differ in more than C, "
-        "or no power law joins them. Intervals of N_opt and D_opt take that into account."
-    ]
+    return [judge("scattered_optima", ratio=scatter.ratio, p_value=scatter.p_value)]
 
 
 def judge_predictions(
     predictions: Sequence[Prediction], *, budgets: Collection[float], sizes: tuple[float, float]
-) -> list[str]:
+) -> list[Judgement]:
     """Judge how far predictions reach beyond the measured budgets and sizes (smallest, largest)."""
-    warnings = []
+    found = []
     largest = max(budgets)
     far = [p.C for p in predictions if p.C / largest > MAX_EXTRAPOLATION]
     if far:
-        warnings.append(
-            f"The predictions for C = {', '.join(f'{C:.3g}' for C in far)} extrapolate up to "
-            f"{max(far) / largest:.3g} times beyond the largest budget, {largest:.3g}."
-        )
-    beyond = [p for p in predictions if not sizes[0] <= p.N_opt <= sizes[1]]
+        found.append(judge("extrapolation", C=far, times=max(far) / largest, largest=largest))
+    smallest_N, largest_N = sizes
+    beyond = [p.C for p in predictions if not smallest_N <= p.N_opt <= largest_N]
     if beyond:
-        warnings.append(
-            f"The predicted N_opt for C = {', '.join(f'{p.C:.3g}' for p in beyond)} lies beyond "
-            f"the measured sizes {sizes[0]:.3g} to {sizes[1]:.3g}, where flops_per_unit/N keeps "
-            "its end value."
+        found.append(
+            judge("prediction_beyond_sizes", C=beyond, smallest=smallest_N, largest=largest_N)
         )
-    return warnings
+    return found
 
 
-def _judge_drift(profiles: Sequence[Profile]) -> list[str]:
+def _judge_drift(profiles: Sequence[Profile]) -> list[Judgement]:
     positions = np.array([profile.position for profile in profiles])
     steps = np.diff(positions)
     one_way = len(positions) >= MIN_BUDGETS_FOR_TEST and (np.all(steps > 0) or np.all(steps < 0))
     if not one_way or abs(positions[-1] - positions[0]) <= MAX_DRIFT:
         return []
-    return [
-        f"The grids drift: from the smallest to the largest budget the minimum moves from "
-        f"{positions[0]:.0%} to {positions[-1]:.0%} of the range of log N, which biases the "
-        "exponents."
-    ]
+    return [judge("drifting_grids", first=positions[0], last=positions[-1])]
 
 
-def _judge_progress(points: Sequence[Point]) -> list[str]:
+def _judge_progress(points: Sequence[Point]) -> list[Judgement]:
     """Say whether the loss at the optima fails to fall with compute."""
     C, L = (np.array([getattr(point, name) for point in points]) for name in ("C", "L_opt"))
     if np.unique(C).size < MIN_BUDGETS_FOR_LINE:
@@ -180,70 +169,76 @@ def _judge_progress(points: Sequence[Point]) -> list[str]:
     if rise < -NO_EXPONENT * np.abs(L).max():
         return []
     return [
-        f"L_opt does not fall with C: it is {L[first]:.4g} at C = {C[first]:.3g} and {L[last]:.4g} "
-        f"at {C[last]:.3g}. More compute did not help, so that these optima do not say how to "
-        "spend it: look at learning rates, diverged runs and the columns C and loss."
+        judge(
+            "loss_does_not_fall",
+            first_C=C[first],
+            first_L=L[first],
+            last_C=C[last],
+            last_L=L[last],
+        )
     ]
 
 
-def _judge_losses(runs: RunTable) -> list[str]:
+def _judge_losses(runs: RunTable) -> list[Judgement]:
     wrong = (runs.L <= 0) | (runs.L > MAX_NATS)
     if not wrong.any():
         return []
     return [
-        f"The loss of {wrong.sum()} of {len(runs)} runs cannot be nats per token: the losses range "
-        f"from {runs.L.min():.3g} to {runs.L.max():.3g}, not within 0 to {MAX_NATS:g}."
+        judge(
+            "losses_not_nats",
+            n=wrong.sum(),
+            of=len(runs),
+            lowest=runs.L.min(),
+            highest=runs.L.max(),
+            limit=MAX_NATS,
+        )
     ]
 
 
-def _judge_budgets(runs: RunTable) -> list[str]:
+def _judge_budgets(runs: RunTable) -> list[Judgement]:
     error = np.abs(runs.C / runs.budget - 1)
     # A little more than the plan allows, since budgets and C may have been written rounded
     wrong = error > 1.01 * MAX_BUDGET_ERROR
     if not wrong.any():
         return []
     return [
-        f"C of {wrong.sum()} of {len(runs)} runs differs from its budget by more than "
-        f"{MAX_BUDGET_ERROR:.0%} (up to {error.max():.1%}): their losses are not at one C."
+        judge(
+            "compute_off_budget",
+            n=wrong.sum(),
+            of=len(runs),
+            limit=MAX_BUDGET_ERROR,
+            largest=error.max(),
+        )
     ]
 
 
-def _judge_duplicates(runs: RunTable) -> list[str]:
+def _judge_duplicates(runs: RunTable) -> list[Judgement]:
     rows = np.stack([runs.N, runs.D, runs.C, runs.L])
     repeated = len(runs) - np.unique(rows, axis=1).shape[1]
     if not repeated:
         return []
-    return [
-        f"{repeated} of {len(runs)} runs repeat another in N, D, C and loss to the last digit: "
-        "each copy counts, as if it had been trained."
-    ]
+    return [judge("repeated_runs", n=repeated, of=len(runs))]
 
 
-def _judge_epochs(runs: RunTable) -> list[str]:
+def _judge_epochs(runs: RunTable) -> list[Judgement]:
     repeated = runs.epochs > 1
     if not repeated.any():
         return []
     most = runs.epochs[repeated].max()
-    return [
-        f"{repeated.sum()} of {len(runs)} runs repeat data (up to {most:.3g} epochs), which "
-        "helps less than new data."
-    ]
+    return [judge("repeated_data", n=repeated.sum(), of=len(runs), most=most)]
 
 
-def _judge_6nd(runs: RunTable) -> list[str]:
+def _judge_6nd(runs: RunTable) -> list[Judgement]:
     known = np.isfinite(runs.C_6nd)
     if not known.any():
         return []
     error = float(np.median(runs.C_6nd[known] / runs.C[known])) - 1
     if abs(error) <= MAX_6ND_ERROR:
         return []
-    return [
-        f"6ND differs from the FLOPs really spent by {error:+.1%} (median): do not compare these "
-        "laws with laws in 6ND."
-    ]
+    return [judge("compute_differs_from_6nd", difference=error)]
 
 
-def _judge_flops(runs: RunTable) -> list[str]:
+def _judge_flops(runs: RunTable) -> list[Judgement]:
     """Compare C/(N D) of each run with the median over its neighbours in N.
 
     A median, not the interpolated flops_per_unit: where every run has an N of its own, that passes
@@ -265,9 +260,13 @@ def _judge_flops(runs: RunTable) -> list[str]:
         return []
     worst = int(np.argmax(error))
     return [
-        f"C does not go with N and D in {wrong.sum()} of {len(runs)} runs: C/(N D) differs from "
-        f"that of runs of similar N by more than {MAX_FLOPS_SPREAD:.0%}; the worst, "
-        f"{runs.id[order][worst]}, has {np.exp(per_unit[worst]):.3g} where "
-        f"{np.exp(usual[worst]):.3g} is usual. Check these columns: C decides which sizes are "
-        "compared."
+        judge(
+            "inconsistent_compute",
+            n=wrong.sum(),
+            of=len(runs),
+            limit=MAX_FLOPS_SPREAD,
+            worst=runs.id[order][worst],
+            found=np.exp(per_unit[worst]),
+            usual=np.exp(usual[worst]),
+        )
     ]

@@ -6,10 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flops_fit.laws.approaches.registry import SURFACES
+from flops_fit.laws.evidence.judgement import Judgement, has, judge
 from flops_fit.laws.results import ApproachResult
 
-DISQUALIFYING = ("Lack of fit", "on a bound", "E is not identified")
-"""Warnings after which a surface's extrapolation is not the first choice."""
+DISQUALIFYING = {
+    "lack_of_fit": "lack of fit",
+    "parameters_on_bound": "parameters on a bound",
+    "e_is_zero": "E is not identified",
+    "e_not_identified": "E is not identified",
+}
+"""Judgements after which a surface's extrapolation is not the first choice, and their names."""
 
 CLEARLY_WORSE = 2.0
 """Ratio of hold-out errors from which one approach is worse than another by more than luck."""
@@ -34,7 +40,7 @@ def recommend(
     flaws = {name: _flaws(name, usable, errors) for name in usable if name in SURFACES}
     sound = [name for name in flaws if not flaws[name]]
     if sound:
-        outliers = any("far off" in w for name in sound for w in usable[name].warnings)
+        outliers = any(has(usable[name].judgements, "outliers") for name in sound)
         order = ("3", "vpnls") if outliers else ("vpnls", "3")
         name = next(name for name in order if name in sound)
         return {"approach": name, "why": _why_surface(name, usable, errors, outliers)}
@@ -57,12 +63,8 @@ def holdout_error(holdout: Sequence[Mapping[str, Any]], name: str) -> float | No
 def _flaws(
     name: str, usable: Mapping[str, ApproachResult], errors: Mapping[str, float | None]
 ) -> list[str]:
-    found = [
-        text.lower() if text == "Lack of fit" else text
-        for text in DISQUALIFYING
-        if any(text in warning for warning in usable[name].warnings)
-    ]
-    found = [{"on a bound": "parameters on a bound"}.get(text, text) for text in found]
+    flaws = [flaw for code, flaw in DISQUALIFYING.items() if has(usable[name].judgements, code)]
+    found = list(dict.fromkeys(flaws))
     own, other = errors[name], errors.get("2")
     # Below 1% of L both are as good as the noise lets anyone tell
     if own is not None and other is not None and own > max(CLEARLY_WORSE * other, 0.01):
@@ -80,9 +82,9 @@ def _why_surface(
     if errors[name] is not None:
         parts.append(f"it predicts the held-out loss to {errors[name]:.2%}")
     if outliers:
-        parts.append("its robust loss bears the runs that lie far off")
+        parts.append("its robust loss withstands the outliers")
     elif {*SURFACES} <= set(usable):
-        parts.append("no run lies far off, so that least squares are the most precise")
+        parts.append("no run is an outlier, so that least squares are the most precise")
     return "; ".join(parts)
 
 
@@ -108,7 +110,7 @@ def _called(name: str) -> str:
     return "VPNLS" if name == "vpnls" else f"approach {name}"
 
 
-def disagreements(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def disagreements(entries: Mapping[str, Mapping[str, Any]]) -> list[Judgement]:
     """Say which approaches' exponents of N_opt differ by more than their intervals allow."""
     found = []
     fitted = [
@@ -121,8 +123,12 @@ def disagreements(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
             (low, high), (low_2, high_2) = law["ci"]["exponent"], law_2["ci"]["exponent"]
             if low > high_2 or low_2 > high:
                 found.append(
-                    f"{_called(one)} and {_called(other)} disagree beyond their intervals: N_opt "
-                    f"grows as C^{law['exponent']:.3f} [{low:.3f}, {high:.3f}] and "
-                    f"C^{law_2['exponent']:.3f} [{low_2:.3f}, {high_2:.3f}]."
+                    judge(
+                        "approaches_disagree",
+                        approaches=[one, other],
+                        titles=[_called(one), _called(other)],
+                        exponents=[law["exponent"], law_2["exponent"]],
+                        intervals=[[low, high], [low_2, high_2]],
+                    )
                 )
-    return [text[0].upper() + text[1:] for text in found]
+    return found

@@ -1,4 +1,4 @@
-"""What a statistician would object to in a fitted surface: one sentence each, with the numbers."""
+"""What a statistician would say about a fitted surface."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy.stats import t as student_t
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.noise import Noise, replicate_noise
 from flops_fit.laws.data.table import RunTable
+from flops_fit.laws.evidence.judgement import Judgement, judge
 from flops_fit.laws.evidence.judgements import MAX_6ND_ERROR
 from flops_fit.laws.forms.surface import Surface
 from flops_fit.laws.solver.newton import EXPONENT_BOUNDS, minimise_rows
@@ -42,45 +43,40 @@ ROUNDING = 1e-9
 
 def judge_surface(
     surface: Surface, runs: RunTable, objective: Objective, value: float, *, tied: bool
-) -> list[str]:
+) -> list[Judgement]:
     """Judge the best surface of an objective against the runs that it was fitted to."""
     residual = np.log(runs.L) - np.log(surface.loss(runs.N, runs.D))
-    warnings = _judge_bounds(surface, tied=tied)
+    found = _judge_bounds(surface, tied=tied)
     if tied:
-        warnings.append(
-            "alpha = beta is assumed (fit.tie_exponents): that N_opt and D_opt grow as C^0.5 under "
-            "C = k N D is no finding, and its interval none."
-        )
+        found.append(judge("tied_exponents"))
     if np.abs(residual).max() < ROUNDING:
-        return warnings
+        return found
     noise = replicate_noise(runs)
     return (
-        warnings
+        found
         + _judge_E(surface, runs, objective, value, tied=tied)
         + _judge_lack_of_fit(surface, runs, residual, noise)
         + _judge_outliers(surface, runs, residual, noise, tied=tied)
     )
 
 
-def _judge_bounds(surface: Surface, *, tied: bool) -> list[str]:
-    found = [
-        f"{name} = {getattr(surface, name):.4g}"
+def _judge_bounds(surface: Surface, *, tied: bool) -> list[Judgement]:
+    parameters = {
+        name: getattr(surface, name)
         for name in ("alpha", "beta")
         for bound in EXPONENT_BOUNDS
         if abs(getattr(surface, name) / bound - 1) < 1e-6
-    ]
-    found += [f"{name} = 0" for name in ("E", "A", "B") if getattr(surface, name) <= 0]
-    if not found:
-        return []
-    return [f"Parameters of the surface lie on a bound: {', '.join(found)}."]
+    }
+    parameters |= {name: 0.0 for name in ("E", "A", "B") if getattr(surface, name) <= 0}
+    return [judge("parameters_on_bound", parameters=parameters)] if parameters else []
 
 
 def _judge_E(
     surface: Surface, runs: RunTable, objective: Objective, value: float, *, tied: bool
-) -> list[str]:
+) -> list[Judgement]:
     """Say whether the runs tell E from 0, by the objective of the best surface without E."""
     if surface.E <= 0:
-        return ["E is not identified: the best surface has none (E = 0)."]
+        return [judge("e_is_zero")]
     freedom = len(runs) - (4 if tied else 5)
     data = SurfaceData.of(runs.N, runs.D, runs.L)
     without = _best_without_E(surface, data, objective, tied=tied)
@@ -90,10 +86,7 @@ def _judge_E(
     p_value = float(f_distribution.sf(ratio, 1, freedom))
     if p_value <= SIGNIFICANCE:
         return []
-    return [
-        f"E is not identified: a surface without it fits nearly as well (objective {without:.4g} "
-        f"against {value:.4g}, p = {p_value:.2g}), so that L_opt beyond the budgets is uncertain."
-    ]
+    return [judge("e_not_identified", without=without, objective=value, p_value=p_value)]
 
 
 def _best_without_E(
@@ -111,7 +104,7 @@ def _best_without_E(
 
 def _judge_lack_of_fit(
     surface: Surface, runs: RunTable, residual: Array, noise: Noise | None
-) -> list[str]:
+) -> list[Judgement]:
     """Test the residuals for what a surface cannot bend to: curves in log N within the budgets.
 
     An F-test of a quadratic in log N per budget of four sizes or more, fitted to the residuals; the
@@ -152,33 +145,29 @@ def _judge_lack_of_fit(
     if p_value > SIGNIFICANCE:
         return []
     excess = rest_small - rest_full - freedom[0] * variance
-    size = np.sqrt(max(excess, 0.0) / len(runs))
-    source = "" if noise is None else " of replicated runs"
     return [
-        f"Lack of fit: the residuals of the surface bend with log N beyond the noise{source}, by "
-        f"{size:.2%} of L (F = "
-        f"{ratio:.3g} on {freedom[0]} and {freedom[1]} degrees of freedom, p = {p_value:.2g}); "
-        "the five-parameter form does not describe these runs."
+        judge(
+            "lack_of_fit",
+            share=np.sqrt(max(excess, 0.0) / len(runs)),
+            F=ratio,
+            freedom=freedom,
+            p_value=p_value,
+            replicated=noise is not None,
+        )
     ]
 
 
 def _judge_outliers(
     surface: Surface, runs: RunTable, residual: Array, noise: Noise | None, *, tied: bool
-) -> list[str]:
+) -> list[Judgement]:
     studentised = studentised_residuals(surface, runs, residual, noise)
     far, studentised = _far_off(
         _jacobian_of(surface, runs, tied=tied), residual, np.abs(studentised), noise
     )
     if not far.size:
         return []
-    named = ", ".join(
-        f"{runs.id[i]} ({t:+.1f})" for i, t in zip(far[:5], studentised[:5], strict=True)
-    )
-    more = f" and {far.size - 5} more" if far.size > 5 else ""
-    return [
-        f"{far.size} of {len(runs)} runs lie far off the surface (studentised residual: {named}"
-        f"{more}): look at them, or list them in fit.exclude."
-    ]
+    named = [{"id": runs.id[i], "t": t} for i, t in zip(far, studentised, strict=True)]
+    return [judge("outliers", n=far.size, of=len(runs), runs=named)]
 
 
 def _far_off(
@@ -267,10 +256,10 @@ def leverages(J: Array) -> Array:
 
 def compare_with_6nd(
     surface: Surface | None, flops: FlopsPerUnit, budgets: Sequence[float]
-) -> tuple[float | None, list[str]]:
+) -> tuple[float | None, list[Judgement]]:
     """Return N_opt under the measured FLOPs over N_opt under C = 6 N D, at the largest budget.
 
-    And a warning where they differ by more than 5%; None and none without a surface.
+    And a judgement where they differ by more than 5%; None and none without a surface.
     """
     if surface is None:
         return None, []
@@ -279,7 +268,4 @@ def compare_with_6nd(
     ratio = float(surface.N_opt(C, flops) / surface.N_opt(C, six))
     if abs(ratio - 1) <= MAX_6ND_ERROR:
         return ratio, []
-    return ratio, [
-        f"With the measured FLOPs per unit N_opt at C = {C:.3g} differs by {ratio - 1:+.1%} from "
-        f"what C = 6 N D would give (k = {flops.k:.3g})."
-    ]
+    return ratio, [judge("optimum_differs_from_6nd", C=C, difference=ratio - 1, k=flops.k)]

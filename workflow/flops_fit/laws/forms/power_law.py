@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +17,14 @@ _SMALLEST_REMAINDER = 1e-9
 
 _NO_OFFSET = 1e-6
 """An offset below this share of min(y) is a zero that the search missed by its tolerance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OffsetNote:
+    """Why an offset is not what a search would call well determined; codes of `evidence.texts`."""
+
+    code: str
+    values: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +73,7 @@ def fit_power_law(C: ArrayLike, y: ArrayLike) -> PowerLaw:
     return _law(log_C, y, offset=0.0, excess=y)
 
 
-def fit_power_law_with_offset(C: ArrayLike, y: ArrayLike) -> tuple[PowerLaw, tuple[str, ...]]:
+def fit_power_law_with_offset(C: ArrayLike, y: ArrayLike) -> tuple[PowerLaw, OffsetNote | None]:
     """Fit y = offset + coefficient * C^exponent with offset >= 0 and exponent < 0.
 
     Variable projection (Golub and Pereyra 1973, SIAM J. Numer. Anal. 10): given the offset, the
@@ -83,9 +92,9 @@ def fit_power_law_with_offset(C: ArrayLike, y: ArrayLike) -> tuple[PowerLaw, tup
     Returns
     -------
     law : PowerLaw
-        With offset 0, hence the law of `fit_power_law`, where a warning says so.
-    warnings : tuple of str
-        One sentence each: too few points, y that does not fall with C, an offset on a bound.
+        With offset 0, hence the law of `fit_power_law`, where a note says so.
+    note : OffsetNote or None
+        Too few points, y that does not fall with C, or an offset on a bound.
 
     Raises
     ------
@@ -96,30 +105,23 @@ def fit_power_law_with_offset(C: ArrayLike, y: ArrayLike) -> tuple[PowerLaw, tup
     plain = _law(log_C, y, offset=0.0, excess=y)
     n_distinct = np.unique(log_C).size
     if n_distinct < MIN_POINTS_FOR_OFFSET:
-        return plain, (
-            f"the offset is set to 0, because {n_distinct} budgets cannot identify it "
-            f"({MIN_POINTS_FOR_OFFSET} are needed)",
-        )
+        values = {"n": n_distinct, "needed": MIN_POINTS_FOR_OFFSET}
+        return plain, OffsetNote(code="offset_few_budgets", values=values)
     if plain.exponent >= 0:
-        return plain, (
-            f"the offset is set to 0, because the values do not fall with C "
-            f"(exponent {plain.exponent:.3g})",
-        )
+        values = {"exponent": plain.exponent}
+        return plain, OffsetNote(code="offset_without_fall", values=values)
 
     log_share = _search_offset(log_C, y)
     share = np.exp(log_share)
     offset = float(-y.min() * np.expm1(log_share))
     if offset < _NO_OFFSET * y.min():
-        return plain, ("the offset lies on its bound 0: the values show no floor",)
+        return plain, OffsetNote(code="offset_is_zero")
     law = _law(log_C, y, offset=offset, excess=_excess(y, share))
     if law.exponent >= 0:
-        return plain, ("the offset is set to 0, because the values with one do not fall with C",)
+        return plain, OffsetNote(code="offset_stops_fall")
     if share < 2 * _SMALLEST_REMAINDER:
-        return law, (
-            f"the offset {offset:.4g} lies on its bound, the smallest value: the last budgets "
-            "show no further fall",
-        )
-    return law, ()
+        return law, OffsetNote(code="offset_at_lowest", values={"offset": offset})
+    return law, None
 
 
 def _checked(C: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

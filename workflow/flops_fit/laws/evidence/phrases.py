@@ -1,0 +1,132 @@
+"""Texts of judgements that list things or depend on a value: see `texts`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def listed(values: Sequence[float]) -> str:
+    """Return numbers with three digits for a sentence."""
+    return ", ".join(f"{value:.3g}" for value in values)
+
+
+def learning_rates(n: int, of: int, cells: Sequence[Mapping[str, Any]]) -> str:
+    named = "; ".join(
+        f"budget {cell['budget']:.3g}, size {cell['size']}: {cell['best']:g} is the "
+        f"{cell['side']} of {cell['tried']}"
+        for cell in cells
+    )
+    return (
+        f"The best learning rate lies at the edge of its grid in {n} of {of} cells ({named}), so "
+        "that a better one may lie outside."
+    )
+
+
+def disagreement(
+    approaches: Sequence[str],
+    titles: Sequence[str],
+    exponents: Sequence[float],
+    intervals: Sequence[Sequence[float]],
+) -> str:
+    grow = [
+        f"C^{exponent:.3f} [{low:.3f}, {high:.3f}]"
+        for exponent, (low, high) in zip(exponents, intervals, strict=True)
+    ]
+    one, other = titles
+    return (
+        f"{one[0].upper()}{one[1:]} and {other} disagree beyond their intervals: N_opt grows as "
+        f"{grow[0]} and {grow[1]}."
+    )
+
+
+def mixed_code(fingerprints: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
+    return f"Runs of different code or data are fitted together: {mixed_groups(fingerprints)}."
+
+
+def mixed_groups(fingerprints: Mapping[str, Mapping[str, Sequence[str]]], most: int = 12) -> str:
+    """Return which runs carry which fingerprint; of many ids only the first `most` are named."""
+    described = []
+    for name, groups in fingerprints.items():
+        texts = []
+        for value, ids in groups.items():
+            more = f" and {len(ids) - most} more" if len(ids) > most else ""
+            texts.append(f"{len(ids)} runs with {value or 'none'} ({', '.join(ids[:most])}{more})")
+        described.append(f"{name.replace('_', ' ')}: {', '.join(texts)}")
+    return "; ".join(described)
+
+
+def derived(column: str, k: float, n: int, of: int, assumed: bool) -> str:
+    formula, truth = {
+        "C": (f"{k:.3g} N D", "spent"),
+        "D": (f"C / ({k:.3g} N)", "trained on"),
+    }[column]
+    where = "" if n == of else f" in {n} of {of} rows"
+    source = "" if assumed else " as in the other rows (median),"
+    return (
+        f"The table has no {column}{where}: it is taken as {formula},{source} not what was really "
+        f"{truth}."
+    )
+
+
+def bounds(parameters: Mapping[str, float]) -> str:
+    named = ", ".join(f"{name} = {value:.4g}" for name, value in parameters.items())
+    return f"Parameters of the surface lie on a bound: {named}."
+
+
+def lack_of_fit(
+    share: float, F: float, freedom: Sequence[int], p_value: float, replicated: bool
+) -> str:
+    source = " of replicated runs" if replicated else ""
+    return (
+        f"Lack of fit: the residuals of the surface bend with log N beyond the noise{source}, by "
+        f"{share:.2%} of L (F = {F:.3g} on {freedom[0]} and {freedom[1]} degrees of freedom, p = "
+        f"{p_value:.2g}); the five-parameter form does not describe these runs."
+    )
+
+
+def outliers(n: int, of: int, runs: Sequence[Mapping[str, Any]]) -> str:
+    named = ", ".join(f"{run['id']} ({run['t']:+.1f})" for run in runs[:5])
+    more = f" and {n - 5} more" if n > 5 else ""
+    return (
+        f"{n} of {of} runs are outliers, far off the surface (studentised residual: {named}{more}):"
+        " look at them, or list them in fit.exclude."
+    )
+
+
+def end_points(why: str) -> str:
+    return (
+        f"Only the end points of the runs are used, because {WHY_END_POINTS[why]}: N_opt is the "
+        "best size that was trained, as coarse as the grid."
+    )
+
+
+WHY_END_POINTS = {
+    "decaying_schedule": "the schedule decays to each run's own end",
+    "no_curves": "there are no training curves",
+}
+
+
+def optimum_beyond_sizes(C: Sequence[float]) -> str:
+    return (
+        f"N_opt of C = {listed(C)} lies beyond all measured sizes, where flops_per_unit/N keeps "
+        "its end value."
+    )
+
+
+def best_run_at_edge(C: Sequence[float]) -> str:
+    return f"The best run at C = {listed(C)} has the smallest or the largest size there."
+
+
+def extrapolation(C: Sequence[float], times: float, largest: float) -> str:
+    return (
+        f"The predictions for C = {listed(C)} extrapolate up to {times:.3g} times beyond the "
+        f"largest budget, {largest:.3g}."
+    )
+
+
+def prediction_beyond_sizes(C: Sequence[float], smallest: float, largest: float) -> str:
+    return (
+        f"The predicted N_opt for C = {listed(C)} lies beyond the measured sizes {smallest:.3g} to "
+        f"{largest:.3g}, where flops_per_unit/N keeps its end value."
+    )
