@@ -9,7 +9,10 @@ from drawn import artists_of
 from flops_fit.report.figures.isoflop_profiles import isoflop_profiles
 from flops_fit.report.figures.optimum_scaling import optimum_scaling
 from flops_fit.report.figures.saving import save
+from flops_fit.report.fitted import ReportedFit
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+read = ReportedFit.from_json
 
 
 @pytest.mark.parametrize("budgets", [(5e10, 1.5e11, 5e11, 1.5e12), (5e10,), (5e10, 1.5e11)])
@@ -26,7 +29,10 @@ def test_tick_labels_do_not_touch(fit, runs, budgets, furthest):
             row[quantity] = law["offset"] + law["coefficient"] * furthest ** law["exponent"]
             row[f"{quantity}_ci"] = None
         approach["predictions"].append(row)
-    for figure in (isoflop_profiles(fit, runs), optimum_scaling(fit, runs)):
+    for figure in (
+        isoflop_profiles(read(fit), runs),
+        optimum_scaling(read(fit), runs),
+    ):
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         for ax, axis in itertools.product(figure.axes, "xy"):
@@ -41,10 +47,10 @@ def test_tick_labels_do_not_touch(fit, runs, budgets, furthest):
 
 def test_saved_files_repeat_byte_for_byte(fit, runs, tmp_path):
     for draw in (isoflop_profiles, optimum_scaling):
-        first = save(draw(fit, runs), tmp_path / "one" / "figure.v2")
+        first = save(draw(read(fit), runs), tmp_path / "one" / "figure.v2")
         # Somebody else's settings must not show in our figures.
         with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "other", "lines.marker": "x"}):
-            second = save(draw(fit, runs), tmp_path / "two" / "figure.v2")
+            second = save(draw(read(fit), runs), tmp_path / "two" / "figure.v2")
         assert [path.name for path in first] == ["figure.v2.svg", "figure.v2.png"]
         assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
         assert sorted(path.name for path in (tmp_path / "one").iterdir()) == [
@@ -54,7 +60,7 @@ def test_saved_files_repeat_byte_for_byte(fit, runs, tmp_path):
         root = ElementTree.parse(first[0]).getroot()
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         ids = {element.get("id") for element in root.iter()}
-        assert set(artists_of(draw(fit, runs))) <= ids
+        assert set(artists_of(draw(read(fit), runs))) <= ids
         assert b"dc:date" not in first[0].read_bytes()
         assert first[1].read_bytes().startswith(b"\x89PNG")
 
@@ -62,5 +68,5 @@ def test_saved_files_repeat_byte_for_byte(fit, runs, tmp_path):
 def test_drawing_leaves_the_callers_settings_alone(fit, runs):
     with matplotlib.rc_context({"font.size": 13.0, "axes.grid": False}):
         before = dict(matplotlib.rcParams)
-        isoflop_profiles(fit, runs)
+        isoflop_profiles(read(fit), runs)
         assert dict(matplotlib.rcParams) == before

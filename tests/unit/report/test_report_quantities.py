@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from flops_fit.report.fitted import Law
 from flops_fit.report.quantities import (
     human_count,
     human_flops,
@@ -61,9 +64,11 @@ def test_math_number(value, text):
 
 
 def test_law_text_has_an_offset_only_where_the_law_has_one():
-    law = {"coefficient": 81.3, "exponent": -0.1556, "offset": 0.3}
+    law = Law(
+        coefficient=81.3, exponent=-0.1556, offset=0.3, r_squared=None, exponent_interval=None
+    )
     assert law_text("L", law) == r"$L = 0.3 + 81.3\,C^{\,-0.156}$"
-    assert law_text("N", law | {"offset": 0.0}) == r"$N = 81.3\,C^{\,-0.156}$"
+    assert law_text("N", replace(law, offset=0.0)) == r"$N = 81.3\,C^{\,-0.156}$"
 
 
 @pytest.mark.parametrize(

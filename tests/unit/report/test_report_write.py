@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import csv
 
+from flops_fit.report.fitted import ReportedFit
 from flops_fit.report.tables import prediction_table, table_markdown
 from flops_fit.report.write import write_report
+
+read = ReportedFit.from_json
 
 FILES = [
     "figures/isoflop_profiles.png",
@@ -24,15 +27,15 @@ def test_report_writes_tables_and_figures(fit, runs, tmp_path):
     written = write_report(fit, runs, folder, "image")
     assert _files(folder) == FILES
     assert sorted(str(path.relative_to(folder)) for path in written) == FILES
-    assert (folder / "table.md").read_text("utf-8") == table_markdown(fit, unit="image")
+    assert (folder / "table.md").read_text("utf-8") == table_markdown(read(fit), unit="image")
     with open(folder / "table.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [float(row["N_opt"]) for row in rows] == prediction_table(fit)["N_opt"].tolist()
+    assert [float(row["N_opt"]) for row in rows] == prediction_table(read(fit))["N_opt"].tolist()
     assert {row["D_per_N_lo"] for row in rows} == {""}
 
 
 def test_report_of_nothing_fitted_is_still_written(fit, runs, tmp_path):
-    fit["recommended"] = None
+    fit["recommended"] = {"approach": None, "why": "no approach gave laws"}
     fit["approaches"]["2"] = {"status": "failed", "reason": "no minimum", "warnings": []}
     write_report(fit, runs, tmp_path, "token")
     assert _files(tmp_path) == FILES

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from flops_fit.report.fitted import Law
 
 SUFFIXES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
@@ -55,7 +57,7 @@ def human_r_squared(r_squared: float | None) -> str:
     return "undefined" if r_squared is None else f"{r_squared:.4f}"
 
 
-def human_interval(interval: Sequence[float] | None, write) -> str:
+def human_interval(interval: Sequence[float] | None, write: Callable[[float], str]) -> str:
     """Write an interval as "[lo, hi]"; empty where none was computed."""
     if interval is None:
         return ""
@@ -77,19 +79,21 @@ def math_number(value: float, digits: int = 3) -> str:
     return rf"{float(mantissa):g} \times {power}"
 
 
-def law_text(symbol: str, law, digits: int = 3) -> str:
+def law_text(symbol: str, law: Law, digits: int = 3) -> str:
     """Write y = offset + coefficient * C^exponent as mathtext with its dollar signs.
 
     Parameters
     ----------
     symbol : str
         Mathtext of y, for example `N`.
-    law : mapping
-        A LAW of `fit.json`: `coefficient`, `exponent`, `offset`.
+    law : Law
+        The law of y.
+    digits : int
+        Significant digits of offset and coefficient; the exponent has three decimals.
     """
-    offset = "" if not law["offset"] else f"{math_number(law['offset'], digits)} + "
-    coefficient = math_number(law["coefficient"], digits)
-    return rf"${symbol} = {offset}{coefficient}\,C^{{\,{law['exponent']:.3f}}}$"
+    offset = "" if not law.offset else f"{math_number(law.offset, digits)} + "
+    coefficient = math_number(law.coefficient, digits)
+    return rf"${symbol} = {offset}{coefficient}\,C^{{\,{law.exponent:.3f}}}$"
 
 
 def log_ticks(low: float, high: float, most: int, subdivide: bool = True) -> list[float]:

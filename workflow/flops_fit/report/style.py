@@ -12,6 +12,8 @@ INK = "#222222"
 MUTED = "#6b6b6b"
 FAINT = "#b8b8b8"
 BAND_ALPHA = 0.18
+DASHES = (0, (3, 2))
+"""Lines beyond what was measured."""
 
 # Okabe and Ito's palette: told apart with the common colour-vision deficiencies.
 APPROACH_COLOURS = {"1": "#D55E00", "2": "#0072B2", "3": "#009E73", "vpnls": "#CC79A7"}

@@ -12,6 +12,7 @@ from flops_fit.files.writing import whole_file, write_whole
 from flops_fit.report.figures.isoflop_profiles import isoflop_profiles
 from flops_fit.report.figures.optimum_scaling import optimum_scaling
 from flops_fit.report.figures.saving import save
+from flops_fit.report.fitted import ReportedFit
 from flops_fit.report.tables import prediction_table, table_markdown
 
 
@@ -35,13 +36,19 @@ def write_report(
     -------
     list of Path
         The files written.
+
+    Raises
+    ------
+    UserError
+        If `fit` is not a fit.json of this version.
     """
     folder = Path(folder)
+    fitted = ReportedFit.from_json(fit)
     written = [folder / "table.csv", folder / "table.md"]
     with whole_file(written[0]) as temporary:
-        prediction_table(fit).to_csv(temporary, index=False)
-    write_whole(written[1], table_markdown(fit, unit=unit))
+        prediction_table(fitted).to_csv(temporary, index=False)
+    write_whole(written[1], table_markdown(fitted, unit=unit))
     figures = folder / "figures"
-    written += save(isoflop_profiles(fit, runs, unit), figures / "isoflop_profiles")
-    written += save(optimum_scaling(fit, runs, unit), figures / "optimum_scaling")
+    written += save(isoflop_profiles(fitted, runs, unit), figures / "isoflop_profiles")
+    written += save(optimum_scaling(fitted, runs, unit), figures / "optimum_scaling")
     return written

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,11 +20,11 @@ N_SAMPLES = 200
 """Points along a drawn curve."""
 
 
-def axis_labels(fit: Mapping[str, Any], unit: str) -> dict[str, str]:
-    """Name N, D and L with their units, by the quantity of `fit.json`."""
+def axis_labels(params: str, unit: str) -> dict[str, str]:
+    """Name N (the `params` of fit.json says which), D and L with their units, by quantity."""
     unit = unit.replace("$", r"\$")  # a word of the user's, no formula
     return {
-        "N_opt": f"{parameter_label(fit['params'])} N",
+        "N_opt": f"{parameter_label(params)} N",
         "D_opt": f"training {unit}s D",
         "L_opt": f"validation loss L (nats per {unit})",
     }
