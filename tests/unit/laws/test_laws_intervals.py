@@ -17,7 +17,7 @@ from flops_fit.laws import (
     search_surface,
     surface_objective,
 )
-from flops_fit.laws.approaches.many_profiles import profile_vertices, resampled_optima
+from flops_fit.laws.approaches.profile import resampled_optima
 from flops_fit.laws.evidence.intervals import intervals_of, stretch_of
 from flops_fit.laws.evidence.resampling import draw_counts
 from flops_fit.laws.forms.many_laws import offset_rows, regress_rows
@@ -225,22 +225,6 @@ def test_rows_of_laws_are_the_single_fits():
         assert offset[i] == pytest.approx(law.offset, rel=1e-4, abs=1e-4)
         assert exponent[i] == pytest.approx(law.exponent, rel=1e-3)
         assert log_coefficient[i] == pytest.approx(np.log(law.coefficient), rel=1e-3)
-
-
-def test_rows_of_profiles_are_the_single_fits():
-    rng = np.random.default_rng(1)
-    u = np.linspace(-1, 1, 9)
-    L = 2 + 0.3 * (u - 0.2) ** 2 + 0.01 * rng.normal(size=(10, 9))
-    L[3, 0] += 0.3  # a wild one
-    profiles = [fit_profile(1e18, np.exp(u), row) for row in L]
-    assert [profile.weights.min() < 1 for profile in profiles] == [i == 3 for i in range(10)]
-    for i, profile in enumerate(profiles):
-        vertex, lowest, usable = profile_vertices(u, L, profile.weights)
-        assert usable.all()
-        assert vertex[i] == pytest.approx(profile.log_N_opt, rel=1e-8)
-        assert lowest[i] == pytest.approx(profile.L_opt, rel=1e-10)
-    flat = profile_vertices(u, -L, np.ones(9))[2]
-    assert not flat.any()
 
 
 def test_profiles_resample_residuals_of_the_right_size():

@@ -23,8 +23,9 @@ Plain columns suffice, here of nine runs whose loss is lowest at N = C^0.5:
 from __future__ import annotations
 
 from flops_fit.laws.approaches.envelope import fit_envelope
-from flops_fit.laws.approaches.isoflop import fit_isoflop, fit_profile
+from flops_fit.laws.approaches.isoflop import fit_isoflop
 from flops_fit.laws.approaches.parametric import fit_parametric, fit_vpnls
+from flops_fit.laws.approaches.profile import fit_profile
 from flops_fit.laws.approaches.registry import APPROACHES
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.grouping import group_budgets

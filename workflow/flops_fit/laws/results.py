@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flops_fit.laws.evidence.judgement import Judgement
+from flops_fit.laws.forms.parabola import Parabola, has_minimum
 from flops_fit.laws.forms.power_law import PowerLaw
 from flops_fit.laws.forms.surface import Surface
 
@@ -49,23 +50,25 @@ class Profile:
         return float(np.log(self.N.min())), float(np.log(self.N.max()))
 
     @property
+    def parabola(self) -> Parabola:
+        """The parabola as a function of log N."""
+        return Parabola(centre=self.log_N_center, coefficients=self.coefficients)
+
+    @property
     def has_minimum(self) -> bool:
         """Whether the parabola opens upwards by more than rounding errors."""
         low, high = self.log_N_range
-        rise = self.coefficients[2] * ((high - low) / 2) ** 2
-        return bool(rise > 1e-12 * np.abs(self.L).max())
+        return bool(has_minimum(self.coefficients, (high - low) / 2, self.L))
 
     @property
     def log_N_opt(self) -> float:
-        """Natural log of N at the vertex."""
-        _, c1, c2 = self.coefficients
-        return self.log_N_center - c1 / (2 * c2)
+        """Natural log of N at the vertex; NaN without a minimum."""
+        return float(self.parabola.vertex)
 
     @property
     def L_opt(self) -> float:
-        """The parabola's value at its vertex, nats per unit."""
-        c0, c1, c2 = self.coefficients
-        return c0 - c1**2 / (4 * c2)
+        """The parabola's value at its vertex, nats per unit; NaN without a minimum."""
+        return float(self.parabola.lowest)
 
     @property
     def position(self) -> float:

@@ -1,8 +1,7 @@
 """Approach 2: IsoFLOP profiles (Hoffmann et al. 2022, arXiv 2203.15556, section 3.2).
 
 At each budget the loss against log N is a valley; a parabola gives its lowest point, and the
-lowest points of all budgets give the laws. One module, two steps: `fit_profile` for one budget,
-`fit_isoflop` for a study.
+lowest points of all budgets give the laws. `profile` fits one budget, `fit_isoflop` a study.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student_t
+from numpy.typing import NDArray
 
 from flops_fit.laws.approaches.optima_scatter import optima_scatter
+from flops_fit.laws.approaches.profile import MAX_REACH, fit_profile
 from flops_fit.laws.data.accounting import FlopsPerUnit
-from flops_fit.laws.data.noise import Noise, replicate_noise
+from flops_fit.laws.data.noise import replicate_noise
 from flops_fit.laws.data.table import RunTable
 from flops_fit.laws.evidence.judgement import Judgement, judge
 from flops_fit.laws.evidence.judgements import (
@@ -25,108 +24,18 @@ from flops_fit.laws.evidence.judgements import (
     judge_profiles,
     judge_scatter,
 )
+from flops_fit.laws.forms.parabola import MIN_SIZES
 from flops_fit.laws.forms.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
-from flops_fit.laws.forms.profile_weights import ResidualLimits, profile_weights, residual_limits
+from flops_fit.laws.forms.profile_weights import residual_limits
 from flops_fit.laws.results import ApproachResult, Point, Profile
 from flops_fit.laws.solver.objectives import HuberLog
 from flops_fit.laws.solver.search import search_surface
-
-MIN_SIZES = 3
-"""Distinct N that a parabola needs."""
 
 MIN_BUDGETS = 2
 """Optima that a power law needs."""
 
 MAX_SPREAD = 0.02
 """Spread of C within a budget up to which losses are compared as they are: a plan's tolerance."""
-
-MAX_REACH = 1.0
-"""A vertex is used up to this many ranges of log N outside its profile; beyond, the profile is a
-slope, and where its parabola turns is an accident of the noise."""
-
-
-def fit_profile(
-    C: float,
-    N: ArrayLike,
-    L: ArrayLike,
-    *,
-    noise: Noise | None = None,
-    limits: ResidualLimits | None = None,
-) -> Profile:
-    """Fit a parabola in log N to the runs of one budget by least squares.
-
-    The squares are weighted, by `profile_weights`, where the profile holds a run far off. Else the
-    vertex is off by as much as any parabola's is on a valley that is none: on the valley of a
-    surface, with a grid of sizes that follows the optimum, by a constant factor in N, and the
-    exponent is exact (arXiv 2603.22339).
-
-    The p-value of the curvature is that of a one-sided t-test. Where the study holds replicates,
-    their pooled scatter is the noise, with its degrees of freedom. Else the weights of
-    `profile_weights` are read as relative precisions, and the noise is that of the weighted
-    residuals, with n - 3 degrees of freedom.
-
-    Parameters
-    ----------
-    C : float
-        Compute of the profile, FLOPs.
-    N, L : array_like, shape (n,)
-        Parameters, and validation loss in nats per unit; replicates are separate points.
-    noise : Noise, optional
-        Of log L, from `replicate_noise`.
-    limits : ResidualLimits, optional
-        How far a run may lie from its parabola, from the `residual_limits` of all profiles of
-        the study; without it from those of this profile.
-
-    Raises
-    ------
-    ValueError
-        If fewer than three N are distinct.
-    """
-    N, L = np.asarray(N, dtype=float), np.asarray(L, dtype=float)
-    n_sizes = np.unique(N).size
-    if n_sizes < MIN_SIZES:
-        raise ValueError(f"A parabola needs {MIN_SIZES} distinct N, but got {n_sizes}.")
-    log_N = np.log(N)
-    center = float(log_N.min() + log_N.max()) / 2
-    half_range = float(np.ptp(log_N)) / 2
-    if limits is None:
-        limits = residual_limits([(log_N, L)])
-    weights = profile_weights(log_N, L, limits)
-
-    # Centred and scaled to [-1, 1]: log N near 20 would make the columns nearly parallel
-    u = (log_N - center) / half_range
-    root = np.sqrt(weights)
-    Q, R = np.linalg.qr(root[:, np.newaxis] * np.vander(u, 3, increasing=True))
-    mean_L = L.mean()
-    scaled = np.linalg.solve(R, Q.T @ (root * (L - mean_L)))
-    residual = L - mean_L - np.vander(u, 3, increasing=True) @ scaled
-    residual_sum = float((weights * residual**2).sum())
-    c0, c1, c2 = scaled / half_range ** np.arange(3)
-
-    freedom = L.size - 3 if noise is None else noise.freedom
-    p_value = None
-    if freedom > 0:
-        if noise is None:
-            standard_error = np.sqrt(residual_sum / freedom) * abs(1 / R[2, 2])
-        else:
-            # scaled = solve(R, Q' root L): its variance when every L has that of the replicates
-            row = np.linalg.solve(R, Q.T * root)[2]
-            standard_error = np.sqrt(noise.variance * (row**2).sum()) * abs(mean_L)
-        # Noise-free data may leave no residual at all: no error is below the rounding of L
-        ratio = scaled[2] / max(standard_error, np.spacing(np.abs(L).max()))
-        p_value = float(student_t.sf(ratio, freedom))
-    mean = (weights * L).sum() / weights.sum()
-    spread = float((weights * (L - mean) ** 2).sum())
-    return Profile(
-        C=float(C),
-        N=N,
-        L=L,
-        weights=weights,
-        log_N_center=center,
-        coefficients=(float(c0 + mean_L), float(c1), float(c2)),
-        curvature_p_value=p_value,
-        r_squared=1 - residual_sum / spread if np.ptp(L) > 1e-14 * np.abs(L).max() else None,
-    )
 
 
 def fit_isoflop(runs: RunTable) -> ApproachResult:

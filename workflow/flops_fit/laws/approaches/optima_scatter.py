@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import f as fisher_f
 
+from flops_fit.laws.forms.parabola import ParabolaDesign
 from flops_fit.laws.results import Profile
 
 SIGNIFICANCE = 0.05
@@ -52,16 +53,11 @@ def optima_scatter(profiles: Sequence[Profile]) -> OptimaScatter:
         return OptimaScatter()
     squares, variances = 0.0, []
     for profile in profiles:
-        low, high = profile.log_N_range
-        half_range = (high - low) / 2
-        # Scaled to [-1, 1]: sizes that lie close together would make the columns nearly parallel
-        X = np.vander((np.log(profile.N) - profile.log_N_center) / half_range, 3, increasing=True)
-        scaled = np.array(profile.coefficients) * half_range ** np.arange(3)
-        _, c1, c2 = scaled
-        squares += float((profile.weights * (profile.L - X @ scaled) ** 2).sum())
-        slope = half_range * np.array([0.0, -1 / (2 * c2), c1 / (2 * c2**2)])
-        covariance = np.linalg.inv(X.T @ (profile.weights[:, np.newaxis] * X))
-        variances.append(slope @ covariance @ slope)
+        design = ParabolaDesign.of(np.log(profile.N), profile.weights)
+        squares += float((design.residuals(profile.L) ** 2).sum())
+        _, c1, c2 = profile.coefficients
+        slope = np.array([0.0, -1 / (2 * c2), c1 / (2 * c2**2)])
+        variances.append(slope @ design.covariance(1 / profile.weights) @ slope)
     noise = squares / freedom
     rounding = 1e-24 * max(float(np.abs(profile.L).max()) for profile in profiles) ** 2
     if noise <= rounding:

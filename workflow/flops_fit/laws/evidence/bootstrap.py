@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from flops_fit.laws.approaches.envelope import resampled_envelopes
 from flops_fit.laws.approaches.isoflop import judge_usable
-from flops_fit.laws.approaches.many_profiles import resampled_optima
 from flops_fit.laws.approaches.parametric import OBJECTIVES
+from flops_fit.laws.approaches.profile import resampled_optima
 from flops_fit.laws.approaches.registry import SURFACES, ApproachOptions
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable

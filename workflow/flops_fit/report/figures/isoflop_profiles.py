@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
 from flops_fit.laws.results import Profile
 from flops_fit.report.approaches import PROFILED, short_title
@@ -114,9 +113,9 @@ def _draw_profile(ax: Axes, i: int, profile: Profile, colour, marker: str) -> bo
     for side, (start, stop) in {"left": (left, low), "right": (high, right)}.items():
         log_N = np.linspace(start, stop, N_SAMPLES)
         beyond = {"linewidth": 1.3, "linestyle": DASHES, "gid": f"profile-{i}-beyond-{side}"}
-        ax.plot(np.exp(log_N), _parabola(profile, log_N), color=colour, **beyond)
+        ax.plot(np.exp(log_N), profile.parabola.at(log_N), color=colour, **beyond)
     log_N = np.linspace(low, high, N_SAMPLES)
-    ax.plot(np.exp(log_N), _parabola(profile, log_N), color=colour, gid=f"profile-{i}-parabola")
+    ax.plot(np.exp(log_N), profile.parabola.at(log_N), color=colour, gid=f"profile-{i}-parabola")
     in_fit = profile.weights > 0.0
     points = {"linestyle": "none", "marker": marker, "color": colour}
     ax.plot(profile.N[in_fit], profile.L[in_fit], gid=f"profile-{i}-points", **points)
@@ -127,13 +126,6 @@ def _draw_profile(ax: Axes, i: int, profile: Profile, colour, marker: str) -> bo
         stroke = {**_STROKE, "markersize": 24, "gid": f"profile-{i}-minimum"}
         ax.plot([math.exp(profile.log_N_opt)], [profile.L_opt], color=colour, **stroke)
     return shown
-
-
-def _parabola(profile: Profile, log_N: NDArray[np.float64]) -> NDArray[np.float64]:
-    """L of a profile's parabola at `log_N`, shape (n,)."""
-    c0, c1, c2 = profile.coefficients
-    x = log_N - profile.log_N_center
-    return c0 + c1 * x + c2 * x * x
 
 
 def _draw_runs_by_budget(ax: Axes, measured: pd.DataFrame) -> list[Line2D]:
