@@ -9,8 +9,6 @@ from flops_fit.laws import (
     ResidualLimits,
     Surface,
     fit_isoflop,
-    fit_power_law,
-    fit_power_law_with_offset,
     fit_profile,
     fit_runs,
     read_runs,
@@ -20,7 +18,6 @@ from flops_fit.laws import (
 from flops_fit.laws.approaches.profile import resampled_optima
 from flops_fit.laws.evidence.intervals import intervals_of, stretch_of
 from flops_fit.laws.evidence.resampling import draw_counts
-from flops_fit.laws.forms.many_laws import offset_rows, regress_rows
 from flops_fit.laws.solver import many_surfaces
 from flops_fit.laws.solver.many_surfaces import resampled_surfaces
 from flops_fit.laws.solver.newton import minimise_rows
@@ -206,25 +203,6 @@ def test_stratified_resamples_keep_the_runs_of_each_budget():
     assert (plain.sum(1) == 17).all()
     assert plain[:, strata == 1.0].sum(1).std() > 1
     np.testing.assert_allclose(counts.mean(0), 1.0, atol=0.2)  # five standard errors
-
-
-def test_rows_of_laws_are_the_single_fits():
-    rng = np.random.default_rng(0)
-    C = np.tile(np.logspace(18, 22, 7), (20, 1))
-    y = (1.7 + 900 * C**-0.16) * np.exp(rng.normal(0, 0.003, C.shape))
-    mask = rng.random(C.shape) < 0.8
-    mask[:, :2] = True
-    log_coefficient, exponent, offset = offset_rows(np.log(C), y, mask)
-    intercept, slope = regress_rows(np.log(C), np.log(y), mask.astype(float))
-    for i in range(20):
-        law, _ = fit_power_law_with_offset(C[i][mask[i]], y[i][mask[i]])
-        plain = fit_power_law(C[i][mask[i]], y[i][mask[i]])
-        assert slope[i] == pytest.approx(plain.exponent, rel=1e-9)
-        assert intercept[i] == pytest.approx(np.log(plain.coefficient), rel=1e-9)
-        # A search by golden sections resolves a minimum to the root of rounding
-        assert offset[i] == pytest.approx(law.offset, rel=1e-4, abs=1e-4)
-        assert exponent[i] == pytest.approx(law.exponent, rel=1e-3)
-        assert log_coefficient[i] == pytest.approx(np.log(law.coefficient), rel=1e-3)
 
 
 def test_profiles_resample_residuals_of_the_right_size():

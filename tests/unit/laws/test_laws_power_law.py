@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import PowerLaw, fit_power_law, fit_power_law_with_offset
+from flops_fit.laws.forms.power_law import offset_rows, regress_rows
 
 
 @pytest.mark.parametrize("C", [np.logspace(9, 12, 4), np.logspace(18, 26, 7), [1e9, 1e26]])
@@ -39,7 +40,7 @@ def test_nothing_to_explain_has_no_r_squared():
 def test_law_with_offset_is_recovered(C, offset, exponent):
     coefficient = 2 / C[0] ** exponent
     law, note = fit_power_law_with_offset(C, offset + coefficient * C**exponent)
-    # Brent's method resolves the minimum of a square to about 1e-8
+    # A search by golden sections resolves a minimum to the root of rounding, about 1e-8
     assert law.offset == pytest.approx(offset, rel=1e-6)
     assert law.exponent == pytest.approx(exponent, rel=1e-6)
     # log coefficient = log y - exponent * log C multiplies the error of the exponent by up to 50
@@ -118,3 +119,32 @@ def test_unusable_values_are_refused(C, y, message):
 def test_prediction_survives_where_the_power_alone_overflows():
     law = PowerLaw(coefficient=1e-280, exponent=12.0)
     assert law.predict(1e26) == pytest.approx(1e32, rel=1e-9)
+
+
+def test_rows_of_laws_are_the_single_fits():
+    rng = np.random.default_rng(0)
+    C = np.tile(np.logspace(18, 22, 7), (20, 1))
+    y = (1.7 + 900 * C**-0.16) * np.exp(rng.normal(0, 0.003, C.shape))
+    mask = rng.random(C.shape) < 0.8
+    mask[:, :2] = True
+    log_coefficient, exponent, offset = offset_rows(np.log(C), y, mask)
+    intercept, slope = regress_rows(np.log(C), np.log(y), mask.astype(float))
+    for i in range(20):
+        law, _ = fit_power_law_with_offset(C[i][mask[i]], y[i][mask[i]])
+        plain = fit_power_law(C[i][mask[i]], y[i][mask[i]])
+        assert slope[i] == pytest.approx(plain.exponent, rel=1e-9)
+        assert intercept[i] == pytest.approx(np.log(plain.coefficient), rel=1e-9)
+        # Sums over other points round otherwise, and a minimum is flat to the root of that
+        assert offset[i] == pytest.approx(law.offset, rel=1e-5, abs=1e-6)
+        assert exponent[i] == pytest.approx(law.exponent, rel=1e-5)
+        assert log_coefficient[i] == pytest.approx(np.log(law.coefficient), rel=1e-5)
+
+
+def test_rows_that_stop_falling_or_are_not_positive():
+    C = np.tile(np.logspace(18, 22, 5), (3, 1))
+    y = np.array([[9.0, 2, 2, 2, 2], [9, 4, 2, 1, -0.1], [9, 4, 3, 2, -0.1]])
+    mask = np.ones(y.shape, dtype=bool)
+    mask[2, 4] = False
+    offset = offset_rows(np.log(C), y, mask)[2]
+    law, _ = fit_power_law_with_offset(C[2, :4], y[2, :4])
+    np.testing.assert_allclose(offset, [2.0, np.nan, law.offset], rtol=1e-5)

@@ -16,7 +16,7 @@ from flops_fit.laws.approaches.registry import SURFACES, ApproachOptions
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable
 from flops_fit.laws.evidence.resampling import Chunk, Progress, draw_counts, run_chunks
-from flops_fit.laws.forms.many_laws import offset_rows, regress_rows
+from flops_fit.laws.forms.power_law import offset_rows, regress_rows
 from flops_fit.laws.forms.profile_weights import residual_limits
 from flops_fit.laws.forms.surface import optimal_log_N
 from flops_fit.laws.results import ApproachResult
