@@ -70,7 +70,7 @@ def test_weights_by_height_do_not_depend_on_the_unit_or_the_zero_of_the_loss():
     "u", [np.linspace(-1.8, 1.8, n) for n in (5, 7, 9)] + [np.array([-1.0, 0, 0, 1])]
 )
 def test_runs_with_normal_noise_count_the_same(u):
-    """One study in 20 or less may hold a run that is taken for a wild one."""
+    """One study in 20 or less may hold a run that is taken for an outlier."""
     n = u.size
     rng = np.random.default_rng(n)
     faded = 0
@@ -81,21 +81,21 @@ def test_runs_with_normal_noise_count_the_same(u):
     assert faded <= 20
 
 
-@pytest.mark.parametrize("wild", [0, 3, 6])
+@pytest.mark.parametrize("outlier", [0, 3, 6])
 @pytest.mark.parametrize("rise", [0.2, 2.0])
-def test_a_wild_run_fades_the_runs_of_its_own_profile(wild, rise):
+def test_an_outlier_fades_the_runs_of_its_own_profile(outlier, rise):
     rng = np.random.default_rng(2)
     u = np.linspace(-1.8, 1.8, 7)
     profiles = [(u, 2 + 0.05 * u**2 + 0.01 * rng.normal(size=7)) for _ in range(4)]
-    profiles[1][1][wild] += rise
+    profiles[1][1][outlier] += rise
     limits = residual_limits(profiles)
     for index, (_, L) in enumerate(profiles):
         expected = height_weights(L) if index == 1 else np.ones(7)
         np.testing.assert_allclose(profile_weights(u, L, limits), expected, rtol=1e-12)
-    assert profile_weights(u, profiles[1][1], limits)[wild] < 0.2
+    assert profile_weights(u, profiles[1][1], limits)[outlier] < 0.2
 
 
-def test_no_run_is_wild_where_parabolas_pass_through_all():
+def test_no_run_is_an_outlier_where_parabolas_pass_through_all():
     profiles = [(np.array([0.0, 1.0, 3.0]), np.array([2.4, 2.2, 2.9]))]
     assert residual_limits(profiles) == ResidualLimits(np.inf, np.inf)
     assert profile_weights(*profiles[0], ResidualLimits()).tolist() == [1.0] * 3

@@ -8,7 +8,7 @@ from flops_fit.laws import Surface, search_surface, surface_objective
 from flops_fit.laws.solver.newton import minimise_rows
 from flops_fit.laws.solver.objectives import HuberLog, SquaredLoss
 from flops_fit.laws.solver.projection import GRID, projected_grid
-from flops_fit.laws.solver.terms import SurfaceData, gradient_and_curvature, objective_values
+from flops_fit.laws.solver.terms import SurfaceData, expand, jacobian, objective_values, shares
 from known_laws import nine_sizes, random_surface_runs
 from scipy.optimize import minimize, nnls
 
@@ -27,7 +27,8 @@ def problem(seed=0, n_rows=3):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_gradient_and_hessian_agree_with_finite_differences(objective):
     theta, data = problem()
-    gradient, hessian, gauss_newton = gradient_and_curvature(theta, data, objective)
+    around = expand(theta, data, objective)
+    gradient, hessian, gauss_newton = around.gradient, around.hessian, around.gauss_newton
     for i in range(5):
         step = np.zeros(5)
         step[i] = 1e-6
@@ -35,7 +36,7 @@ def test_gradient_and_hessian_agree_with_finite_differences(objective):
         # Central differences of step h err by h^2 and by rounding / h: 1e-6 of the largest entry
         size = np.abs(gradient).max()
         np.testing.assert_allclose(gradient[:, i], (above - below) / 2e-6, atol=1e-6 * size)
-        slopes = [gradient_and_curvature(theta + s, data, objective)[0] for s in (step, -step)]
+        slopes = [expand(theta + s, data, objective).gradient for s in (step, -step)]
         if isinstance(objective, SquaredLoss):  # a Huber loss has kinks in its slope
             np.testing.assert_allclose(
                 hessian[:, i],
@@ -46,13 +47,23 @@ def test_gradient_and_hessian_agree_with_finite_differences(objective):
     assert np.linalg.eigvalsh(gauss_newton).min() > -1e-9 * np.abs(gauss_newton).max()
 
 
-def test_huber_hessian_where_every_residual_is_small():
+def test_the_jacobian_agrees_with_finite_differences():
     theta, data = problem()
-    hessian = gradient_and_curvature(theta, data, HuberLog(10.0))[1]
+    J = jacobian(theta, data)
     for i in range(5):
         step = np.zeros(5)
         step[i] = 1e-6
-        slopes = [gradient_and_curvature(theta + s, data, HuberLog(10.0))[0] for s in (step, -step)]
+        above, below = (shares(theta + s, data)[0] for s in (step, -step))
+        np.testing.assert_allclose(J[..., i], (above - below) / 2e-6, atol=1e-8)
+
+
+def test_huber_hessian_where_every_residual_is_small():
+    theta, data = problem()
+    hessian = expand(theta, data, HuberLog(10.0)).hessian
+    for i in range(5):
+        step = np.zeros(5)
+        step[i] = 1e-6
+        slopes = [expand(theta + s, data, HuberLog(10.0)).gradient for s in (step, -step)]
         np.testing.assert_allclose(
             hessian[:, i],
             (slopes[0] - slopes[1]) / 2e-6,

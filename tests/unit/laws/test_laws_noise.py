@@ -51,7 +51,7 @@ def test_the_pooled_variance_is_what_a_loop_over_cells_gives():
     assert found.scale == pytest.approx(np.median(deviations) / norm.ppf(0.75), rel=1e-4)
 
 
-def test_one_wild_run_does_not_move_the_scale():
+def test_one_outlier_does_not_move_the_scale():
     runs = replicated(noise=0.01)
     before = replicate_noise(table(runs)).scale
     runs["loss"][10] *= 2

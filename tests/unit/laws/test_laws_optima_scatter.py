@@ -46,7 +46,7 @@ def test_the_ratio_is_that_of_known_scatter():
 
 def test_scatter_between_budgets_widens_the_intervals_and_is_said():
     moved = [0.2, -0.2, 0.2, -0.2, 0.2]
-    calm, wild = (
+    calm, scattered = (
         fit_runs(runs, study="s", params="total", approaches=["2"], bootstrap=200, ci=0.9)
         for runs in (valleys(noise=1e-3), valleys(noise=1e-3, moved=moved))
     )
@@ -56,10 +56,10 @@ def test_scatter_between_budgets_widens_the_intervals_and_is_said():
         return high - low
 
     assert not found(calm, "scattered_optima")
-    ratio = only(wild, "scattered_optima", "2")["ratio"]
+    ratio = only(scattered, "scattered_optima", "2")["ratio"]
     assert ratio > 3
     # Student's quantiles of the three budgets that a line leaves, and of the ten runs
-    assert width(wild) == pytest.approx(2.3534 / 1.8125 * ratio * width(calm), rel=0.2)
+    assert width(scattered) == pytest.approx(2.3534 / 1.8125 * ratio * width(calm), rel=0.2)
 
 
 @pytest.mark.parametrize("budgets", [C, C[:2]])
@@ -83,13 +83,13 @@ def test_intervals_hold_the_truth_where_budgets_scatter():
     assert np.mean(held) > 0.87
 
 
-def test_a_wild_run_leaves_the_intervals_of_its_study_narrow():
+def test_an_outlier_leaves_the_intervals_of_its_study_narrow():
     def width(runs):
         fit = fit_runs(runs, study="s", params="total", approaches=["2"], bootstrap=300, ci=0.9)
         low, high = fit["approaches"]["2"]["N_opt"]["ci"]["exponent"]
         return high - low
 
     runs = valleys(noise=0.002)
-    wild = runs | {"loss": [*runs["loss"]]}
-    wild["loss"][0] += 5
-    assert width(wild) < 5 * width(runs)
+    spoilt = runs | {"loss": [*runs["loss"]]}
+    spoilt["loss"][0] += 5
+    assert width(spoilt) < 5 * width(runs)

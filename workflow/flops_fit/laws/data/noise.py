@@ -26,7 +26,7 @@ class Noise:
     freedom : int
         Runs less cells.
     scale : float
-        A standard deviation that single wild runs do not move: 1.4826 times the median deviation
+        A standard deviation that a few outliers do not move: 1.4826 times the median deviation
         from the mean of the cell, each divided by sqrt(1 - 1/n) for a cell of n runs.
     """
 

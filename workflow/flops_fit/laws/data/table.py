@@ -84,10 +84,24 @@ def read_runs(
         If a column is missing or of another length, an id occurs twice or is excluded but not
         there, a status is unknown, or a completed run lacks a finite loss or positive N, D, C.
     """
+    table = _as_table(runs)
+    _check_ids(table.id, exclude)
+    names = {str(name) for name in exclude}
+    left_out = np.array([name in names for name in table.id], dtype=bool)
+    excluded = tuple(
+        Exclusion(id=name, reason="listed in fit.exclude") for name in sorted(table.id[left_out])
+    )
+    table = table.take(~left_out)
+    if not names_budgets(runs):
+        table = _with_budgets(table)
+    _check_values(table)
+    return _ordered(table), excluded
+
+
+def _as_table(runs: Mapping[str, Sequence[Any]]) -> RunTable:
+    """Turn columns into arrays, in the order of the input; checks only that they can be read."""
     n_rows = _check_columns(runs)
     id = np.array([str(value) for value in runs.get("id", _row_names(n_rows))], dtype=object)
-    _check_ids(id, exclude)
-
     status = [str(value) for value in runs.get("status", ["completed"] * n_rows)]
     for name, value in zip(id, status, strict=True):
         if value not in STATUSES:
@@ -106,31 +120,14 @@ def read_runs(
             # NaN is the one value that differs from itself: an empty cell keeps N
             size[i] = value if value not in (None, "") and value == value else size[i]
     diverged = np.array([value == "diverged" for value in status], dtype=bool)
-    table = RunTable(
+    return RunTable(
         id=id,
         diverged=diverged,
-        budget=column("budget"),
         size=size,
-        lr=column("lr"),
-        N=column("N"),
-        D=column("D"),
-        C=column("C"),
         L=np.where(diverged, np.nan, column("loss")),
-        epochs=column("epochs"),
-        C_6nd=column("C_6nd"),
         profiled=np.ones(n_rows, dtype=bool),
+        **{name: column(name) for name in ("budget", "lr", "N", "D", "C", "epochs", "C_6nd")},
     )
-
-    names = {str(name) for name in exclude}
-    left_out = np.array([name in names for name in id], dtype=bool)
-    excluded = tuple(
-        Exclusion(id=name, reason="listed in fit.exclude") for name in sorted(id[left_out])
-    )
-    table = table.take(~left_out)
-    if not names_budgets(runs):
-        table = _with_budgets(table)
-    _check_values(table)
-    return _ordered(table), excluded
 
 
 def names_budgets(runs: Mapping[str, Sequence[Any]]) -> bool:

@@ -17,7 +17,7 @@ from flops_fit.laws.evidence.judgements import MAX_6ND_ERROR
 from flops_fit.laws.forms.surface import Surface
 from flops_fit.laws.solver.newton import EXPONENT_BOUNDS, minimise_rows
 from flops_fit.laws.solver.objectives import Objective
-from flops_fit.laws.solver.terms import SurfaceData, shares
+from flops_fit.laws.solver.terms import SurfaceData, jacobian
 
 Array = NDArray[np.float64]
 
@@ -220,7 +220,7 @@ def _far_off(
 
 def _jacobian_of(surface: Surface, runs: RunTable, *, tied: bool = False) -> Array:
     data = SurfaceData.of(runs.N, runs.D, runs.L)
-    J = jacobian(data.centred(surface.to_row()[np.newaxis]), data)
+    J = jacobian(data.centred(surface.to_row()[np.newaxis]), data)[0]
     return np.column_stack([J[:, :3], J[:, 3] + J[:, 4]]) if tied else J
 
 
@@ -239,12 +239,6 @@ def studentised_residuals(
     if noise is not None:
         scale = max(scale, noise.scale)
     return residual / (max(scale, ROUNDING) * np.sqrt(1 - np.minimum(leverages(J), 0.99)))
-
-
-def jacobian(theta: Array, data: SurfaceData) -> Array:
-    """Return the derivatives of log Lhat by log A, log B, log E, alpha, beta: (n_runs, 5)."""
-    pA, pB, pE = shares(theta, data)[1][:, 0]
-    return np.stack([pA, pB, pE, -pA * data.x, -pB * data.y], axis=-1)
 
 
 def leverages(J: Array) -> Array:

@@ -12,7 +12,7 @@ from flops_fit.laws.forms.surface import Surface
 from flops_fit.laws.solver.newton import minimise_rows
 from flops_fit.laws.solver.objectives import HuberLog, Objective, SquaredLoss
 from flops_fit.laws.solver.projection import projected_grid, valleys
-from flops_fit.laws.solver.terms import SurfaceData, expand, shares
+from flops_fit.laws.solver.terms import SurfaceData, expand, jacobian, shares
 
 Array = NDArray[np.float64]
 
@@ -86,10 +86,9 @@ def _single_steps(solution: Array, data: SurfaceData, objective: Objective, *, t
     read off a band wide enough to hold many residuals (Scott's rule, n^-1/5 of their scale).
     """
     whole = replace(data, weights=np.ones(data.x.size))
-    f, p = shares(solution, whole)
+    f = shares(solution, whole)[0]
     first = objective.derivatives(f, data.L)[0]
-    J = np.stack([*p[:, 0], -p[0, 0] * data.x, -p[1, 0] * data.y], axis=-1)
-    gradients = data.weights @ (first[0, :, np.newaxis] * J)
+    gradients = data.weights @ (first[0, :, np.newaxis] * jacobian(solution, whole)[0])
     scale = 1.0
     if isinstance(objective, HuberLog):
         residual = np.abs(f[0] - np.log(data.L))

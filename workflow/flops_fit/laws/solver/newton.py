@@ -1,10 +1,12 @@
 """Minimise the objective of many surfaces at once: Newton's method with exact derivatives.
 
-All of a fit with five parameters is cheap but the shares of the terms, so that what pays is to
-work on all starting points, or all bootstrap resamples, as the rows of one array.
+With five parameters a step costs little beside the shares of the terms, one exponential per run
+and term. So all starting points, or all resamples, are worked on as the rows of one array.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,8 @@ TOLERANCE = 1e-13
 """A row has converged when Newton's method expects less than this relative decrease."""
 
 MAX_FAILURES = 8
-"""Iterations without a decrease, each with more damping, after which a row is done."""
+"""Iterations without a decrease, each with more damping, after which a row is done: rounding
+leaves nothing to gain."""
 
 REACH = np.array([5.0, 5.0, 5.0, 0.5, 0.5])
 """No step is longer: a term must not leap by more than a factor of e^5, nor an exponent by 0.5."""
@@ -59,47 +62,83 @@ def minimise_rows(
         Their objectives.
     """
     low, high = _bounds(data)
-    theta = np.clip(theta, low, high)
-    values = objective_values(theta, data, objective)
-    damping = np.full(len(theta), 1e-3)
-    # Share of its step that reweighted least squares goes: along a bent valley, little
-    trust = np.ones(len(theta))
-    failures = np.zeros(len(theta), dtype=int)
+    rows = _Rows.start(np.clip(theta, low, high), data, objective)
     active = np.arange(len(theta))
     for _ in range(max_iterations):
         if not active.size:
             break
-        here, old = theta[active], values[active]
+        here = rows.theta[active]
         around = expand(here, data, objective, active)
-        steps, expected = _steps(here, around, damping[active], low, high, tied, frozen)
+        steps, expected = _steps(here, around, rows.damping[active], low, high, tied, frozen)
         steps /= np.maximum((np.abs(steps) / REACH).max(-1, keepdims=True), 1.0)
-        steps[1] *= trust[active, np.newaxis]
+        steps[1] *= rows.trust[active, np.newaxis]
         trial = np.clip(here + steps, low, high)
         if tied:
             trial[..., 4] = trial[..., 3]
-        new = objective_values(
-            trial.reshape(-1, 5), data, objective, np.concatenate([active, active])
-        ).reshape(2, -1)
+        both = np.concatenate([active, active])
+        values = objective_values(trial.reshape(-1, 5), data, objective, both).reshape(2, -1)
+        active = active[~rows.take(active, trial, values, expected[0])]
+    return rows.theta, rows.values
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Where each row stands; the arrays change in place.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (n_rows, 5)
+    values, damping : ndarray, shape (n_rows,)
+        The objective, and Levenberg's and Marquardt's damping.
+    trust : ndarray, shape (n_rows,)
+        Share of its step that reweighted least squares goes: little along a bent valley.
+    failures : ndarray of int, shape (n_rows,)
+        Iterations since the last decrease.
+    """
+
+    theta: Array
+    values: Array
+    damping: Array
+    trust: Array
+    failures: NDArray[np.intp]
+
+    @classmethod
+    def start(cls, theta: Array, data: SurfaceData, objective: Objective) -> _Rows:
+        n = len(theta)
+        values = objective_values(theta, data, objective)
+        return cls(theta, values, np.full(n, 1e-3), np.ones(n), np.zeros(n, dtype=int))
+
+    def take(
+        self, active: NDArray[np.intp], trial: Array, new: Array, expected: Array
+    ) -> NDArray[np.bool_]:
+        """Take the better of two trials where it is lower, and say which active rows are done.
+
+        Parameters
+        ----------
+        trial, new : ndarray, shapes (2, n_active, 5) and (2, n_active)
+            By Newton's method and by reweighted least squares, and their objectives.
+        expected : ndarray, shape (n_active,)
+            The decrease that Newton's method expected.
+        """
+        old = self.values[active]
         change = np.where(new[1] < old, 2.0, 0.25)
-        trust[active] = np.clip(trust[active] * change, 1e-4, 1.0)
+        self.trust[active] = np.clip(self.trust[active] * change, 1e-4, 1.0)
         by_newton = new[0] <= new[1]
-        new = np.where(by_newton, new[0], new[1])
-        better = new < old
-        theta[active] = np.where(
-            better[:, np.newaxis], np.where(by_newton[:, np.newaxis], *trial), here
-        )
-        values[active] = np.where(better, new, old)
-        progress = old - new > TOLERANCE * old
-        good = better & by_newton & (old - new > 0.1 * expected[0])
+        lower = np.where(by_newton, new[0], new[1])
+        better = lower < old
+        chosen = np.where(by_newton[:, np.newaxis], *trial)
+        self.theta[active] = np.where(better[:, np.newaxis], chosen, self.theta[active])
+        self.values[active] = np.where(better, lower, old)
+        progress = old - lower > TOLERANCE * old
+        good = better & by_newton & (old - lower > 0.1 * expected)
         # Failures in a row raise the damping ever faster: it may have sunk far below the need
-        raised = 4.0 ** (1 + failures[active])
+        raised = 4.0 ** (1 + self.failures[active])
         factor = np.where(good, 0.1, np.where(better, 0.5, raised))
-        damping[active] = np.clip(damping[active] * factor, 1e-15, 1e8)
-        failures[active] = np.where(progress, 0, failures[active] + 1)
-        converged = ~progress & (expected[0] <= TOLERANCE * old)
-        done = converged | (failures[active] > MAX_FAILURES) | (values[active] == 0)
-        active = active[~done]
-    return theta, values
+        self.damping[active] = np.clip(self.damping[active] * factor, 1e-15, 1e8)
+        self.failures[active] = np.where(progress, 0, self.failures[active] + 1)
+        converged = ~progress & (expected <= TOLERANCE * old)
+        gave_up = self.failures[active] > MAX_FAILURES
+        return converged | gave_up | (self.values[active] == 0)
 
 
 def _bounds(data: SurfaceData) -> tuple[Array, Array]:

@@ -110,9 +110,19 @@ def shares(theta: Array, data: SurfaceData) -> tuple[Array, Array]:
     return top + np.log(total), z
 
 
-def log_fitted(theta: Array, data: SurfaceData) -> Array:
-    """Return log Lhat, shape (n_rows, n_runs)."""
-    return shares(theta, data)[0]
+def jacobian(theta: Array, data: SurfaceData) -> Array:
+    """Return the derivatives of log Lhat by log A, log B, log E, alpha, beta.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (n_rows, 5)
+
+    Returns
+    -------
+    ndarray, shape (n_rows, n_runs, 5)
+    """
+    pA, pB, pE = shares(theta, data)[1]
+    return np.stack([pA, pB, pE, -pA * data.x, -pB * data.y], axis=-1)
 
 
 def objective_values(
@@ -120,7 +130,7 @@ def objective_values(
 ) -> Array:
     """Return the objective of each row, shape (n_rows,); `index` are the rows of `data`."""
     L, weights = data.rows(np.arange(len(theta)) if index is None else index)
-    return (weights * objective.value(log_fitted(theta, data), L)).sum(-1)
+    return (weights * objective.value(shares(theta, data)[0], L)).sum(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +181,6 @@ def expand(
         hessian=_symmetric(sums[:, 3:9]),
         gauss_newton=_symmetric(sums[:, 9:]),
     )
-
-
-def gradient_and_curvature(
-    theta: Array, data: SurfaceData, objective: Objective, index: Array | None = None
-) -> tuple[Array, Array, Array]:
-    """Return gradient, Hessian and Gauss-Newton matrix of each row, see `Expansion`."""
-    found = expand(theta, data, objective, index)
-    return found.gradient, found.hessian, found.gauss_newton
 
 
 def _pairs(p: Array, c: Array, out: Array) -> None:
