@@ -31,6 +31,7 @@ lint: $(VENV)/.flops-fit-tests
 	ruff format --check .
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+	PYTHONPATH=workflow lint-imports --no-cache
 
 # The stamps lie inside the environment: they go when it goes.
 $(VENV)/.flops-fit: $(ENVS)
