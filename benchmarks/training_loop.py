@@ -17,19 +17,21 @@ import argparse
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from flops_fit.launch.signals import Warned
 from flops_fit.plan.job import Job
+from flops_fit.train.accelerator import device_name, start_accelerator
 from flops_fit.train.data_order import samples_of_steps
-from flops_fit.train.loop import Trainer, device_name, start_accelerator
+from flops_fit.train.loop import Trainer
 from flops_fit.train.optimizer import build_optimizer
 from flops_fit.train.peak_flops import mfu
-from flops_fit.train.provenance import now
 from flops_fit.train.saving import Saver
 from flops_fit.train.schedule import lr_factor
+from flops_fit.train.state import Attempts
 from flops_fit.user_code.dataset_contract import open_dataset
 from flops_fit.user_code.loss_contract import loss_function
 from flops_fit.user_code.model_contract import model_factory
@@ -125,12 +127,17 @@ def main() -> None:
             precision=options.precision, compiled=options.compile, lr=chosen["lr"],
         )  # fmt: skip
         gpus = min(1, torch.cuda.device_count())
-        accelerator = start_accelerator(options.precision, 1, gpus)
+        accelerator = start_accelerator(job, gpus)
+        place = [device_name(accelerator.device), 1]
         for number in range(options.rounds + 1):
-            saver = Saver("benchmark", job, accelerator, Path(name), Warned(), now())
-            trainer = Trainer("benchmark", job, accelerator, saver, THREADS)
-            bare = BareLoop(job, trainer.micro_batch, accelerator.device)
-            for which, train in (("trainer", trainer.train), ("bare loop", bare.train)):
+            attempts = Attempts(source={}, start="", place=place)
+            trainer = Trainer(job, accelerator, attempts, THREADS)
+            saver = Saver(job, trainer.state, accelerator, Path(name), Warned())
+            bare = BareLoop(job, trainer.state.micro_batch, accelerator.device)
+            for which, train in (
+                ("trainer", lambda trainer=trainer, saver=saver: trained(trainer, saver)),
+                ("bare loop", bare.train),
+            ):
                 cpu = time.process_time()
                 seconds = train()
                 if number:
@@ -140,7 +147,7 @@ def main() -> None:
     device = device_name(accelerator.device)
     print(
         f"{options.model}: {job.n_params} parameters, {options.steps} steps of "
-        f"{chosen['batch']} tokens in micro-batches of {trainer.micro_batch} sequences, "
+        f"{chosen['batch']} tokens in micro-batches of {trainer.state.micro_batch} sequences, "
         f"precision {options.precision}{', compiled' if options.compile else ''}, on {device}"
     )
     for which, values in rates.items():
@@ -158,14 +165,16 @@ def _ratios(values: dict[str, list[float]]) -> str:
     return f"{statistics.median(pairs):.3f} (pairs: {', '.join(f'{ratio:.3f}' for ratio in pairs)})"
 
 
+def trained(trainer: Trainer, saver: Saver) -> float:
+    """Take all steps of the trainer and return the seconds that took."""
+    trainer.train(saver.after_step)
+    return trainer.state.stopwatch.training
+
+
 def _evaluated(trainer: Trainer, bare: BareLoop) -> float:
     """Validation loss of the bare loop's model, by the trainer's evaluation."""
-    own = trainer.bare
-    trainer.bare = getattr(bare.model, "_orig_mod", bare.model)
-    try:
-        return trainer.evaluate().loss
-    finally:
-        trainer.bare = own
+    trainer.prepared = replace(trainer.prepared, bare=getattr(bare.model, "_orig_mod", bare.model))
+    return trainer.evaluate().loss
 
 
 if __name__ == "__main__":

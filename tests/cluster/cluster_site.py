@@ -21,9 +21,9 @@ from private_slurm import GPUS_PER_NODE, Cluster
 NVIDIA_SMI = "#!/bin/sh\n" + "".join(
     f"echo GPU-${{SLURMD_NODENAME:-n1}}-{i}\n" for i in range(GPUS_PER_NODE)
 )
-ANCHOR = "from flops_fit.plan.planned_files import read_job\n"
+ANCHOR = "from flops_fit.train.process import main\n"
 PRETENCE = """
-import atexit, json, time
+import atexit, json, os, time
 
 import torch
 

@@ -22,7 +22,7 @@ from flops_fit.records.experiment_files import (
     state_folder,
     weights_file,
 )
-from flops_fit.train import checkpoint, saving
+from flops_fit.train import agreement, checkpoint
 from flops_fit.train.checkpoint import (
     UnsavableStateError,
     UnusableCheckpointError,
@@ -31,7 +31,7 @@ from flops_fit.train.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from flops_fit.train.training_state import collect_weights
+from flops_fit.train.model_state import collect_weights
 from safetensors.torch import load_file, load_model
 from torch.utils.data import DataLoader
 
@@ -201,11 +201,11 @@ def test_weights_of_a_tied_model_are_stored_once_and_put_into_one_alike(tmp_path
     assert torch.equal(fresh.head.weight, trained.table.weight)
 
 
-# Talks ----------------------------------------------------------------------------------------
+# Agreement ----------------------------------------------------------------------------------------
 
 
 class Group:
-    """Processes that are played one after the other: their words are added up as they talk."""
+    """Processes that are played one after the other: their wishes are added up as they come."""
 
     def __init__(self, processes: int) -> None:
         self.num_processes = processes
@@ -224,13 +224,13 @@ class Group:
         )  # fmt: skip
 
 
-def test_processes_talk_about_once_a_second_and_never_at_different_steps(monkeypatch):
+def test_processes_synchronise_about_once_a_second_and_never_at_different_steps(monkeypatch):
     """Two processes with clocks of their own; a step takes 4 ms, then 3 s, then 4 ms again."""
     clock = [100.0]
-    monkeypatch.setattr(saving.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(agreement.time, "monotonic", lambda: clock[0])
     words: dict[int, torch.Tensor] = {}
     group = Group(2)
-    main, other = (saving.Talks(group.accelerator(rank, words)) for rank in (1, 0))
+    main, other = (agreement.Agreement(group.accelerator(rank, words)) for rank in (1, 0))
     main, other = other, main
     talked = []
     for step in range(1, 3000):
@@ -238,9 +238,9 @@ def test_processes_talk_about_once_a_second_and_never_at_different_steps(monkeyp
         words.clear()
         # The other process speaks first, so that the main one sees the sum of both.
         clock[0] += 1e6  # its clock has nothing to do with the main one's
-        other_answer = other.agree(step, save=True, leave=step > 2500)
+        other_answer = other.reach(step, save=True, leave=step > 2500)
         clock[0] -= 1e6
-        answer = main.agree(step, save=False, leave=False)
+        answer = main.reach(step, save=False, leave=False)
         assert answer == (False, bool(words) and step > 2500)
         if words:
             assert sorted(words) == [0, 1]

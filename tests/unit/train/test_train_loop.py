@@ -21,8 +21,11 @@ from flops_fit.records.run_record import read_record, store_record
 from flops_fit.study.spec import Spec
 from flops_fit.study.study import Study
 from flops_fit.train import curve, loop
+from flops_fit.train.accelerator import start_accelerator
 from flops_fit.train.data_order import samples_of_steps
 from flops_fit.train.evaluate import evaluation_chunks
+from flops_fit.train.experiment import train_experiment
+from flops_fit.train.state import Attempts
 from flops_fit.user_code.dataset_meta import DatasetMeta
 from flops_fit.user_code.measure import measure_sizes
 from flops_fit.user_code.prepare import prepare
@@ -135,7 +138,7 @@ def fresh_process():
 
 @pytest.fixture
 def planned(tmp_path, user_module):
-    """Return a function that plans a study and returns one job: its id and the job."""
+    """Return a function that plans a study and returns one job and the module of the user."""
     name = user_module(MODULE)
 
     def plan(size: int, changes: dict | None = None, **names: str):
@@ -156,13 +159,13 @@ def planned(tmp_path, user_module):
         module = importlib.import_module(name)
         module.seen.clear()
         module.calls.clear()
-        return run_id, jobs[run_id], module
+        return jobs[run_id], module
 
     return plan
 
 
-def train(run_id: str, job: Job) -> dict:
-    return loop.train_experiment(run_id, job, gpus=0)
+def train(job: Job) -> dict:
+    return train_experiment(job, gpus=0)
 
 
 # The independent loop ----------------------------------------------------------------------------
@@ -259,27 +262,28 @@ CASES = {
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_a_run_is_what_a_plain_loop_computes(planned, case, size):
     changes, loss = CASES[case]
-    run_id, job, module = planned(size, changes, loss=loss)
-    record = train(run_id, job)
+    job, module = planned(size, changes, loss=loss)
+    record = train(job)
     assert record["status"] == "completed"
     assert record["steps"] == STEPS[size]
     assert len(record["curve"]) >= 30
     check_against(record, reference(module, job.spec))
 
 
-def trainer_of(run_id: str, job: Job) -> loop.Trainer:
-    return loop.Trainer(run_id, job, loop.start_accelerator("float64", 1, gpus=0))
+def trainer_of(job: Job) -> loop.Trainer:
+    attempts = Attempts(source={}, start="", place=["cpu", 1])
+    return loop.Trainer(job, start_accelerator(job, gpus=0), attempts)
 
 
 def test_exactly_the_planned_samples_are_seen_in_their_order(planned):
-    run_id, job, module = planned(4)
-    trainer = trainer_of(run_id, job)
+    job, module = planned(4)
+    trainer = trainer_of(job)
     module.seen.clear()
     trainer.train()
     # 100 steps of 2 samples: the 30 samples 6 times and two thirds of them once more
     assert module.seen == samples_of_steps(0, 100, 2, 30, seed=0).ravel().tolist()
     assert sorted(module.seen[:180]) == sorted(list(range(30)) * 6)
-    assert (trainer.done, len(set(module.seen[180:]))) == (100, 20)
+    assert (trainer.state.step, len(set(module.seen[180:]))) == (100, 20)
 
 
 @pytest.mark.parametrize("loss", ["mean_square", "masked_square"])
@@ -289,9 +293,10 @@ def test_gradient_accumulation_changes_nothing(planned, loss, micro_batch):
     changes = {"train.batch": 20, "plan.min_steps": 1, "plan.budgets": [2e5]}
     if loss == "masked_square":
         changes["dataset.kwargs"] = {"ignore": 0.2}
-    run_id, job, module = planned(2, changes, loss=loss)
-    trainer = trainer_of(run_id, job)
-    trainer.micro_batch, trainer.accumulation = micro_batch, math.ceil(5 / micro_batch)
+    job, module = planned(2, changes, loss=loss)
+    trainer = trainer_of(job)
+    trainer.state.micro_batch = micro_batch
+    assert trainer.accumulation == math.ceil(5 / micro_batch)
     trainer.train()
     assert trainer.evaluate().loss == pytest.approx(reference(module, job.spec)["loss"], rel=1e-12)
 
@@ -304,8 +309,8 @@ def test_steps_without_anything_to_predict_are_no_divergence(planned):
         "train.batch": 4,
         "plan.min_steps": 1,
     }
-    run_id, job, module = planned(4, changes, loss="masked_square")
-    record = train(run_id, job)
+    job, module = planned(4, changes, loss="masked_square")
+    record = train(job)
     truth = reference(module, job.spec)
     empty = [step for step, (_, count) in enumerate(truth["sums"], start=1) if not count]
     assert empty[:2] == [1, 2]  # two of 30 samples, in every epoch anew
@@ -321,13 +326,13 @@ def test_steps_without_anything_to_predict_are_no_divergence(planned):
 
 
 def test_the_record_of_a_run(planned, tmp_path):
-    run_id, job, _ = planned(4)
-    record = train(run_id, job)
+    job, _ = planned(4)
+    record = train(job)
     store_record(record, tmp_path)
-    assert read_record(tmp_path / "runs" / f"{run_id}.json") == record
+    assert read_record(tmp_path / "runs" / f"{job.id}.json") == record
     assert record["spec"] == job.spec.to_json()
     expected = {
-        "id": run_id, "study": "tiny", "status": "completed", "n_params": 21,
+        "id": job.id, "study": "tiny", "status": "completed", "n_params": 21,
         "n_params_non_embedding": 21, "D": 800, "steps": 100, "C": 6 * 21 * 800,
         "C_6nd": 6 * 21 * 800,
     }  # fmt: skip
@@ -351,15 +356,15 @@ def test_the_record_of_a_run(planned, tmp_path):
 
 
 def test_two_runs_in_a_row_give_the_same_bits(planned):
-    run_id, job, _ = planned(8, {"train.precision": "no"})
-    first, second = (train(run_id, job) for _ in range(2))
+    job, _ = planned(8, {"train.precision": "no"})
+    first, second = (train(job) for _ in range(2))
     for name in ("loss", "loss_std_err", "curve", "D", "C"):
         assert first[name] == second[name]
 
 
 def test_6nd_is_for_tokens(planned):
-    run_id, job, _ = planned(8, dataset="Images")
-    record = train(run_id, job)
+    job, _ = planned(8, dataset="Images")
+    record = train(job)
     assert record["C"] == 6 * 41 * 8 * 51
     assert record["C_6nd"] is None
 
@@ -391,10 +396,8 @@ def check_diverged(record: dict, steps: int, tmp_path: Path) -> None:
 
 def test_a_rate_that_is_too_large_ends_the_run_where_it_breaks(planned, tmp_path):
     """After one step of 1e30 the outputs are of that order, and their squares overflow float32."""
-    run_id, job, _ = planned(
-        4, {"train.lr": 1e30, "train.precision": "no", "train.warmup_fraction": 0}
-    )
-    record = train(run_id, job)
+    job, _ = planned(4, {"train.lr": 1e30, "train.precision": "no", "train.warmup_fraction": 0})
+    record = train(job)
     check_diverged(record, 2, tmp_path)
     assert [row[:2] for row in record["curve"]] == [[1, 8], [2, 16]]
     assert 0 < record["curve"][0][2] < 10
@@ -406,8 +409,8 @@ def only_training_counts(monkeypatch):
     """Forget the calls of the loss that come before the first step: trials of what fits."""
     original = loop.Trainer.__init__
 
-    def counted(self, run_id, job, *arguments):
-        original(self, run_id, job, *arguments)
+    def counted(self, job, *arguments):
+        original(self, job, *arguments)
         importlib.import_module(job.spec.loss.target.partition(":")[0]).calls.clear()
 
     monkeypatch.setattr(loop.Trainer, "__init__", counted)
@@ -415,8 +418,8 @@ def only_training_counts(monkeypatch):
 
 @pytest.mark.usefixtures("only_training_counts")
 def test_a_loss_that_becomes_nan_is_seen_at_the_next_row(planned, tmp_path):
-    run_id, job, module = planned(2, loss="nan_after_60")
-    record = train(run_id, job)
+    job, module = planned(2, loss="nan_after_60")
+    record = train(job)
     expected = min(step for step in curve.curve_steps(191) if step > 60)
     check_diverged(record, expected, tmp_path)
     assert len(module.calls) == expected < 70
@@ -431,15 +434,15 @@ def test_a_loss_that_becomes_nan_between_far_rows_is_seen_after_100_steps(
     planned, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(curve, "CURVE_ROWS", 2)
-    run_id, job, _ = planned(2, loss="nan_after_60")
-    record = train(run_id, job)
+    job, _ = planned(2, loss="nan_after_60")
+    record = train(job)
     check_diverged(record, 100, tmp_path)
     assert [row[0] for row in record["curve"]] == [1, 100]
 
 
 def test_a_loss_that_is_nan_in_the_end_only_is_a_divergence(planned, tmp_path):
-    run_id, job, _ = planned(4, model="BlindModel")
-    record = train(run_id, job)
+    job, _ = planned(4, model="BlindModel")
+    record = train(job)
     check_diverged(record, 100, tmp_path)
     assert all(row[2] is not None for row in record["curve"])
 
@@ -448,9 +451,9 @@ def test_a_loss_that_is_nan_in_the_end_only_is_a_divergence(planned, tmp_path):
 
 
 def test_another_model_than_planned_is_refused(planned):
-    run_id, job, _ = planned(4)
+    job, _ = planned(4)
     with pytest.raises(UserError) as caught:
-        train(run_id, replace(job, n_params=22, n_params_non_embedding=20))
+        train(replace(job, n_params=22, n_params_non_embedding=20))
     assert str(caught.value).startswith(
         "model: width=4 C=1.01e+05 has 21 parameters (21 without lookup tables), but 22 (20) were "
         "planned; the model's code changed since: raise model.version"
@@ -458,6 +461,6 @@ def test_another_model_than_planned_is_refused(planned):
 
 
 def test_another_number_of_processes_than_asked_for_is_refused(planned):
-    run_id, job, _ = planned(4)
+    job, _ = planned(4)
     with pytest.raises(UserError, match=r"2 processes were asked for, but 1 work together"):
-        train(run_id, replace(job, processes=2))
+        train(replace(job, processes=2))

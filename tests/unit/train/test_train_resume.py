@@ -23,8 +23,11 @@ from flops_fit.records.experiment_files import (
     weights_file,
 )
 from flops_fit.study.study import Study
-from flops_fit.train import curve, loop, saving
+from flops_fit.train import curve, saving
+from flops_fit.train.agreement import Agreement
 from flops_fit.train.checkpoint import write_weights
+from flops_fit.train.experiment import train_experiment
+from flops_fit.train.generators import random_state, restore_random_state
 from flops_fit.user_code.dataset_meta import DatasetMeta
 from flops_fit.user_code.measure import measure_sizes
 from flops_fit.user_code.prepare import prepare
@@ -176,7 +179,7 @@ def fresh_process():
 
 @pytest.fixture
 def planned(tmp_path, user_module):
-    """Return a function that plans a study and returns one job: its id and the job."""
+    """Return a function that plans a study and returns one job and the module of the user."""
     name = user_module(MODULE)
 
     def plan(changes: dict | None = None, **names: str):
@@ -196,7 +199,7 @@ def planned(tmp_path, user_module):
         jobs = plan_jobs(made, study, data_folder=str(data_folder), search_folder=str(tmp_path))
         job = jobs[made.experiments[0].id]
         job = replace(job, spec=replace(job.spec, D=STEPS * job.spec.batch))
-        return job.id, job, importlib.import_module(name)
+        return job, importlib.import_module(name)
 
     return plan
 
@@ -214,10 +217,10 @@ class Asked(Warned):
         return self.looks < 0
 
 
-def train(run_id: str, job: Job, folder: Path, looks: int | None = None) -> dict:
+def train(job: Job, folder: Path, looks: int | None = None) -> dict:
     reset()
     asked = None if looks is None else Asked(looks)
-    return loop.train_experiment(run_id, job, gpus=0, study_folder=folder, warned=asked)
+    return train_experiment(job, gpus=0, study_folder=folder, warned=asked)
 
 
 def outcome(record: dict) -> dict:
@@ -242,15 +245,15 @@ def test_cut_after_every_step_it_ends_with_the_same_bits(planned, tmp_path, monk
     """Rows of the curve lie several steps apart, so that sums are cut as well."""
     monkeypatch.setattr(curve, "CURVE_ROWS", 5)
     changes, names = CASES[case]
-    run_id, job, _ = planned(changes, **names)
-    whole = train(run_id, job, tmp_path / "whole")
+    job, _ = planned(changes, **names)
+    whole = train(job, tmp_path / "whole")
     assert (whole["status"], whole["world"]["resumed"]) == ("completed", False)
     assert len(whole["curve"]) < whole["steps"]
     folder = tmp_path / "cut"
     for step in range(1, STEPS + 1):
         with pytest.raises(Interrupted, match=f"after step {step} of {STEPS}; a rerun"):
-            train(run_id, job, folder, looks=0)
-    resumed = train(run_id, job, folder)
+            train(job, folder, looks=0)
+    resumed = train(job, folder)
     assert resumed["world"]["resumed"] is True
     assert outcome(resumed) == outcome(whole)
 
@@ -259,11 +262,11 @@ def test_cut_after_every_step_it_ends_with_the_same_bits(planned, tmp_path, monk
 @pytest.mark.parametrize("looks", [STEPS, STEPS + 1, STEPS + 7])
 def test_cut_during_the_evaluation(planned, tmp_path, case, looks):
     changes, names = CASES[case]
-    run_id, job, _ = planned(changes, **names)
-    whole = train(run_id, job, tmp_path / "whole")
+    job, _ = planned(changes, **names)
+    whole = train(job, tmp_path / "whole")
     with pytest.raises(Interrupted, match=f"after step {STEPS} of {STEPS}; a rerun"):
-        train(run_id, job, tmp_path, looks=looks)
-    resumed = train(run_id, job, tmp_path)
+        train(job, tmp_path, looks=looks)
+    resumed = train(job, tmp_path)
     assert outcome(resumed) == outcome(whole)
 
 
@@ -274,20 +277,20 @@ def test_a_crash_between_checkpoints_loses_the_steps_since_the_last(
 ):
     """It saves every third step, and dies within one."""
     changes, names = CASES[case]
-    run_id, job, module = planned(changes, **names)
-    whole = train(run_id, job, tmp_path / "whole")
+    job, module = planned(changes, **names)
+    whole = train(job, tmp_path / "whole")
 
-    def agree(self, step, *, save, leave):
+    def reach(self, step, *, save, leave):
         return step % 3 == 0, leave
 
-    monkeypatch.setattr(saving.Talks, "agree", agree)
+    monkeypatch.setattr(Agreement, "reach", reach)
     passes = whole["world"]["gradient_accumulation"]
     trials = 1 + (passes > 1)  # of a batch that fits
     module.calls[0], module.crash_at[0] = 0, trials + (crash - 1) * passes + 1
     with pytest.raises(ArithmeticError, match="power cut"):
-        train(run_id, job, tmp_path)
+        train(job, tmp_path)
     module.crash_at[0] = None
-    resumed = train(run_id, job, tmp_path)
+    resumed = train(job, tmp_path)
     assert resumed["world"]["resumed"] is (crash > 3)
     assert outcome(resumed) == outcome(whole)
 
@@ -297,24 +300,24 @@ def test_a_training_saves_as_often_as_it_is_told(planned, tmp_path, monkeypatch)
     original = saving.write_checkpoint
     monkeypatch.setattr(saving, "write_checkpoint", lambda *a: (written.append(1), original(*a)))
     for minutes, count in ((10, 0), (None, 0), (1e-9, 16)):
-        run_id, job, _ = planned({"train.checkpoint_minutes": minutes})
-        record = train(run_id, job, tmp_path / str(minutes))
+        job, _ = planned({"train.checkpoint_minutes": minutes})
+        record = train(job, tmp_path / str(minutes))
         assert (record["steps"], len(written)) == (16, count)
         written.clear()
 
 
 def test_seconds_are_those_of_the_steps_that_count_over_all_attempts(planned, tmp_path):
-    run_id, job, _ = planned()
+    job, _ = planned()
     with pytest.raises(Interrupted):
-        train(run_id, job, tmp_path, looks=9)
-    path = state_folder(tmp_path, run_id) / CHECKPOINT
+        train(job, tmp_path, looks=9)
+    path = state_folder(tmp_path, job.id) / CHECKPOINT
     structure, tensors = saving.read_checkpoint(path)
     stored = saving.decode(structure, lambda keys, name: tensors[name])
     assert stored["step"] == 10
     assert 0 < stored["training"] < 60
     stored |= {"training": 1000.0, "saving": 500.0, "start": "2020-01-01T00:00:00Z"}
     saving.write_checkpoint(path.parent, *saving.encode(stored))
-    record = train(run_id, job, tmp_path)
+    record = train(job, tmp_path)
     throughput = record["throughput"]
     assert 1000 < throughput["train_seconds"] < 1060
     assert 500 <= throughput["checkpoint_seconds"] < 560
@@ -324,26 +327,26 @@ def test_seconds_are_those_of_the_steps_that_count_over_all_attempts(planned, tm
 
 def test_a_loss_that_explodes_is_seen_wherever_the_run_was_cut(planned, tmp_path):
     """Adam moves every weight by its rate: the outputs grow, and stay finite."""
-    run_id, job, _ = planned({"train.lr": 100.0, "train.schedule": "constant"})
-    whole = train(run_id, job, tmp_path / "whole")
+    job, _ = planned({"train.lr": 100.0, "train.schedule": "constant"})
+    whole = train(job, tmp_path / "whole")
     assert (whole["status"], whole["loss"], whole["steps"]) == ("diverged", None, STEPS)
     losses = [row[2] for row in whole["curve"]]
     assert losses[-1] > losses[0] + 20
     assert losses[-2] > losses[0] + 20
     with pytest.raises(Interrupted):
-        train(run_id, job, tmp_path, looks=STEPS - 2)
-    assert outcome(train(run_id, job, tmp_path)) == outcome(whole)
+        train(job, tmp_path, looks=STEPS - 2)
+    assert outcome(train(job, tmp_path)) == outcome(whole)
 
 
 # Checkpoints that cannot be used ------------------------------------------------------------------
 
 
-def cut(run_id: str, job: Job, folder: Path) -> tuple[Path, Path]:
+def cut(job: Job, folder: Path) -> tuple[Path, Path]:
     """Leave a checkpoint of the step 6 and a previous one of the step 5."""
     for looks in (4, 0):
         with pytest.raises(Interrupted):
-            train(run_id, job, folder, looks=looks)
-    state = state_folder(folder, run_id)
+            train(job, folder, looks=looks)
+    state = state_folder(folder, job.id)
     return state / CHECKPOINT, state / PREVIOUS_CHECKPOINT
 
 
@@ -376,11 +379,11 @@ def said(caplog, monkeypatch):
 
 @pytest.mark.parametrize("damage", sorted(DAMAGES))
 def test_instead_of_a_damaged_checkpoint_the_previous_one_is_used(planned, tmp_path, said, damage):
-    run_id, job, _ = planned()
-    whole = train(run_id, job, tmp_path / "whole")
-    newest, _ = cut(run_id, job, tmp_path)
+    job, _ = planned()
+    whole = train(job, tmp_path / "whole")
+    newest, _ = cut(job, tmp_path)
     DAMAGES[damage](newest)
-    resumed = train(run_id, job, tmp_path)
+    resumed = train(job, tmp_path)
     lines = [line for line in said() if str(newest) in line]
     assert len(lines) == 1
     assert "\n" not in lines[0]
@@ -389,48 +392,48 @@ def test_instead_of_a_damaged_checkpoint_the_previous_one_is_used(planned, tmp_p
 
 
 def test_without_any_good_checkpoint_it_starts_anew(planned, tmp_path, said):
-    run_id, job, _ = planned()
-    whole = train(run_id, job, tmp_path / "whole")
-    for path in cut(run_id, job, tmp_path):
+    job, _ = planned()
+    whole = train(job, tmp_path / "whole")
+    for path in cut(job, tmp_path):
         flip_bit(path, 0.7)
-    anew = train(run_id, job, tmp_path)
+    anew = train(job, tmp_path)
     assert anew["world"]["resumed"] is False
     assert outcome(anew) == outcome(whole)
     assert sum("is not used: it is damaged" in line for line in said()) == 2
 
 
 def test_checkpoints_of_another_experiment_or_of_changed_code_are_not_used(planned, tmp_path, said):
-    run_id, job, _ = planned()
-    other_id, other, _ = planned({"train.lr": 0.1})
-    assert other_id != run_id
-    newest, previous = cut(other_id, other, tmp_path)
-    ours = state_folder(tmp_path, run_id)
+    job, _ = planned()
+    other, _ = planned({"train.lr": 0.1})
+    assert other.id != job.id
+    newest, previous = cut(other, tmp_path)
+    ours = state_folder(tmp_path, job.id)
     ours.mkdir(parents=True)
     (ours / CHECKPOINT).write_bytes(newest.read_bytes())
-    assert train(run_id, job, tmp_path)["world"]["resumed"] is False
-    assert any(f"it is of the experiment {other_id}" in line for line in said())
+    assert train(job, tmp_path)["world"]["resumed"] is False
+    assert any(f"it is of the experiment {other.id}" in line for line in said())
     previous.unlink()
     (code,) = tmp_path.glob("user_module_*.py")
     code.write_text(code.read_text().replace("nn.Tanh()", "nn.Sigmoid()"))
-    assert train(other_id, other, tmp_path)["world"]["resumed"] is False
+    assert train(other, tmp_path)["world"]["resumed"] is False
     assert any("the code of model and dataset and loss changed since" in s for s in said())
 
 
 def test_a_state_of_other_shapes_is_not_used(planned, tmp_path, said):
-    run_id, job, _ = planned()
-    newest, previous = cut(run_id, job, tmp_path)
+    job, _ = planned()
+    newest, previous = cut(job, tmp_path)
     structure, tensors = saving.read_checkpoint(newest)
     stored = saving.decode(structure, lambda keys, name: tensors[name])
     stored["model"]["layers.0.weight"] = torch.zeros(4, 3)
     saving.write_checkpoint(newest.parent, *saving.encode(stored))
     previous.unlink()
-    assert train(run_id, job, tmp_path)["world"]["resumed"] is False
+    assert train(job, tmp_path)["world"]["resumed"] is False
     assert any("layers.0.weight is torch.float32 (4, 3), but the" in line for line in said())
 
 
 def test_an_optimizer_that_refuses_its_state_fails_once(planned, tmp_path, monkeypatch):
-    run_id, job, _ = planned(*CASES["momentum"][:1], **CASES["momentum"][1])
-    newest, _ = cut(run_id, job, tmp_path)
+    job, _ = planned(*CASES["momentum"][:1], **CASES["momentum"][1])
+    newest, _ = cut(job, tmp_path)
     with monkeypatch.context() as patch:
 
         def refuse(self, state_dict):
@@ -439,27 +442,27 @@ def test_an_optimizer_that_refuses_its_state_fails_once(planned, tmp_path, monke
 
         patch.setattr(torch.optim.SGD, "load_state_dict", refuse)
         with pytest.raises(UserError, match=r"does not take up its own state .*was removed"):
-            train(run_id, job, tmp_path)
+            train(job, tmp_path)
     assert not newest.exists()
-    assert train(run_id, job, tmp_path)["status"] == "completed"
+    assert train(job, tmp_path)["status"] == "completed"
 
 
 def test_a_disk_that_is_full_stops_no_training(planned, tmp_path, monkeypatch, said):
-    run_id, job, _ = planned({"train.checkpoint_minutes": 1e-9})
-    whole = train(run_id, replace(job, checkpoint_minutes=None), tmp_path / "whole")
+    job, _ = planned({"train.checkpoint_minutes": 1e-9})
+    whole = train(replace(job, checkpoint_minutes=None), tmp_path / "whole")
 
     def full(*arguments, **keywords):
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("flops_fit.train.checkpoint.save_file", full)
-    record = train(run_id, job, tmp_path)
+    record = train(job, tmp_path)
     assert outcome(record) == outcome(whole)
     assert sum("No space left on device" in line for line in said()) == 16
-    assert list(state_folder(tmp_path, run_id).iterdir()) == []
+    assert list(state_folder(tmp_path, job.id).iterdir()) == []
 
 
 def test_a_state_that_no_file_holds_is_said_once(planned, tmp_path, said):
-    run_id, job, module = planned(*CASES["odd"][:1], optimizer="Odd")
+    job, module = planned(*CASES["odd"][:1], optimizer="Odd")
     step = module.Odd.step
 
     def keep_a_set(self, closure=None):
@@ -467,7 +470,7 @@ def test_a_state_that_no_file_holds_is_said_once(planned, tmp_path, said):
         next(iter(self.state.values()))["kinds"] = {1, 2}
 
     module.Odd.step = keep_a_set
-    record = train(run_id, replace(job, checkpoint_minutes=1e-9), tmp_path)
+    record = train(replace(job, checkpoint_minutes=1e-9), tmp_path)
     assert record["status"] == "completed"
     (line,) = [line for line in said() if "no checkpoint can hold" in line]
     assert "optimizer.state.0.kinds is a set, expected tensors" in line
@@ -477,12 +480,12 @@ def test_a_state_that_no_file_holds_is_said_once(planned, tmp_path, said):
 
 
 def test_final_weights_are_those_of_the_state_dict(planned, tmp_path):
-    run_id, job, module = planned(model="Everything")
+    job, module = planned(model="Everything")
     weights = {}
     reset()
-    record = loop.train_experiment(run_id, job, gpus=0, weights=weights)
-    write_weights(weights_file(tmp_path, run_id), weights)
-    path = tmp_path / "weights" / f"{run_id}.safetensors"
+    record = train_experiment(job, gpus=0, weights=weights)
+    write_weights(weights_file(tmp_path, job.id), weights)
+    path = tmp_path / "weights" / f"{job.id}.safetensors"
     weights = load_file(path)
     assert "tied.weight" not in weights  # it is middle.weight
     assert "average" not in weights  # no part of the state dict
@@ -495,13 +498,13 @@ def test_final_weights_are_those_of_the_state_dict(planned, tmp_path):
 
 def test_the_micro_batch_of_the_checkpoint_is_kept_where_it_still_fits(planned, tmp_path):
     """A machine with more memory would take other sums."""
-    run_id, job, module = planned(model="Everything")
-    whole = train(run_id, job, tmp_path / "whole")
+    job, module = planned(model="Everything")
+    whole = train(job, tmp_path / "whole")
     assert whole["world"]["micro_batch"] == 5
     with pytest.raises(Interrupted):
-        train(run_id, job, tmp_path, looks=5)
+        train(job, tmp_path, looks=5)
     module.most[0] = 10
-    resumed = train(run_id, job, tmp_path)
+    resumed = train(job, tmp_path)
     assert outcome(resumed) == outcome(whole)
 
 
@@ -512,9 +515,9 @@ def test_random_generators_go_on_where_they_were():
     random.gauss(0, 1)  # leaves a second number for the next call
     np.random.randn()
     cpu = torch.device("cpu")
-    state = saving.random_state(cpu)
+    state = random_state(cpu)
     structure, tensors = saving.encode(state)
     expected = draw()
     draw()
-    saving.restore_random_state(saving.decode(structure, lambda keys, name: tensors[name]), cpu)
+    restore_random_state(saving.decode(structure, lambda keys, name: tensors[name]), cpu)
     assert draw() == expected

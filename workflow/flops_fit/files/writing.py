@@ -40,7 +40,8 @@ def whole_file(path: str | Path, *, earlier: Path | None = None) -> Iterator[Pat
             os.replace(path, earlier)
         os.replace(aside, path)
     except OSError as error:
-        if error.filename in (None, aside, str(aside)):  # a failed write does not say where
+        # A failed write does not say where. (Without a number, a file name would hide the message.)
+        if error.errno is not None and error.filename in (None, aside, str(aside)):
             error.filename = str(path)
         raise
     finally:

@@ -1,19 +1,16 @@
-"""All that a training's next step depends on, as plain tensors and numbers, and back again.
+"""The state of model and optimizer as plain tensors and numbers, and back again.
 
-Independent of how the model is wrapped: parameters that are sharded over the processes (DTensor)
-are put together for the file and sharded again when they are read, so that another number of
-processes can go on.
+It does not depend on how the model is wrapped: parameters that are sharded over the processes
+(DTensor) are put together for the file and sharded again when they are read, so that another number
+of processes can go on.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from accelerate.utils import set_seed
 from torch import nn
 from torch.utils._pytree import tree_map
 
@@ -150,37 +147,3 @@ def _restore_types(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -
             now = current.get(key)
             if torch.is_tensor(value) and torch.is_tensor(now) and now.dtype != value.dtype:
                 current[key] = value.to(now.device, copy=True)
-
-
-def random_state(device: torch.device) -> dict[str, Any]:
-    """Return the states of all random generators that this process may draw from."""
-    version, internal, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()
-    state = {
-        "python": [version, torch.tensor(internal), gauss],
-        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
-        "torch": torch.get_rng_state(),
-    }
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
-    """Put all random generators back to a state of :func:`random_state`."""
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal.tolist()), gauss))
-    name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
-    torch.set_rng_state(state["torch"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
-
-
-def seed_afresh(seed: int, step: int, process: int) -> None:
-    """Seed a process that goes on where another number of processes stopped.
-
-    None of the streams up to there is its own, and none may be drawn from again.
-    """
-    (mixed,) = np.random.SeedSequence((seed, step, process)).generate_state(1)
-    set_seed(int(mixed) % 2**31)

@@ -1,0 +1,94 @@
+"""The parts of an experiment, built from the user's code and held to what was planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import set_seed
+from torch.utils.data import Dataset
+
+from flops_fit.errors import UserError
+from flops_fit.plan.job import Job
+from flops_fit.train.optimizer import build_optimizer
+from flops_fit.user_code.dataset_contract import open_dataset, units_per_sample
+from flops_fit.user_code.dataset_meta import DatasetMeta
+from flops_fit.user_code.flops import ParameterCount, count_parameters
+from flops_fit.user_code.loss_contract import loss_function
+from flops_fit.user_code.model_contract import BuildError, model_factory
+from flops_fit.user_code.references import UserCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What one experiment trains, with which loss, on which data."""
+
+    loss: Callable[[Any, Any], Any]
+    train_data: Dataset
+    validation_data: Dataset
+    units_per_sample: int
+    model: torch.nn.Module  # bare, on the CPU
+    count: ParameterCount
+    optimizer: torch.optim.Optimizer
+    dtype: torch.dtype | None  # of inputs and targets; None leaves them
+
+
+def build(job: Job) -> Parts:
+    """Build all parts of an experiment; the seed decides the initial weights.
+
+    Raises
+    ------
+    UserError
+        If the user's code does not hold its contract, or model or dataset are not those that were
+        planned.
+    """
+    spec = job.spec
+    dtype = torch.float64 if spec.precision == "float64" else None
+    if dtype is not None:
+        torch.set_default_dtype(dtype)
+    code = UserCode.of_spec(spec, job.search_folder, f"experiment {job.id}")
+    data_folder = Path(job.data_folder)
+    loss = loss_function(code)
+    train_data = open_dataset(code, "train", data_folder)
+    validation_data = open_dataset(code, "validation", data_folder)
+    _check_data(job)
+    set_seed(spec.seed)
+    try:
+        model = model_factory(code)(spec.size)
+    except BuildError as error:
+        raise UserError(str(error)) from error
+    count = count_parameters(model)
+    _check_count(job, count)
+    return Parts(
+        loss=loss,
+        train_data=train_data,
+        validation_data=validation_data,
+        units_per_sample=units_per_sample(train_data),
+        model=model,
+        count=count,
+        optimizer=build_optimizer(model, spec, code.folder),
+        dtype=dtype,
+    )
+
+
+def _check_data(job: Job) -> None:
+    meta = Path(job.data_folder) / "meta.json"
+    prepared = DatasetMeta.load(meta).content_fingerprint
+    planned = job.spec.dataset.content
+    if prepared != planned:
+        raise UserError(
+            f"{meta}: content_fingerprint: found {prepared!r}, but {planned!r} was planned: the "
+            "dataset was prepared anew with other content; run snakemake again, it plans anew"
+        )
+
+
+def _check_count(job: Job, count: ParameterCount) -> None:
+    if (count.total, count.non_embedding) != (job.n_params, job.n_params_non_embedding):
+        raise UserError(
+            f"model: {job.title} has {count.total} parameters ({count.non_embedding} without "
+            f"lookup tables), but {job.n_params} ({job.n_params_non_embedding}) were planned; the "
+            "model's code changed since: raise model.version and run snakemake again"
+        )

@@ -1,0 +1,106 @@
+"""One experiment from its job to its record: the steps of a training in their order."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from flops_fit.launch.signals import Warned
+from flops_fit.plan.job import Job
+from flops_fit.train.accelerator import device_name, start_accelerator
+from flops_fit.train.evaluate import Evaluation
+from flops_fit.train.loop import Trainer
+from flops_fit.train.model_state import collect_weights
+from flops_fit.train.progress import LOG
+from flops_fit.train.provenance import now, source_fingerprints
+from flops_fit.train.recording import Hardware, Seconds, run_record
+from flops_fit.train.saving import Saver
+from flops_fit.train.state import Attempts
+
+
+def train_experiment(
+    job: Job,
+    *,
+    gpus: int,
+    threads: int = 1,
+    study_folder: Path | None = None,
+    warned: Warned | None = None,
+    weights: dict[str, torch.Tensor] | None = None,
+) -> dict[str, Any]:
+    """Train one experiment with all processes of this launch and return its record.
+
+    Parameters
+    ----------
+    job
+        The experiment.
+    gpus
+        GPUs that all processes of this node have together; 0 trains on the CPU.
+    threads
+        CPU threads of this process.
+    study_folder
+        Where checkpoints are kept; None keeps none.
+    warned
+        Knows whether this process was asked to save and leave.
+    weights
+        Takes up the final weights of a completed run on the main process; None on all processes
+        does without.
+
+    Raises
+    ------
+    Interrupted
+        On every process, if one was asked to leave before the end.
+    UserError
+        If the processes that started are not those asked for, or the model or the dataset is not
+        the one that was planned.
+    """
+    started, start = time.monotonic(), now()
+    accelerator = start_accelerator(job, gpus)
+    attempts = Attempts(
+        source=source_fingerprints(job.spec, job.search_folder),
+        start=start,
+        place=[device_name(accelerator.device), accelerator.num_processes],
+    )
+    trainer = Trainer(job, accelerator, attempts, threads)
+    LOG.info(
+        "%s: %s on %s, %d steps of %d %ss",
+        job.id, job.title, accelerator.device, trainer.state.steps, job.spec.batch, job.unit,
+    )  # fmt: skip
+    saver = Saver(job, trainer.state, accelerator, study_folder, warned or Warned())
+    saver.resume()
+    trained_from = time.monotonic()
+    trainer.train(saver.after_step)
+    saver.after_training()
+    evaluated_from = time.monotonic()
+    evaluation = _evaluate(trainer, saver)
+    seconds = Seconds(startup=trained_from - started, evaluation=time.monotonic() - evaluated_from)
+    hardware = Hardware.of(accelerator)
+    if weights is not None and evaluation is not None:
+        weights |= collect_weights(trainer.prepared.bare, keep=accelerator.is_main_process)
+    saver.warned.finish()
+    # Without an orderly end, processes that are joined by gloo die at exit now and then.
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return run_record(job, trainer, evaluation, seconds, hardware)
+
+
+def _evaluate(trainer: Trainer, saver: Saver) -> Evaluation | None:
+    """Return the validation loss; None where the training diverged, if only now.
+
+    Raises
+    ------
+    Interrupted
+        On every process, if one was asked to leave.
+    """
+    if trainer.state.diverged:
+        return None
+    evaluation = trainer.evaluate(saver.warned.asked)
+    if evaluation is None:
+        saver.leave()
+    if math.isfinite(evaluation.loss):
+        return evaluation
+    trainer.state.diverged = True
+    return None

@@ -1,0 +1,79 @@
+"""The random generators that a training process may draw from, across interruptions."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import set_seed
+
+
+class Generators:
+    """Says which state of the generators is saved, and puts a saved one back when it is time to.
+
+    Parameters
+    ----------
+    device
+        Where the model computes: a GPU has a generator of its own.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._saved: Mapping[str, Any] | None = None  # to be put back
+        self._at_end: dict[str, Any] | None = None
+
+    def state(self) -> dict[str, Any]:
+        """Return the state that a checkpoint of this moment holds."""
+        return self._at_end or random_state(self.device)
+
+    def put_back_later(self, saved: Mapping[str, Any]) -> None:
+        """Keep a saved state until `put_back`: what comes before the next step may draw as well."""
+        self._saved = saved
+
+    def put_back(self) -> None:
+        """Put the saved state back, if there is one."""
+        if self._saved is not None:
+            restore_random_state(self._saved, self.device)
+            self._saved = None
+
+    def end_training(self) -> None:
+        """Save the present state from now on: an evaluation that is repeated draws the same."""
+        self.put_back()  # where no step was left to do it
+        self._at_end = random_state(self.device)
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """Return the states of all random generators that this process may draw from."""
+    version, internal, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    state = {
+        "python": [version, torch.tensor(internal), gauss],
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
+    """Put all random generators back to a state of :func:`random_state`."""
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal.tolist()), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def seed_afresh(seed: int, step: int, process: int) -> None:
+    """Seed a process that goes on where another number of processes stopped.
+
+    None of the streams up to there is its own, and none may be drawn from again.
+    """
+    (mixed,) = np.random.SeedSequence((seed, step, process)).generate_state(1)
+    set_seed(int(mixed) % 2**31)

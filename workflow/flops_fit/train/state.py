@@ -1,0 +1,165 @@
+"""The state of a training: all that its next step depends on, and what its record says of the past.
+
+A checkpoint is this state. What it does not hold (the data order, the learning rate of a step)
+follows from the experiment and the number of steps done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from flops_fit.train.curve import Curve
+from flops_fit.train.divergence import Divergence
+from flops_fit.train.generators import Generators, seed_afresh
+from flops_fit.train.model_state import collect_state, mismatch, restore_state
+from flops_fit.train.stopwatch import Stopwatch
+
+
+class RefusedStateError(Exception):
+    """The optimizer does not take up its own state; the message is that of its error."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempts:
+    """When, where and with which code the attempts at a training were made."""
+
+    source: Mapping[str, str | None]  # source fingerprints of the user's code
+    start: str  # UTC, of the first attempt that counts
+    place: list[Any]  # of this attempt: name of the device, number of processes
+    places: list[list[Any]] = field(default_factory=list)  # of all attempts, each once
+    resumed: bool = False
+
+    def __post_init__(self) -> None:
+        self.places = self.places or [self.place]
+
+    def restore(self, start: str, places: list[list[Any]]) -> None:
+        """Take up the attempts before this one."""
+        self.start, self.resumed = start, True
+        self.places = places + [self.place] * (self.place not in places)
+
+
+class TrainingState:
+    """What changes from step to step in one process, and is saved.
+
+    Parameters
+    ----------
+    model
+        The bare model.
+    optimizer
+        The optimizer as Accelerator prepared it.
+    accelerator
+        Joins the processes, and has the gradient scaler.
+    seed
+        The experiment's.
+    steps
+        Optimizer steps of the whole run.
+    warmup
+        Those of them that warm up.
+    micro_batch
+        Samples that each process takes at once.
+    attempts
+        So far this one alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        accelerator: Accelerator,
+        seed: int,
+        steps: int,
+        warmup: int,
+        micro_batch: int,
+        attempts: Attempts,
+    ) -> None:
+        self.model, self.optimizer, self.accelerator = model, optimizer, accelerator
+        self.seed = seed
+        self.steps = steps
+        self.step = 0  # done so far
+        self.micro_batch = micro_batch
+        self.diverged = False
+        self.curve = Curve(device=accelerator.device)
+        self.divergence = Divergence(steps=steps, warmup=warmup)
+        self.stopwatch = Stopwatch()
+        self.generators = Generators(accelerator.device)
+        self.attempts = attempts
+
+    def collect(self) -> dict[str, Any] | None:
+        """Return all of it as plain values and tensors on the CPU (a collective call).
+
+        Returns
+        -------
+        dict or None
+            What `restore` takes up; None on all processes but the main one.
+        """
+        is_main = self.accelerator.is_main_process
+        tensors = collect_state(self.model, self.optimizer, keep=is_main)
+        own = {"sums": self.curve.sums.tolist(), "random": self.generators.state()}
+        processes = gather_object([own])
+        if not is_main:
+            return None
+        scaler = self.accelerator.scaler
+        return {
+            "source": self.attempts.source,
+            "step": self.step,
+            "micro_batch": self.micro_batch,
+            "rows": self.curve.rows,
+            "divergence": self.divergence.state(),
+            "training": self.stopwatch.training,
+            "saving": self.stopwatch.saving,
+            "start": self.attempts.start,
+            "hardware": self.attempts.places,
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "processes": processes,
+            **tensors,
+        }
+
+    def why_not(self, saved: Mapping[str, Any]) -> str | None:
+        """Say why a saved state is not one of this training; None if it is."""
+        now = self.attempts.source
+        changed = [key for key, source in now.items() if saved["source"].get(key) != source]
+        if changed:
+            return f"the code of {' and '.join(changed)} changed since"
+        return mismatch(saved, self.model, self.optimizer)
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from a saved state; its tensors are on the CPU, or sharded as the model's are.
+
+        Raises
+        ------
+        RefusedStateError
+        """
+        try:
+            restore_state(saved, self.model, self.optimizer)
+        except Exception as error:  # of the user's optimizer, whatever it raises
+            raise RefusedStateError(repr(error)) from error
+        scaler = self.accelerator.scaler
+        if scaler is not None and saved["scaler"] is not None:
+            scaler.load_state_dict(saved["scaler"])
+        self.step = saved["step"]
+        self.curve.rows = saved["rows"]
+        self.divergence.restore(saved["divergence"])
+        self.stopwatch.training, self.stopwatch.saving = saved["training"], saved["saving"]
+        self.attempts.restore(saved["start"], saved["hardware"])
+        self._restore_processes(saved["processes"], saved["micro_batch"])
+
+    def _restore_processes(self, processes: list[Mapping[str, Any]], micro_batch: int) -> None:
+        """Take up what each process had of its own: sums of the curve, generators, micro-batch."""
+        index = self.accelerator.process_index
+        sums = torch.tensor([process["sums"] for process in processes], dtype=torch.float64)
+        if len(processes) == self.accelerator.num_processes:
+            self.curve.sums.copy_(sums[index])
+            self.generators.put_back_later(processes[index]["random"])
+            self.micro_batch = min(self.micro_batch, micro_batch)
+            return
+        # Another number of processes: what they had seen is added up, and one of them has it.
+        if index == 0:
+            self.curve.sums.copy_(sums.sum(dim=0))
+        seed_afresh(self.seed, self.step, index)
