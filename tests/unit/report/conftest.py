@@ -84,6 +84,11 @@ def _profile(C: float, losses: dict[int, float]) -> dict:
     }
 
 
+def judgement(text: str, approach: str | None = None) -> dict:
+    said = {"code": "said", "severity": "warning", "values": {}}
+    return {**said, "approach": approach, "text": text}
+
+
 def make_fit() -> dict:
     profiles = [_profile(C, losses) for C, losses in LOSSES.items()]
     points = []
@@ -122,7 +127,6 @@ def make_fit() -> dict:
                 "1": {
                     "status": "unsupported",
                     "reason": "the learning rate decays to the end of each run",
-                    "warnings": [],
                 },
                 "2": {
                     "status": "ok",
@@ -130,12 +134,14 @@ def make_fit() -> dict:
                     "points": points,
                     "profiles": profiles,
                     "predictions": predictions,
-                    "warnings": ["curvature at 5e+10 FLOPs is barely significant (p = 0.04)"],
                 },
             },
             "holdout": [],
             "recommended": {"approach": "2", "why": "lowest error on the held-out budget"},
-            "warnings": ["prediction at 1e+15 FLOPs lies 667x beyond the largest budget"],
+            "judgements": [
+                judgement("curvature at 5e+10 FLOPs is barely significant (p = 0.04)", "2"),
+                judgement("prediction at 1e+15 FLOPs lies 667x beyond the largest budget"),
+            ],
         }
     )
 
@@ -156,7 +162,6 @@ def fit_of_three(fit) -> dict:
     for name, factor, exponent in (("3", 1.25, 0.01), ("vpnls", 0.85, -0.01)):
         entry = copy.deepcopy(fit["approaches"]["2"])
         del entry["profiles"]
-        entry["warnings"] = []
         for quantity in ("N_opt", "D_opt", "L_opt"):
             law = entry[quantity]
             law["coefficient"] *= factor

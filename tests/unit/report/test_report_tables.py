@@ -132,7 +132,7 @@ def _score(approach, kind, budgets, error, ratio, per_run):
 
 
 def test_holdout_scores_are_a_table_with_a_sentence_on_how_to_read_it(fit):
-    fit["approaches"]["3"] = {"status": "failed", "reason": "no", "warnings": []}
+    fit["approaches"]["3"] = {"status": "failed", "reason": "no"}
     fit["holdout"] = [
         _score("2", "largest", [5e11, 1.5e12], 0.0123, 1.404, None),
         _score("3", "largest", [5e11, 1.5e12], None, None, 0.0456),
@@ -153,23 +153,29 @@ def test_holdout_scores_are_a_table_with_a_sentence_on_how_to_read_it(fit):
 
 
 def test_markdown_has_every_warning_once(fit):
-    fit["warnings"].append("first line\nsecond line")
-    fit["approaches"]["2"]["warnings"].append(fit["warnings"][0])
-    fit["approaches"]["1"]["warnings"].append("no curve reaches back far enough")
+    repeated = fit["judgements"][-1]["text"]
+    said = {
+        None: ["first line\nsecond line"], "2": [repeated, "a law of one point"],
+        "1": ["no curve reaches back far enough", "a law of one point"],
+    }  # fmt: skip
+    for approach, texts in said.items():
+        fit["judgements"] += [
+            {**fit["judgements"][0], "approach": approach, "text": text} for text in texts
+        ]
     lines = table_markdown(read(fit)).splitlines()
     listed = lines[lines.index("Warnings:") + 2 :]
     assert listed == [
         "- prediction at 1e+15 FLOPs lies 667x beyond the largest budget",
         "- first line second line",
         "- approach 1: no curve reaches back far enough",
+        "- approach 1: a law of one point",
         "- approach 2: curvature at 5e+10 FLOPs is barely significant (p = 0.04)",
     ]
     assert len(collected_warnings(read(fit))) == len(listed)
 
 
 def test_no_warnings_is_said(fit):
-    fit["warnings"] = []
-    fit["approaches"]["2"]["warnings"] = []
+    fit["judgements"] = []
     assert table_markdown(read(fit)).endswith("\nNo warnings.\n")
 
 
@@ -218,11 +224,11 @@ def test_reason_of_no_recommendation_is_told(fit):
 
 def test_without_a_recommendation_the_table_is_empty_and_says_so(fit):
     fit["recommended"] = {"approach": None, "why": "no approach gave laws"}
-    fit["approaches"]["2"] = {"status": "unsupported", "warnings": ["only one budget"]}
+    fit["approaches"]["2"] = {"status": "unsupported"}
     table = prediction_table(read(fit))
     assert list(table.columns) == COLUMNS
     assert len(table) == 0
     text = table_markdown(read(fit))
     assert "no approach could be recommended" in text
-    assert "- approach 2: only one budget" in text
+    assert "- approach 2: curvature at 5e+10" in text
     assert "|" not in text

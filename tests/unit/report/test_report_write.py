@@ -36,6 +36,6 @@ def test_report_writes_tables_and_figures(fit, runs, tmp_path):
 
 def test_report_of_nothing_fitted_is_still_written(fit, runs, tmp_path):
     fit["recommended"] = {"approach": None, "why": "no approach gave laws"}
-    fit["approaches"]["2"] = {"status": "failed", "reason": "no minimum", "warnings": []}
+    fit["approaches"]["2"] = {"status": "failed", "reason": "no minimum"}
     write_report(fit, runs, tmp_path, "token")
     assert _files(tmp_path) == FILES

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flops_fit.errors import UserError
+from flops_fit.laws.evidence.judgement import Judgement
 from flops_fit.laws.results import Point, Profile
 
 Array = NDArray[np.float64]
@@ -96,7 +97,6 @@ class Approach:
     """Ascending in C; empty for an approach that fits no parabolas."""
     predictions: tuple[Prediction, ...]
     """Ascending in C."""
-    warnings: tuple[str, ...]
 
     @classmethod
     def from_json(cls, name: str, entry: Mapping[str, Any]) -> Approach:
@@ -111,7 +111,6 @@ class Approach:
             points=tuple(Point(**point) for point in entry.get("points", ())),
             profiles=tuple(sorted(profiles, key=lambda profile: profile.C)),
             predictions=tuple(sorted(predictions, key=lambda prediction: prediction.C)),
-            warnings=tuple(entry.get("warnings", ())),
         )
 
 
@@ -158,7 +157,7 @@ class ReportedFit:
     recommended: Approach | None
     why: str
     """Why this approach is recommended, or none."""
-    warnings: tuple[str, ...]
+    judgements: tuple[Judgement, ...]
 
     @classmethod
     def from_json(cls, fit: Mapping[str, Any], source: str = "fit.json") -> ReportedFit:
@@ -183,7 +182,7 @@ class ReportedFit:
                 holdout=tuple(HoldoutScore.from_json(score) for score in fit["holdout"]),
                 recommended=_named(approaches, recommended["approach"]),
                 why=recommended["why"],
-                warnings=tuple(fit["warnings"]),
+                judgements=tuple(Judgement(**judgement) for judgement in fit["judgements"]),
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise UserError(

@@ -85,17 +85,18 @@ def table_markdown(fit: ReportedFit, *, unit: str = "token") -> str:
 
 
 def collected_warnings(fit: ReportedFit) -> list[str]:
-    """Every warning of the fit once: general ones first, then those of each approach.
+    """Every judgement of the fit once: general ones first, then those of each approach.
 
-    An approach's warning carries the approach's name unless the general ones repeat it.
+    What is said of several approaches in the same words is written once, with the first one's name.
     """
-    found = [" ".join(warning.split()) for warning in fit.warnings]
-    for approach in fit.approaches:
-        for warning in approach.warnings:
-            text = " ".join(warning.split())
-            if not any(text in earlier for earlier in found):
-                found.append(f"{short_title(approach.name)}: {text}")
-    return found
+    names = (None, *(approach.name for approach in fit.approaches))
+    found: dict[str, str] = {}
+    for name in names:
+        for judgement in fit.judgements:
+            if judgement.approach == name:
+                text = " ".join(judgement.text.split())
+                found.setdefault(text, text if name is None else f"{short_title(name)}: {text}")
+    return list(found.values())
 
 
 def _recommended_predictions(fit: ReportedFit) -> Sequence[Prediction]:
