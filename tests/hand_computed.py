@@ -110,6 +110,11 @@ def at(config: Any, key: str) -> Any:
     return config
 
 
+def resolved(config: dict[str, Any], file: str = FILE) -> dict[str, Any]:
+    """Return the plain form of a study, with every default filled in."""
+    return Study.from_config(config, file).config
+
+
 def small_study(changes: dict[str, Any] | None = None, file: str = FILE) -> Study:
     return Study.from_config(changed(SMALL, changes or {}), file)
 

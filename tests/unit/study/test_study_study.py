@@ -13,24 +13,19 @@ import sys
 from pathlib import Path
 
 import flops_fit
+import flops_fit.laws
 import pytest
 from flops_fit.errors import UserError
 from flops_fit.launch.launcher import ACCELERATE_CONFIG
-from flops_fit.study.claim import claim_study
-from flops_fit.study.configuration import load_schema, walk_keys
-from flops_fit.study.study import (
-    FitSettings,
-    ModelFamily,
-    PlanSettings,
-    Study,
-    Target,
-    TrainSettings,
-    fingerprint,
-)
+from flops_fit.study.schema import study_schema, walk_keys
+from flops_fit.study.settings import FitSettings, PlanSettings
+from flops_fit.study.study import ModelFamily, Study, Target, fingerprint
+from flops_fit.study.train_settings import LrScaling, TrainSettings
 from hand_computed import FILE, FULL, SMALL, changed, small_study
 
 WORKFLOW = Path(flops_fit.__file__).resolve().parent.parent
 RANGE = {"model.sizes": {"min": 8, "max": 128, "count": 5, "multiple_of": 8}}
+IMPORTED = {"study": "own", "runs_table": "runs.csv", "predict": {"budgets": ["1e24", 5]}}
 LOSS = {"loss": {"target": "mine:loss"}}
 OPTIMIZER = {"train.optimizer": {"target": "mine:optimizer"}}
 
@@ -107,7 +102,7 @@ def refusal(changes: dict) -> str:
 
 
 def test_the_table_above_covers_every_key():
-    keys = {key for key, node in walk_keys(load_schema()) if node["unit"] != "section"}
+    keys = {key for key, node in walk_keys(study_schema()) if node["unit"] != "section"}
     # A study with a runs_table is another kind of study, with tests of its own.
     assert {key for key in keys if not key.startswith("runs_table")} == set(OTHER_VALUES)
 
@@ -122,23 +117,31 @@ def test_every_key_of_a_study_changes_what_is_read(key):
     assert first != second
 
 
+def test_a_new_approach_is_known_at_once(monkeypatch):
+    monkeypatch.setattr(flops_fit.laws, "APPROACHES", (*flops_fit.laws.APPROACHES, "toy"))
+    assert small_study({}).fit.approaches[-1] == "toy"
+    assert small_study({"fit.approaches": ["toy"]}).fit.approaches == ("toy",)
+    assert refusal({"fit.approaches": ["boy"]}).endswith("expected one of 1, 2, 3, vpnls, toy")
+
+
 def test_the_approaches_are_read():
-    known = next(node for key, node in walk_keys(load_schema()) if key == "fit.approaches")
+    known = next(node for key, node in walk_keys(study_schema()) if key == "fit.approaches")
     for approach in known["items"]["enum"]:
         assert small_study({"fit.approaches": [approach]}).fit.approaches == (approach,)
 
 
 @pytest.mark.parametrize(
-    "settings", [ModelFamily, PlanSettings, TrainSettings, FitSettings, Target]
+    "settings", [ModelFamily, PlanSettings, TrainSettings, LrScaling, FitSettings, Target]
 )
 def test_every_setting_is_used_outside_of_this_module(settings):
     """A key that is read into a study and then forgotten would be a promise that nobody keeps."""
     used = set()
     for file in WORKFLOW.rglob("*.py"):
-        if file.name != "study.py":
+        if file.parent.name != "study" or (file.name == "study.py" and settings is TrainSettings):
             tree = ast.parse(file.read_text(encoding="utf-8"))
             used |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    assert {field.name for field in dataclasses.fields(settings)} - used == set()
+    names = getattr(settings, "model_fields", None) or settings.__dataclass_fields__
+    assert set(names) - used == set()
 
 
 def test_what_a_full_study_says():
@@ -154,15 +157,17 @@ def test_what_a_full_study_says():
         budgets=(1e7, 2e7), sizes_per_budget=4, tokens_per_param=(1, 100), min_steps=10,
         flops="6ND", seeds=(3, 4),
     )  # fmt: skip
-    assert study.train == TrainSettings(
-        batch={1e7: 20, 2e7: 40}, lr={1e7: (0.1, 0.2), 2e7: (0.3,)},
-        lr_power=-1, lr_reference_size=32, lr_apply="all",
-        optimizer="mine:optimizer", optimizer_version=5, weight_decay=0.2, warmup_fraction=0.3,
-        grad_clip=2.0, schedule="constant", final_lr_fraction=0.5, precision="bf16",
-        processes=((0, 1), (1050, 2)), compile=True, find_unused_parameters=True,
-        accelerate_config=str(ACCELERATE_CONFIG), sharded=False, checkpoint_minutes=2.5,
-        keep_checkpoint=True, eval_units=1000,
-    )  # fmt: skip
+    assert [study.train.batch[budget] for budget in study.plan.budgets] == [20, 40]
+    assert [study.train.lr[budget] for budget in study.plan.budgets] == [(0.1, 0.2), (0.3,)]
+    assert study.optimizer == Target(path="mine:optimizer", kwargs={}, version=5)
+    assert [study.processes_for(n_params) for n_params in (1, 1049, 1050)] == [1, 1, 2]
+    assert study.accelerate_config == str(ACCELERATE_CONFIG)
+    assert not study.sharded
+    assert study.train.lr_scaling == LrScaling(power=-1, reference_size=32, apply="all")
+    scalars = {key: value for key, value in FULL["train"].items() if not hasattr(value, "__len__")}
+    assert len(scalars) == 9
+    assert {key: getattr(study.train, key) for key in scalars} == scalars
+    assert (study.train.schedule, study.train.precision) == ("constant", "bf16")
     assert study.fit == FitSettings(
         params="total",
         approaches=("2",),
@@ -182,8 +187,8 @@ def test_what_a_full_study_says():
 def test_one_number_holds_for_every_budget():
     study = small_study({"plan.budgets": [2e6, 1e6], "train.lr": [0.2, 0.1]})
     assert study.plan.budgets == (1e6, 2e6)
-    assert study.train.batch == {1e6: 10, 2e6: 10}
-    assert study.train.lr == {1e6: (0.1, 0.2), 2e6: (0.1, 0.2)}
+    assert (study.train.batch[1e6], study.train.batch[2e6]) == (10, 10)
+    assert (study.train.lr[1e6], study.train.lr[2e6]) == ((0.1, 0.2), (0.1, 0.2))
 
 
 @pytest.mark.parametrize(
@@ -201,70 +206,6 @@ def test_one_number_holds_for_every_budget():
 def test_processes_follow_the_number_of_parameters(processes, expected):
     study = small_study({"train.processes": processes})
     assert {n: study.processes_for(n) for n in expected} == expected
-
-
-def test_an_accelerate_configuration_is_sought_beside_the_studys(tmp_path):
-    (tmp_path / "own.yaml").write_text("distributed_type: MULTI_GPU\n")
-    file = str(tmp_path / "my.yaml")
-    found = small_study({"train.accelerate_config": "own.yaml"}, file).train.accelerate_config
-    assert found == str(tmp_path / "own.yaml")
-    with pytest.raises(UserError) as caught:
-        small_study({"train.accelerate_config": "other.yaml"}, file)
-    assert str(caught.value) == (
-        f"{file}: train.accelerate_config: found no file {tmp_path / 'other.yaml'}, expected an "
-        "existing one"
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "sharded"),
-    [
-        ("distributed_type: MULTI_GPU\n", False),
-        ("distributed_type: NO\n", False),
-        ("num_machines: 1\n", False),
-        ("distributed_type: FSDP\nfsdp_config: {fsdp_version: 2}\n", True),
-    ],
-)
-def test_an_accelerate_configuration_may_ask_for_shards(tmp_path, text, sharded):
-    (tmp_path / "own.yaml").write_text(text)
-    file = str(tmp_path / "my.yaml")
-    assert small_study({"train.accelerate_config": "own.yaml"}, file).train.sharded is sharded
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        (
-            "distributed_type: DEEPSPEED\n",
-            "distributed_type: found 'DEEPSPEED', expected MULTI_GPU, FSDP or NO",
-        ),
-        (
-            "distributed_type: FSDP\n",
-            "fsdp_config.fsdp_version: found 1, expected 2",
-        ),
-        (
-            "distributed_type: FSDP\nfsdp_config: yes\n",
-            "fsdp_config.fsdp_version: found None, expected 2",
-        ),
-        (
-            "distributed_type: MULTI_GPU\nparallelism_config: {parallelism_config_tp_size: 2}\n",
-            "parallelism_config: found {'parallelism_config_tp_size': 2}, expected no such key",
-        ),
-        (
-            "distributed_type: MULTI_GPU\ngpu_ids: '2,3'\n",
-            "gpu_ids: found '2,3', expected all, or no such key",
-        ),
-        ("use_cpu: true\n", "use_cpu: found True, expected false"),
-        ("- a list\n", "is no configuration file of accelerate (YAML)"),
-        ("{", "is no configuration file of accelerate (YAML)"),
-    ],
-)
-def test_a_parallelism_that_would_go_wrong_in_silence_is_refused(tmp_path, text, sentence):
-    own = tmp_path / "own.yaml"
-    own.write_text(text)
-    with pytest.raises(UserError) as caught:
-        small_study({"train.accelerate_config": "own.yaml"}, str(tmp_path / "my.yaml"))
-    assert str(caught.value).startswith(f"{own}: {sentence}")
 
 
 @pytest.mark.parametrize(
@@ -293,7 +234,7 @@ def test_sizes_of_lists_and_ranges(sizes, expected):
         ({"plan.budgets": [6e6, "6e6"]}, "plan.budgets: found 6e+06 twice, expected different"),
         ({"model.sizes": [1, 2, 2.0]}, "model.sizes: found 2 twice, expected different"),
         ({"train.lr": [0.1, 0.1]}, "train.lr: found 0.1 twice, expected different"),
-        ({"train.lr": {6e6: [1, 1]}}, "train.lr: found 1 twice, expected different"),
+        ({"train.lr": {6e6: [1, 1]}}, "train.lr.6000000.0: found 1 twice, expected different"),
         ({"predict.budgets": [1e9, 1e9]}, "predict.budgets: found 1e+09 twice"),
         (
             {"plan.tokens_per_param": [450, 3]},
@@ -344,6 +285,17 @@ def test_a_study_survives_its_file(tmp_path):
     assert Study.load(file).to_json() == study.to_json()
 
 
+@pytest.mark.parametrize(
+    ("config", "digest"),
+    [(SMALL, "7bd10cd4d0e8"), (FULL, "46fe4797b1a5"), (IMPORTED, "ecca697e66ab")],
+)
+def test_the_text_of_a_study_is_the_one_that_lies_in_results(config, digest):
+    """What is written once must never be spelled otherwise: the plan is made again where it is."""
+    config = changed(config, {"train.accelerate_config": None}) if "train" in config else config
+    text = Study.from_config(config, FILE).to_json()
+    assert hashlib.sha256(text.encode()).hexdigest()[:12] == digest
+
+
 def test_the_text_of_a_study_knows_no_order():
     backwards = {
         key: dict(reversed(value.items())) if isinstance(value, dict) else value
@@ -351,9 +303,6 @@ def test_the_text_of_a_study_knows_no_order():
     }
     assert list(backwards) != list(FULL)
     assert Study.from_config(backwards, FILE).to_json() == Study.from_config(FULL, FILE).to_json()
-
-
-# Fingerprints ------------------------------------------------------------------------------------
 
 
 def test_a_fingerprint_is_the_hash_of_the_one_spelling():
@@ -375,117 +324,6 @@ def test_the_prepared_data_depend_on_nothing_but_the_dataset():
     assert small_study(others).data_fingerprint == first
     for key in ("dataset.target", "dataset.kwargs", "dataset.version"):
         assert small_study({key: OTHER_VALUES[key][2]}).data_fingerprint != first
-
-
-# results/<study>/study.json ----------------------------------------------------------------------
-
-
-def files_below(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def test_an_unchanged_study_is_not_written_again(tmp_path):
-    path = claim_study(small_study(), tmp_path)
-    assert path == tmp_path / "small" / "study.json"
-    assert Study.load(path) == small_study()
-    os.utime(path, ns=(10**18, 10**18))  # long ago, so that any writing shows
-    # The same study in other words: its modification time is what would make the plan run again.
-    assert claim_study(small_study({"train.lr": "1e-2", "plan.min_steps": 100}), tmp_path) == path
-    assert path.stat().st_mtime_ns == 10**18
-    assert list(files_below(tmp_path)) == ["small/study.json"]
-
-
-def test_a_changed_study_is_written(tmp_path):
-    path = claim_study(small_study(), tmp_path)
-    os.utime(path, ns=(10**18, 10**18))
-    edited = small_study({"plan.seeds": [0, 1]})
-    assert claim_study(edited, tmp_path) == path
-    assert Study.load(path) == edited
-    assert path.stat().st_mtime_ns > 10**18
-    assert list(files_below(tmp_path)) == ["small/study.json"]
-
-
-def test_a_name_that_belongs_to_another_file_is_refused_and_nothing_is_lost(tmp_path):
-    claim_study(small_study(), tmp_path)
-    (tmp_path / "small" / "runs.csv").write_text("precious")
-    before = files_below(tmp_path)
-    with pytest.raises(UserError) as caught:
-        claim_study(small_study({"plan.seeds": [1]}, file="elsewhere/small.yaml"), tmp_path)
-    message = str(caught.value)
-    assert message.startswith(
-        f"elsewhere/small.yaml: study: the name 'small' already belongs to {FILE}, "
-    )
-    assert "give this study another name" in message
-    assert files_below(tmp_path) == before
-
-
-def test_two_studies_stand_side_by_side(tmp_path):
-    claim_study(small_study(), tmp_path)
-    claim_study(small_study({"study": "other"}, file="other.yaml"), tmp_path)
-    assert list(files_below(tmp_path)) == ["other/study.json", "small/study.json"]
-
-
-@pytest.mark.parametrize("blocked", ["results", "results/small"])
-def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path, blocked):
-    """A file in the folder's place stops even the superuser, whom permissions do not."""
-    file = tmp_path / blocked
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("in the way")
-    with pytest.raises(UserError) as caught:
-        claim_study(small_study(), tmp_path / "results")
-    message = str(caught.value)
-    assert message.startswith(f"{tmp_path}/results/small/study.json: cannot be ")
-    assert "expected a results folder that this user may write to" in message
-    assert "\n" not in message
-    assert file.read_text() == "in the way"
-
-
-DAMAGED = [b"", b"no JSON", b"[]", b"{}", b"\xff\xfe\x00", b"[" * 100_000]
-
-
-@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
-@pytest.mark.parametrize("planned", ["of this one", "nothing", "damaged as well"])
-def test_a_damaged_study_file_is_moved_aside_and_written_anew(tmp_path, capfd, content, planned):
-    file = claim_study(small_study(), tmp_path)
-    whole = file.read_bytes()
-    file.write_bytes(content)
-    beside = {"of this one": whole, "nothing": None, "damaged as well": b""}[planned]
-    if beside is not None:
-        file.with_name("planned_study.json").write_bytes(beside)
-    assert claim_study(small_study(), tmp_path) == file
-    assert file.read_bytes() == whole
-    assert file.with_name("study.json.damaged").read_bytes() == content
-    assert f"it was written anew from {FILE}" in capfd.readouterr().err
-
-
-@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
-def test_a_damaged_study_file_of_another_configuration_is_left_alone(tmp_path, content):
-    file = claim_study(small_study(file="other.yaml"), tmp_path)
-    file.rename(file.with_name("planned_study.json"))
-    file.write_bytes(content)
-    before = files_below(tmp_path)
-    with pytest.raises(UserError, match=r"is not a study\.json of flops-fit; move it away"):
-        claim_study(small_study(), tmp_path)
-    assert files_below(tmp_path) == before
-
-
-def test_a_flipped_bit_in_the_owners_name_does_not_take_the_study_away(tmp_path):
-    file = claim_study(small_study(), tmp_path)
-    whole = file.read_text()
-    file.with_name("planned_study.json").write_text(whole)
-    file.write_text(whole.replace(FILE, FILE.replace("small", "smalm")))
-    claim_study(small_study(), tmp_path)
-    assert file.read_text() == whole
-    # A configuration that is there, though, was named by its user: the study was moved to it.
-    moved = tmp_path / "moved.yaml"
-    moved.write_text("")
-    file.write_text(whole.replace(FILE, str(moved)))
-    with pytest.raises(UserError, match=f"already belongs to {moved}"):
-        claim_study(small_study(), tmp_path)
 
 
 def test_what_the_workflow_imports_at_parse_time_is_light():

@@ -58,7 +58,7 @@ def fit_partial(
     rows = collect_runs(finished_rows, study_folder, study.fit.params, study.name)
     write_whole(folder / "runs.csv", runs_csv(rows))
     excluded = tuple(run_id for run_id in study.fit.exclude if run_id in finished)
-    so_far = dataclasses.replace(study, fit=dataclasses.replace(study.fit, exclude=excluded))
+    so_far = dataclasses.replace(study, fit=study.fit.model_copy(update={"exclude": excluded}))
     fit = fit_study(
         so_far,
         folder / "runs.csv",

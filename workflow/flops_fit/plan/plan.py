@@ -229,8 +229,8 @@ def experiment_spec(
     Processes, micro-batch, GPUs, names, the budget's own spelling and other experiments are
     deliberately left out.
     """
-    train = study.train
-    scaled = train.lr_power != 0 and train.lr_apply != "none"
+    train, scaling = study.train, study.train.lr_scaling
+    scaled = scaling.power != 0 and scaling.apply != "none"
     return Spec(
         recipe=RECIPE_VERSION,
         model=ModelSpec(**study.model.target.identity(), size_param=study.model.size_param),
@@ -245,11 +245,11 @@ def experiment_spec(
         batch=batch,
         lr=lr,
         lr_scaling=LrScaling(
-            power=train.lr_power if scaled else 0.0,
-            reference_size=train.lr_reference_size if scaled else 1.0,
-            apply=train.lr_apply if scaled else "none",
+            power=scaling.power if scaled else 0.0,
+            reference_size=scaling.reference_size if scaled else 1.0,
+            apply=scaling.apply if scaled else "none",
         ),
-        optimizer=OptimizerSpec(target=train.optimizer, version=train.optimizer_version),
+        optimizer=OptimizerSpec(target=study.optimizer.path, version=study.optimizer.version),
         weight_decay=train.weight_decay,
         warmup_fraction=train.warmup_fraction,
         grad_clip=train.grad_clip,
@@ -290,7 +290,7 @@ def _processes(study: Study, measure: SizeMeasure, batch: int, data: DatasetMeta
             f"least one for each of the {processes} processes (train.processes) of a model of "
             f"{measure.n_params} parameters"
         )
-    if study.train.sharded and samples % processes:
+    if study.sharded and samples % processes:
         raise UserError(
             f"{study.config_file}: train.batch: {batch} units are {samples} samples, expected a "
             f"multiple of the {processes} processes (train.processes) that the parameters of a "
@@ -396,7 +396,7 @@ def plan_jobs(plan: Plan, study: Study, *, data_folder: str, search_folder: str)
             processes=row.processes,
             compile=train.compile,
             find_unused_parameters=train.find_unused_parameters,
-            accelerate_config=train.accelerate_config,
+            accelerate_config=study.accelerate_config,
             checkpoint_minutes=train.checkpoint_minutes,
             keep_checkpoint=train.keep_checkpoint,
             data_folder=data_folder,

@@ -1,40 +1,39 @@
-"""The table of configuration keys in config/README.md, made from the schema.
+"""The schema file and the table of configuration keys in config/README.md, made from the settings.
 
-    PYTHONPATH=workflow python -m flops_fit.study.document_keys config/README.md
+    PYTHONPATH=workflow python -m flops_fit.study.document_keys
 
-rewrites what stands between the markers; a test fails where the file is behind the schema.
+writes both anew; a test fails where one of them is behind the settings.
 """
 
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flops_fit.study.configuration import load_schema, walk_keys
+import yaml
 
-BEGIN = "<!-- keys: made from workflow/schemas/study.schema.yaml -->"
+from flops_fit.study.schema import study_schema
+
+ROOT = Path(__file__).resolve().parents[3]
+SCHEMA_FILE = ROOT / "workflow" / "schemas" / "study.schema.yaml"
+README_FILE = ROOT / "config" / "README.md"
+BEGIN = "<!-- keys: made from workflow/flops_fit/study/settings.py -->"
 END = "<!-- end of keys -->"
+_HEADER = ["| key | default | unit | meaning |", "|---|---|---|---|"]
 
 
-def document_keys() -> str:
-    """Return a Markdown table per section: key, default, unit, meaning."""
-    lines: list[str] = []
-    section = None
-    schema = load_schema()
-    top = [item for item in walk_keys(schema) if "." not in item[0]]
-    for name, node in top:
-        if node.get("unit") != "section":
-            if section != "top":
-                section = "top"
-                lines += ["", "### Top level", "", *_HEADER]
-            lines.append(_row(name, node, name in schema["required"]))
-    for name, node in top:
-        if node.get("unit") == "section" or node.get("properties"):
-            lines += ["", f"### `{name}`", "", node["description"], "", *_HEADER]
-            lines += _rows(node, name)
-    return "\n".join(lines).strip() + "\n"
+def main() -> None:
+    """Write both files."""
+    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
+    README_FILE.write_text(update(README_FILE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def schema_text() -> str:
+    """Return the text of the schema file."""
+    made = "# Made by `python -m flops_fit.study.document_keys`; edit the settings instead.\n"
+    return made + yaml.safe_dump(study_schema(), sort_keys=False, width=100, allow_unicode=True)
 
 
 def update(text: str) -> str:
@@ -44,28 +43,37 @@ def update(text: str) -> str:
     return f"{before}{BEGIN}\n\n{document_keys()}\n{END}{after}"
 
 
-_HEADER = ["| key | default | unit | meaning |", "|---|---|---|---|"]
+def document_keys() -> str:
+    """Return a Markdown table per section: key, default, unit, meaning."""
+    schema = study_schema()
+    required = [*schema["required"], *schema["oneOf"][0]["required"]]  # of a study that trains
+    lines = ["### Top level", "", *_HEADER]
+    for name, node in schema["properties"].items():
+        if node["unit"] != "section":
+            lines.append(_row(name, node, required=name in required))
+    for name, node in schema["properties"].items():
+        if "properties" in node:
+            lines += ["", f"### `{name}`", "", node["description"], "", *_HEADER]
+            lines += _rows(node, name)
+    return "\n".join(lines) + "\n"
 
 
-def _rows(parent: dict[str, Any], prefix: str) -> list[str]:
-    rows = []
+def _rows(parent: dict[str, Any], prefix: str) -> Iterator[str]:
     for name, node in parent.get("properties", {}).items():
         full = f"{prefix}.{name}"
-        if node.get("unit") != "section":
-            rows.append(_row(full, node, name in parent.get("required", [])))
-        rows += _rows(node, full)
-    return rows
+        if node["unit"] != "section":
+            yield _row(full, node, required=name in parent.get("required", []))
+        yield from _rows(node, full)
 
 
-def _row(name: str, node: dict[str, Any], required: bool) -> str:
-    default = "required" if required else f"`{json.dumps(node.get('default'))}`"
+def _row(name: str, node: dict[str, Any], *, required: bool) -> str:
+    default = f"`{json.dumps(node['default'])}`" if "default" in node else "none"
     meaning = node["description"]
     if "enum" in node:
         meaning += " One of " + ", ".join(f"`{choice}`" for choice in node["enum"]) + "."
-    cells = (f"`{name}`", default, node["unit"], meaning)
+    cells = (f"`{name}`", "required" if required else default, node["unit"], meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 if __name__ == "__main__":
-    readme = Path(sys.argv[1])
-    readme.write_text(update(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    main()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,17 @@ from flops_fit.files.plain_values import unfit_value
 from flops_fit.files.reading import make_room, read_json_object
 from flops_fit.study.accelerate_config import asks_for_shards
 from flops_fit.study.configuration import check_configuration
+from flops_fit.study.section import Section
+from flops_fit.study.settings import (
+    FitSettings,
+    ImportedStudy,
+    LossSettings,
+    PlanSettings,
+    SizeRange,
+    TableFile,
+    TrainedStudy,
+)
+from flops_fit.study.train_settings import OptimizerSettings, TrainSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,61 +50,6 @@ class ModelFamily:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanSettings:
-    """Which experiments the sweep holds."""
-
-    budgets: tuple[float, ...]  # FLOPs, ascending
-    sizes_per_budget: int
-    tokens_per_param: tuple[float, float]  # feasible D / non-embedding N
-    min_steps: int
-    flops: str  # measured | 6ND
-    seeds: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainSettings:
-    """The recipe of one experiment."""
-
-    batch: dict[float, int]  # budget -> units per optimizer step, over all processes
-    lr: dict[float, tuple[float, ...]]  # budget -> grid of peak learning rates
-    lr_power: float
-    lr_reference_size: float
-    lr_apply: str  # matrices | all | none
-    optimizer: str
-    optimizer_version: int | str
-    weight_decay: float
-    warmup_fraction: float
-    grad_clip: float | None
-    schedule: str
-    final_lr_fraction: float
-    precision: str
-    processes: tuple[tuple[float, int], ...]  # (from so many parameters on, processes)
-    compile: bool
-    find_unused_parameters: bool
-    accelerate_config: str | None
-    sharded: bool  # parameters over the processes, as accelerate_config asks for
-    checkpoint_minutes: float | None
-    keep_checkpoint: bool
-    eval_units: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitSettings:
-    """How laws are fitted."""
-
-    params: str  # total | non_embedding
-    approaches: tuple[str, ...]
-    bootstrap: int
-    ci: float
-    seed: int
-    stratify: bool
-    holdout_budgets: int
-    tie_exponents: bool
-    exclude: tuple[str, ...]
-    allow_mixed_code: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunsTable:
     """Runs that exist already, as a file."""
 
@@ -115,13 +69,16 @@ class Study:
     name: str
     config_file: str  # as the user would type it from the working directory
     config: dict[str, Any]
-    model: ModelFamily | None
-    dataset: Target | None
-    loss: Target | None
-    plan: PlanSettings | None
-    train: TrainSettings | None
     fit: FitSettings
     predict_budgets: tuple[float, ...]
+    model: ModelFamily | None = None
+    dataset: Target | None = None
+    loss: Target | None = None
+    plan: PlanSettings | None = None
+    train: TrainSettings | None = None
+    optimizer: Target | None = None
+    accelerate_config: str | None = None  # the file, as it is found from the working directory
+    sharded: bool = False  # parameters over the processes, as accelerate_config asks for
     runs_table: RunsTable | None = None
 
     @classmethod
@@ -136,84 +93,15 @@ class Study:
         source = str(config_file)
         if unfit_value(source):
             raise UserError(f"{source!a}: found a file name that UTF-8 cannot spell; rename it")
-        config = check_configuration(raw, source)
-        common: dict[str, Any] = {
-            "name": config["study"],
-            "config_file": source,
-            "config": config,
-            "fit": _fit_settings(config["fit"]),
-            "predict_budgets": _ascending(
-                config["predict"]["budgets"], source, "predict.budgets", allow_empty=True
-            ),
-        }
-        if "runs_table" in config:
-            training = dict.fromkeys(("model", "dataset", "loss", "plan", "train"))
-            table = _runs_table(config["runs_table"], source)
-            return cls(**common, **training, runs_table=table)
-        budgets = _ascending(config["plan"]["budgets"], source, "plan.budgets")
-        config["plan"]["budgets"] = list(budgets)
-        train, plan = config["train"], config["plan"]
-        low, high = plan["tokens_per_param"]
-        if low >= high:
-            raise UserError(
-                f"{source}: plan.tokens_per_param: found [{low:g}, {high:g}], expected the smaller "
-                "number first"
-            )
-        loss = _as_target(config["loss"])
-        optimizer = _as_target(train["optimizer"])
-        scaling = train["lr_scaling"]
-        if optimizer.path != "adamw" and scaling["apply"] == "matrices" and scaling["power"] != 0:
-            raise UserError(
-                f"{source}: train.lr_scaling.apply: found matrices with the optimizer "
-                f"{optimizer.path!r}, expected all or none: its own factory makes the parameter "
-                "groups"
-            )
-        accelerate_config = _existing_file(
-            train["accelerate_config"], source, "train.accelerate_config"
-        )
+        settings = check_configuration(raw, source)
+        found = (_imported if isinstance(settings, ImportedStudy) else _trained)(settings, source)
         return cls(
-            **common,
-            model=ModelFamily(
-                target=_as_target(config["model"]),
-                size_param=config["model"]["size_param"],
-                sizes=_sizes(config["model"]["sizes"], source),
-            ),
-            dataset=_as_target(config["dataset"]),
-            loss=loss,
-            plan=PlanSettings(
-                budgets=budgets,
-                sizes_per_budget=plan["sizes_per_budget"],
-                tokens_per_param=(low, high),
-                min_steps=plan["min_steps"],
-                flops=plan["flops"],
-                seeds=tuple(plan["seeds"]),
-            ),
-            train=TrainSettings(
-                batch=_per_budget(train["batch"], budgets, source, "train.batch"),
-                lr={
-                    budget: tuple(_ascending(_as_list(lr), source, "train.lr"))
-                    for budget, lr in _per_budget(train["lr"], budgets, source, "train.lr").items()
-                },
-                lr_power=scaling["power"],
-                lr_reference_size=scaling["reference_size"],
-                lr_apply=scaling["apply"],
-                optimizer=optimizer.path,
-                optimizer_version=optimizer.version,
-                weight_decay=train["weight_decay"],
-                warmup_fraction=train["warmup_fraction"],
-                grad_clip=train["grad_clip"],
-                schedule=train["schedule"],
-                final_lr_fraction=train["final_lr_fraction"],
-                precision=train["precision"],
-                processes=_processes(train["processes"], source),
-                compile=train["compile"],
-                find_unused_parameters=train["find_unused_parameters"],
-                accelerate_config=accelerate_config,
-                sharded=accelerate_config is not None and asks_for_shards(accelerate_config),
-                checkpoint_minutes=train["checkpoint_minutes"],
-                keep_checkpoint=train["keep_checkpoint"],
-                eval_units=train["eval_units"],
-            ),
+            name=settings.study,
+            config_file=source,
+            config=settings.model_dump(mode="json"),
+            fit=settings.fit,
+            predict_budgets=tuple(sorted(settings.predict.budgets)),
+            **found,
         )
 
     @classmethod
@@ -238,7 +126,10 @@ class Study:
 
     def processes_for(self, n_params: int) -> int:
         """Data-parallel processes of an experiment whose model has ``n_params`` parameters."""
-        return [count for start, count in self.train.processes if start <= n_params][-1]
+        processes = self.train.processes
+        if isinstance(processes, int):
+            return processes
+        return [step.processes for step in processes if step.from_params <= n_params][-1]
 
     @property
     def folder(self) -> Path:
@@ -293,86 +184,49 @@ def fingerprint(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _as_target(node: str | Mapping[str, Any]) -> Target:
-    if isinstance(node, str):
-        return Target(path=node, kwargs={}, version=1)
-    return Target(path=node["target"], kwargs=node.get("kwargs", {}), version=node["version"])
+def _trained(settings: TrainedStudy, source: str) -> dict[str, Any]:
+    """Return what a study knows of its trainings."""
+    model, train = settings.model, settings.train
+    sizes = model.sizes.values if isinstance(model.sizes, SizeRange) else sorted(model.sizes)
+    accelerate_config = _existing_file(train.accelerate_config, source, "train.accelerate_config")
+    return {
+        "model": ModelFamily(
+            target=_target(model),
+            size_param=model.size_param,
+            # A model that takes a width of 64 takes no 64.0.
+            sizes=tuple(int(size) if size.is_integer() else size for size in sizes),
+        ),
+        "dataset": _target(settings.dataset),
+        "loss": _target(settings.loss, LossSettings),
+        "plan": settings.plan,
+        "train": train,
+        "optimizer": _target(train.optimizer, OptimizerSettings),
+        "accelerate_config": accelerate_config,
+        "sharded": accelerate_config is not None and asks_for_shards(accelerate_config),
+    }
 
 
-def _fit_settings(fit: Mapping[str, Any]) -> FitSettings:
-    return FitSettings(
-        params=fit["params"],
-        approaches=tuple(fit["approaches"]),
-        bootstrap=fit["bootstrap"],
-        ci=fit["ci"],
-        seed=fit["seed"],
-        stratify=fit["stratify"],
-        holdout_budgets=fit["holdout_budgets"],
-        tie_exponents=fit["tie_exponents"],
-        exclude=tuple(fit["exclude"]),
-        allow_mixed_code=fit["allow_mixed_code"],
-    )
-
-
-def _runs_table(node: str | Mapping[str, Any], source: str) -> RunsTable:
-    if isinstance(node, str):
-        node = {"path": node, "columns": {}, "unit": "token"}
-    folder = Path(source).parent
-    if set("{}") & set(str(folder / node["path"])):
+def _imported(settings: ImportedStudy, source: str) -> dict[str, Any]:
+    """Return what a study knows of the runs that it brings."""
+    table = settings.runs_table
+    if isinstance(table, str):
+        table = TableFile(path=table)
+    path = Path(source).parent / table.path
+    if set("{}") & set(str(path)):
         raise UserError(
-            f"{source}: runs_table.path: found {str(folder / node['path'])!r:.200} with braces, "
-            "expected a path without: Snakemake takes them for wildcards"
+            f"{source}: runs_table.path: found {str(path)!r:.200} with braces, expected a path "
+            "without: Snakemake takes them for wildcards"
         )
-    return RunsTable(path=folder / node["path"], columns=dict(node["columns"]), unit=node["unit"])
+    return {"runs_table": RunsTable(path=path, columns=table.columns, unit=table.unit)}
 
 
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _ascending(
-    values: list[float], source: str, key: str, *, allow_empty: bool = False
-) -> tuple[float, ...]:
-    numbers = sorted(float(value) for value in values)
-    for number, following in itertools.pairwise(numbers):
-        if number == following:
-            raise UserError(f"{source}: {key}: found {number:g} twice, expected different numbers")
-    if not numbers and not allow_empty:
-        raise UserError(f"{source}: {key}: found an empty list, expected numbers")
-    return tuple(numbers)
-
-
-def _per_budget(value: Any, budgets: tuple[float, ...], source: str, key: str) -> dict[float, Any]:
-    if not isinstance(value, Mapping):
-        return dict.fromkeys(budgets, value)
-    given: dict[float, Any] = {}
-    for name, item in value.items():
-        try:
-            given[float(name)] = item
-        except ValueError:
-            raise UserError(
-                f"{source}: {key}: found the key {name!r}, expected a budget in FLOPs"
-            ) from None
-    for budget in budgets:
-        if budget not in given:
-            raise UserError(
-                f"{source}: {key}: has no entry for the budget {budget:g}, expected one number for "
-                "all budgets or an entry for each of plan.budgets"
-            )
-    return {budget: given[budget] for budget in budgets}
-
-
-def _processes(value: int | list[Mapping[str, Any]], source: str) -> tuple[tuple[float, int], ...]:
-    if isinstance(value, int):
-        return ((0.0, value),)
-    steps = tuple((float(step["from_params"]), step["processes"]) for step in value)
-    starts = [start for start, _ in steps]
-    if starts[0] != 0 or any(a >= b for a, b in itertools.pairwise(starts)):
-        raise UserError(
-            f"{source}: train.processes: found from_params {starts}, expected 0 first and then "
-            "ascending numbers"
-        )
-    return steps
+def _target(settings: Any, long_form: type[Section] | None = None) -> Target:
+    """Return what a section with a target names, or the bare path of one that has a long form."""
+    if isinstance(settings, str):
+        version = long_form.model_fields["version"].default
+        return Target(path=settings, kwargs={}, version=version)
+    kwargs = getattr(settings, "kwargs", {})
+    return Target(path=settings.target, kwargs=kwargs, version=settings.version)
 
 
 def _existing_file(name: str | None, source: str, key: str) -> str | None:
@@ -389,36 +243,3 @@ def _existing_file(name: str | None, source: str, key: str) -> str | None:
             f"{source}: {key}: found no file {str(path)[:200]}, expected an existing one"
         )
     return str(path)
-
-
-def _whole(number: float) -> float:
-    """A size such as 64.0 is handed to the model as the integer 64."""
-    return int(number) if float(number).is_integer() else float(number)
-
-
-def _sizes(node: list[float] | Mapping[str, Any], source: str) -> tuple[float, ...]:
-    if not isinstance(node, Mapping):
-        return tuple(_whole(size) for size in _ascending(node, source, "model.sizes"))
-    low, high, step = node["min"], node["max"], node["multiple_of"]
-    if low >= high:
-        raise UserError(
-            f"{source}: model.sizes: found min {low:g} and max {high:g}, expected min below max"
-        )
-    if not math.isfinite(high / low) or not math.isfinite(2 * high / step):
-        raise UserError(
-            f"{source}: model.sizes: found min {low:g}, max {high:g} and multiple_of {step:g}, "
-            "expected numbers that do not differ beyond all measure"
-        )
-    ratio = math.log(high / low) / (node["count"] - 1)
-    spread = (low * math.exp(ratio * i) for i in range(node["count"]))
-    rounded = {step * max(1, round(size / step)) for size in spread}
-    if not all(map(math.isfinite, rounded)):
-        raise UserError(
-            f"{source}: model.sizes: found max {high:g}, expected less than the largest number"
-        )
-    if len(rounded) < 3:
-        raise UserError(
-            f"{source}: model.sizes: the range gives the sizes {sorted(rounded)} only, expected at "
-            "least 3; widen it or lower multiple_of"
-        )
-    return tuple(_whole(size) for size in sorted(rounded))

@@ -31,7 +31,7 @@ class UserCode:
             sizes=study.model.sizes,
             dataset=study.dataset,
             loss=study.loss.path,
-            optimizer=study.train.optimizer,
+            optimizer=study.optimizer.path,
             folder=study.folder,
             source=study.config_file,
         )

@@ -1,0 +1,47 @@
+"""How a key of a study is written down: once, with all that is to be said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+ONE, LIST, KEYS = SPELLINGS = ("<one>", "<list>", "<keys>")
+"""Which of its spellings a setting uses: a single value, a list, or a section or map."""
+
+
+def _spelling(value: Any) -> str:
+    if isinstance(value, Mapping | BaseModel):
+        return KEYS
+    return LIST if isinstance(value, list | tuple) else ONE
+
+
+def spelled(**spellings: Any) -> Any:
+    """Return the type of a setting with several spellings: ``one=``, ``list=``, ``keys=``."""
+    tags = {"one": ONE, "list": LIST, "keys": KEYS}
+    union = None
+    for name, spelling in spellings.items():
+        tagged = Annotated[spelling, Tag(tags[name])]
+        union = tagged if union is None else union | tagged
+    return Annotated[union, Discriminator(_spelling)]
+
+
+def key(description: str, unit: str, *, expected: str | None = None, **default: Any) -> Any:
+    """Return a setting: what it means, in which unit, and what an error says is expected.
+
+    Without ``default`` or ``default_factory`` it is required.
+    """
+    extra = {"unit": unit} | ({"expected": expected} if expected else {})
+    return Field(**default, description=description, json_schema_extra=extra)
+
+
+def section(description: str, **default: Any) -> Any:
+    """Return a setting that is a section of keys; ``default={}`` makes it optional."""
+    return key(description, "section", **default)
+
+
+class Section(BaseModel):
+    """Keys with values; defaults are checked and coerced like what a file says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)

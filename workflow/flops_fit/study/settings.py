@@ -1,0 +1,323 @@
+"""The keys of a study, each written once: name, type, range, default, unit, description.
+
+The schema file, the table of keys in config/README.md, and the checked settings are made from these
+models; `document_keys` writes the two files.
+"""
+
+from __future__ import annotations
+
+import math
+
+from pydantic import model_validator
+
+from flops_fit.study.section import Section, key, section, spelled
+from flops_fit.study.train_settings import PerBudget, TrainSettings
+from flops_fit.study.values import (
+    CODE_WANTED,
+    Approaches,
+    ArgumentName,
+    Flag,
+    ImportPath,
+    Kwargs,
+    Names,
+    Positive,
+    PositivePair,
+    PositiveWhole,
+    StudyName,
+    Text,
+    Version,
+    approach_names,
+    check_distinct,
+    choice,
+    distinct_list_of,
+    list_of,
+    mistakes_below,
+    number,
+    sentence,
+    whole,
+)
+
+
+class TableFile(Section):
+    """The long form of ``runs_table``."""
+
+    path: Text = key(
+        "The file, relative to the folder of the configuration.",
+        "path",
+        expected="a path to a CSV, Parquet or JSON lines file",
+    )
+    columns: Names = key(
+        "Names of the table's columns where they differ from ours, such as {N: params}.",
+        "names",
+        default={},
+        expected="a map from our name (N, D, C, loss, budget, id, status, lr) to the table's",
+    )
+    unit: Text = key("What D counts, in the singular.", "name", default="token")
+
+
+class SizeRange(Section):
+    """The sizes of a model as a range."""
+
+    min: Positive = key("Smallest value of the range.", "value of size_param")
+    max: Positive = key("Largest value of the range.", "value of size_param")
+    count: whole(ge=3, le=1000) = key("How many values the range holds.", "sizes")
+    multiple_of: Positive = key(
+        "Every value of the range is rounded to a multiple of this.",
+        "value of size_param",
+        default=1,
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> SizeRange:
+        low, high, step = self.min, self.max, self.multiple_of
+        if low >= high:
+            raise sentence(f"found min {low:g} and max {high:g}, expected min below max")
+        if not math.isfinite(high / low) or not math.isfinite(2 * high / step):
+            raise sentence(
+                f"found min {low:g}, max {high:g} and multiple_of {step:g}, expected numbers that "
+                "do not differ beyond all measure"
+            )
+        values = self.values
+        if not all(map(math.isfinite, values)):
+            raise sentence(f"found max {high:g}, expected less than the largest number")
+        if len(values) < 3:
+            raise sentence(
+                f"the range gives the sizes {values} only, expected at least 3; widen it or lower "
+                "multiple_of"
+            )
+        return self
+
+    @property
+    def values(self) -> list[float]:
+        """Spread evenly in the logarithm, then rounded to multiples, ascending."""
+        ratio = math.log(self.max / self.min) / (self.count - 1)
+        spread = (self.min * math.exp(ratio * i) for i in range(self.count))
+        step = self.multiple_of
+        return sorted({step * max(1, round(size / step)) for size in spread})
+
+
+class ModelSettings(Section):
+    """The model family."""
+
+    target: ImportPath = key(
+        "Import path of a callable that returns a torch.nn.Module.",
+        "import path",
+        expected=CODE_WANTED,
+    )
+    size_param: ArgumentName = key(
+        "The keyword argument of the target that sets the model's size.",
+        "name",
+        expected="the name of a keyword argument of the model",
+    )
+    sizes: spelled(list=list_of(Positive, check_distinct, min_length=3), keys=SizeRange) = key(
+        "Values of the size parameter that the plan may choose from: a list, or a range that is "
+        "spread evenly in the logarithm and rounded to a multiple.",
+        "value of size_param",
+        expected="a list of at least 3 positive numbers, or {min:, max:, count:, multiple_of:}",
+    )
+    kwargs: Kwargs = key(
+        "Further keyword arguments of the target, the same for every size.",
+        "keyword arguments",
+        default={},
+    )
+    version: Version = key(
+        "Part of every experiment's id. Raise it when the target's code changed in a way that "
+        "changes results, and every experiment of this study is trained anew.",
+        "version",
+        default=1,
+    )
+
+
+class DatasetSettings(Section):
+    """The dataset."""
+
+    target: ImportPath = key(
+        "Import path of a callable that returns a map-style torch Dataset of (input, target).",
+        "import path",
+        expected=CODE_WANTED,
+    )
+    kwargs: Kwargs = key(
+        "Further keyword arguments of the target.", "keyword arguments", default={}
+    )
+    version: Version = key(
+        "Raise it when the dataset's code changed; it is prepared and trained on anew.",
+        "version",
+        default=1,
+    )
+
+
+class LossSettings(Section):
+    """The long form of ``loss``."""
+
+    target: ImportPath = key("Import path of the loss.", "import path", expected=CODE_WANTED)
+    version: Version = key(
+        "Raise it when the loss's code changed; every experiment is trained anew.",
+        "version",
+        default=1,
+    )
+
+
+class PlanSettings(Section):
+    """Which experiments the sweep holds."""
+
+    budgets: list_of(Positive, check_distinct, sorted, tuple, min_length=1) = key(
+        "Compute budgets C; at each one several sizes are trained.",
+        "FLOPs",
+        expected="a list of positive numbers",
+    )
+    sizes_per_budget: whole(ge=3) = key(
+        "How many sizes are trained at each budget, spread evenly in log N.", "sizes", default=5
+    )
+    tokens_per_param: PositivePair = key(
+        "Feasible range of D/N, with N the non-embedding parameters.",
+        "units per non-embedding parameter",
+        default=[3, 450],
+        expected="a pair [smallest, largest] of positive numbers",
+    )
+    min_steps: PositiveWhole = key(
+        "An experiment with fewer optimizer steps than this is dropped from the plan.",
+        "optimizer steps",
+        default=100,
+    )
+    flops: choice("measured", "6ND") = key(
+        "How C is counted: measured counts one forward and backward pass per size; 6ND takes "
+        "6 FLOPs per non-embedding parameter and unit.",
+        "choice",
+        default="measured",
+    )
+    seeds: distinct_list_of(whole(ge=0, le=2**31 - 1), min_length=1) = key(
+        "Every (budget, size) is trained once per seed (initialisation and data order).",
+        "seeds",
+        default=[0],
+        expected="a list of different whole numbers",
+    )
+
+
+class FitSettings(Section):
+    """How laws are fitted."""
+
+    params: choice("total", "non_embedding") = key(
+        "Which parameter count is N; it never changes a plan.", "choice", default="non_embedding"
+    )
+    approaches: Approaches = key(
+        "What is fitted: 1 (envelope of the training curves), 2 (IsoFLOP profiles), 3 (parametric "
+        "surface, Huber loss of log L), vpnls (the same surface, least squares).",
+        "choice",
+        default_factory=approach_names,
+    )
+    bootstrap: whole(ge=0, le=1_000_000) = key(
+        "Resamples that the intervals rest on; 0 computes no intervals. Surfaces of more than "
+        "20000 runs take one Newton step for each instead of a refit.",
+        "resamples",
+        default=1000,
+    )
+    ci: number(ge=0.01, le=0.9999) = key(
+        "Nominal coverage of the intervals.", "share", default=0.95
+    )
+    seed: whole(ge=0) = key(
+        "Seed of the resamples; the same seed gives the same intervals.", "seed", default=0
+    )
+    stratify: Flag = key(
+        "Resample runs within their budgets; false draws from all runs alike. Approach 2 resamples "
+        "the residuals of its profiles in either case.",
+        "choice",
+        default=True,
+    )
+    holdout_budgets: whole(ge=0) = key(
+        "How many of the largest budgets the hold-out leaves out and predicts; 0 does without any "
+        "hold-out.",
+        "budgets",
+        default=1,
+    )
+    tie_exponents: Flag = key(
+        "Keep alpha = beta in surfaces, for tables of five or six runs.", "choice", default=False
+    )
+    exclude: list_of(Text) = key(
+        "Ids of runs that stay out of the fit; fit.json lists them.", "ids", default=[]
+    )
+    allow_mixed_code: Flag = key(
+        "Fit runs of different source or dataset fingerprints together (with a warning) instead of "
+        "refusing them.",
+        "choice",
+        default=False,
+    )
+
+
+class PredictSettings(Section):
+    """What the answer is asked for."""
+
+    budgets: list_of(Positive, check_distinct) = key(
+        "Further compute budgets of the table.",
+        "FLOPs",
+        default=[],
+        expected="a list of positive numbers",
+    )
+
+
+# Schema and table list the keys of the last base first.
+
+
+class _Named(Section):
+    study: StudyName = key(
+        "Name of the study; all that it produces lies under results/<study>/.",
+        "name",
+        expected="a name of letters, digits, '.', '_' and '-' that starts with a letter or digit "
+        "and is not 'data'",
+    )
+
+
+class _Imported(Section):
+    runs_table: spelled(one=Text, keys=TableFile) = key(
+        "A table of runs that exist already, instead of the keys model, dataset, loss, plan and "
+        "train: columns N, D, C (of D and C one may be missing) and loss; budget, id, status and "
+        "lr if there are any.",
+        "path",
+        expected="a path to a CSV, Parquet or JSON lines file, or {path:, columns:, unit:}",
+    )
+
+
+class _Trained(Section):
+    model: ModelSettings = section(
+        "The model family, called as target(<size_param>=size, **kwargs)."
+    )
+    dataset: DatasetSettings = section(
+        "The dataset, called as target(split=..., folder=..., **kwargs)."
+    )
+    loss: spelled(one=ImportPath, keys=LossSettings) = key(
+        "The loss, called as loss(outputs, targets); it returns the mean over the batch's units, "
+        "or (sum, count).",
+        "import path",
+        expected="an import path 'package.module:name', or {target:, version:}",
+    )
+    plan: PlanSettings = section("The IsoFLOP sweep.")
+    train: TrainSettings = section("How one experiment is trained; the same recipe for every size.")
+
+    @model_validator(mode="after")
+    def _check_budgets(self) -> _Trained:
+        found = []
+        for name, value in self.train:
+            if isinstance(value, PerBudget) and (missing := value.missing(self.plan.budgets)):
+                text = (
+                    f"has no entry for the budget{'s' * (len(missing) > 1)} "
+                    f"{', '.join(f'{budget:g}' for budget in missing)}, expected one number for "
+                    "all budgets or an entry for each of plan.budgets"
+                )
+                found.append((("train", name), text))
+        if found:
+            raise mistakes_below("study", found)
+        return self
+
+
+class _Analysed(Section):
+    fit: FitSettings = section("How laws are fitted to the runs.", default={})
+    predict: PredictSettings = section(
+        "What the table predicts beyond the study's own budgets.", default={}
+    )
+
+
+class TrainedStudy(_Analysed, _Trained, _Named):
+    """A study that trains its runs."""
+
+
+class ImportedStudy(_Analysed, _Imported, _Named):
+    """A study that brings its own runs, as a table."""
