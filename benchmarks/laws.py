@@ -156,18 +156,7 @@ def resample(table, surface, objective, n: int, rng: np.random.Generator) -> np.
 
 def main() -> None:
     """Read the table, run everything once, print a line each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--drop-highest", type=int, default=0, help="highest losses to leave out")
-    parser.add_argument("--starts", type=int, default=90, help="starts of the grid that are run")
-    parser.add_argument(
-        "--values", type=int, default=2, help="values of each of the package's five axes, up to 5"
-    )
-    parser.add_argument("--resamples", type=int, default=4000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--published", action="store_true", help="compare standard errors")
-    options = parser.parse_args()
-
+    options = _options()
     data = np.genfromtxt(options.runs, delimiter=",", names=True)
     kept = np.argsort(data["loss"])[: data.size - options.drop_highest]
     N, D, L = (data[name][kept] for name in ("N", "D", "loss"))
@@ -184,28 +173,49 @@ def main() -> None:
     beside_grid(N, D, L, options.starts, rng, ours)
     beside_package(N, D, L, options.values, ours)
 
-    table = read_runs({"N": N, "D": D, "C": 6 * N * D, "loss": L})[0]
+    columns = {"N": N, "D": D, "C": 6 * N * D, "loss": L}
+    table = read_runs(columns)[0]
     for name, objective in objectives.items():
         begin = time.process_time()
         rows = resample(table, results[name][1], objective, options.resamples, rng)
         seconds = time.process_time() - begin
-        errors = rows.std(axis=0)
-        listed = ", ".join(f"{k} {e:.4g}" for k, e in zip(PARAMETERS, errors, strict=True))
-        print(
-            f"{name:<12} {1e3 * seconds / len(rows):8.2f} ms per resample of runs; standard errors "
-            f"of {len(rows)}: {listed}"
-        )
-        if options.published and name == "approach 3":
-            ratios = zip(PARAMETERS, errors / PUBLISHED, strict=True)
-            print(
-                "             ratio to the published: "
-                + ", ".join(f"{k} {r:.3f}" for k, r in ratios)
-            )
+        published = options.published and name == "approach 3"
+        _print_resamples(name, rows, seconds, published=published)
+    _time_whole_fit(columns)
 
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--drop-highest", type=int, default=0, help="highest losses to leave out")
+    parser.add_argument("--starts", type=int, default=90, help="starts of the grid that are run")
+    parser.add_argument(
+        "--values", type=int, default=2, help="values of each of the package's five axes, up to 5"
+    )
+    parser.add_argument("--resamples", type=int, default=4000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--published", action="store_true", help="compare standard errors")
+    return parser.parse_args()
+
+
+def _print_resamples(name: str, rows: np.ndarray, seconds: float, *, published: bool) -> None:
+    errors = rows.std(axis=0)
+    listed = ", ".join(f"{k} {e:.4g}" for k, e in zip(PARAMETERS, errors, strict=True))
+    print(
+        f"{name:<12} {1e3 * seconds / len(rows):8.2f} ms per resample of runs; standard errors "
+        f"of {len(rows)}: {listed}"
+    )
+    if published:
+        ratios = zip(PARAMETERS, errors / PUBLISHED, strict=True)
+        listed = ", ".join(f"{k} {r:.3f}" for k, r in ratios)
+        print(f"             ratio to the published: {listed}")
+
+
+def _time_whole_fit(columns: dict[str, np.ndarray]) -> None:
     workers = min(2, len(os.sched_getaffinity(0)))
     begin = time.perf_counter()
     fit_runs(
-        {"N": N, "D": D, "C": 6 * N * D, "loss": L},
+        columns,
         study="benchmark",
         params="total",
         approaches=["3", "vpnls"],

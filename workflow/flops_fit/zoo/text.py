@@ -216,10 +216,9 @@ def prepare_bytes(
 ) -> None:
     """Join `files` into `train.bin`, `validation.bin` and `text.json` under `folder`.
 
-    Files are taken in the order of their paths below `root`. Everything is written aside and
-    renamed, `text.json` last: without it the folder counts as not prepared, so that a killed
-    process leaves nothing that could be taken for a corpus. The content fingerprint is a hash of
-    the tokens of both splits and of nothing else.
+    Files are taken in the order of their paths below `root`. Each is written aside and renamed,
+    `text.json` last: without it the folder counts as not prepared, so a killed process leaves
+    nothing that looks like a corpus. The content fingerprint hashes the tokens of both splits.
 
     Raises
     ------
