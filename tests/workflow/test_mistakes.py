@@ -171,6 +171,20 @@ def test_the_command_line_overlays_a_study(checkout):
     assert resolved["plan"]["min_steps"] == 10
 
 
+def test_the_command_line_hands_numbers_to_the_users_code(checkout):
+    """Snakemake itself leaves what stands inside a section as text."""
+    checkout.configure(lambda config: config["dataset"]["kwargs"].update(label="2"))
+    overlay = "model={kwargs: {n_layer: 2, rate: 0.5, bias: false, name: '2', 7: [1e3]}}"
+    checkout.succeed("-n", "--config", overlay, "plan={budgets: [3000000]}")
+    resolved = yaml.safe_load((checkout.study / "study.json").read_text())["config"]
+    assert resolved["model"]["kwargs"] == {
+        "n_features": 8, "n_classes": 4,
+        "n_layer": 2, "rate": 0.5, "bias": False, "name": "2", "7": [1000.0],
+    }  # fmt: skip
+    assert resolved["plan"]["budgets"] == [3e6]
+    assert resolved["dataset"]["kwargs"]["label"] == "2"  # quoted in the file: text
+
+
 def test_groups_of_a_finished_plan_have_it_made_again(checkout):
     """Snakemake would make the groups twice, and submit their experiments several times."""
     checkout.succeed("plan", "--cores", "1")

@@ -29,6 +29,7 @@ from flops_fit.pipeline.rules import (
 from flops_fit.pipeline.script import share_library
 from flops_fit.plan.plan import read_plan
 from flops_fit.study.claim import claim_study
+from flops_fit.study.command_line import command_line_values
 from flops_fit.study.study import Study
 
 
@@ -42,13 +43,13 @@ def load_study():
     snakefiles = (WORKFLOW_FOLDER / "Snakefile", WORKFLOW_FOLDER.parent / "Snakefile")
     if main not in [path.resolve() for path in snakefiles]:
         return Study.from_config(config, readable_path(main))
-    files = workflow.overwrite_configfiles
-    if files:
-        return Study.from_config(config, readable_path(files[0]))
     demo = WORKFLOW_FOLDER.parent / "config" / "config.yaml"
-    raw = load_configfile(demo)
-    update_config(raw, config)
-    return Study.from_config(raw, readable_path(demo))
+    files = workflow.overwrite_configfiles or [demo]
+    typed = command_line_values(workflow.config_settings.config_args)
+    raw = {}
+    for layer in [*map(load_configfile, files), typed]:
+        update_config(raw, layer)
+    return Study.from_config(raw, readable_path(files[0]))
 
 
 def planned_runs(wildcards):
