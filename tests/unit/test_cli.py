@@ -77,11 +77,11 @@ def test_compare_finds_the_crossing(tmp_path, capsys):
     assert rows["1e+20"].rstrip().endswith("one")
 
 
-def test_intervals_of_a_comparison_are_stretched_as_the_fits_are(tmp_path):
+def test_intervals_of_a_comparison_carry_the_small_sample_factors_of_the_fits(tmp_path):
     """Against a study without scatter, the difference is as uncertain as the other study's L."""
     path, fit = study(tmp_path, "one", approaches=["3"])
     laws = FittedLaws.from_json(fit, str(path))
-    assert laws.stretch < 0.9
+    assert laws.small_sample_factor < 0.9
     still = replace(laws, draws=np.repeat(laws.rows, len(laws.draws), axis=0))
     found = compare(laws, still, np.array([1e18, 1e20]))
     for i, C in enumerate((1e18, 1e20)):
@@ -91,14 +91,16 @@ def test_intervals_of_a_comparison_are_stretched_as_the_fits_are(tmp_path):
         assert found.interval[1][i] == pytest.approx(high - optimum.L, rel=1e-6)
 
 
-def test_the_interval_of_a_crossing_scales_with_the_stretch(tmp_path):
+def test_the_interval_of_a_crossing_scales_with_the_small_sample_factor(tmp_path):
     fits = [study(tmp_path, *a, approaches=["vpnls"])[1] for a in (("one",), ("two", 0.02))]
     laws = [FittedLaws.from_json(fit, "fit.json") for fit in fits]
     widths = []
-    for stretch in (1e-9, 0.5, 1.0):
-        found = compare(*(replace(one, stretch=stretch) for one in laws), np.array([1e19]))
+    for factor in (1e-9, 0.5, 1.0):
+        found = compare(
+            *(replace(one, small_sample_factor=factor) for one in laws), np.array([1e19])
+        )
         widths.append(np.log(found.crossing_interval[1] / found.crossing_interval[0]))
-    # Draws that keep to the estimate cross where it does; a small stretch is a linear map
+    # Draws that keep to the estimate cross where it does; a small factor is a linear map
     assert widths[0] < 1e-6
     assert widths[1] == pytest.approx(widths[2] / 2, rel=0.1)
 

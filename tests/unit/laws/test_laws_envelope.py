@@ -37,7 +37,7 @@ def test_the_envelope_of_curves_follows_the_known_law():
     runs, curves = curve_study()
     result = fit_envelope(runs, curves=curves, decays=False)
     assert result.status == "ok"
-    # Sizes come in steps of 52%; the stretch of C in which one is best is centred on its optimum
+    # Sizes come in steps of 52%; the range of C in which one is best is centred on its optimum
     assert result.N_opt.exponent == pytest.approx(0.28 / 0.62, abs=0.02)
     for point in result.points:
         assert point.N_opt == pytest.approx(surface_N_opt(point.C), rel=0.15)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from flops_fit.laws import Surface, fit_runs, read_runs
-from flops_fit.laws.approaches.registry import ApproachOptions
-from flops_fit.laws.evidence.holdout import score_holdouts
+from flops_fit.laws import Surface, approach_named, fit_runs
+from flops_fit.laws.evidence.holdout import HoldoutScore
 from flops_fit.laws.evidence.recommendation import disagreements, recommend
 from flops_fit.laws.results import ApproachResult
 from judged import codes, found, only
@@ -21,8 +20,8 @@ def fit(runs, **options):
 
 
 def scores(runs, names, **options):
-    found = score_holdouts(read_runs(runs)[0], names, ApproachOptions(), **options)
-    return {(e["approach"], e["kind"], tuple(e["budgets"])): e for e in found}
+    scored = fit(runs, approaches=names, **options)["holdout"]
+    return {(e["approach"], e["kind"], tuple(e["budgets"])): e for e in scored}
 
 
 def test_a_true_surface_predicts_what_was_held_out():
@@ -95,33 +94,36 @@ def test_a_form_that_does_not_fit_gets_approach_2_and_says_why():
 )
 def test_a_surface_gives_way_where_it_predicts_clearly_worse(surface_error, chosen):
     """Twice the error of approach 2 and more than 1% of L is clearly worse."""
-    results = {name: ApproachResult(status="ok") for name in ("2", "3")}
-    holdout = [
-        {"approach": name, "kind": "largest", "mean_abs_relative_error": error}
-        for name, error in (("2", 0.012), ("3", surface_error))
-    ]
-    found = recommend(results, holdout)
-    assert found["approach"] == chosen
-    assert (f"misses the held-out loss by {surface_error:.2%}" in found["why"]) == (chosen == "2")
+    fitted = [(approach_named(name), ApproachResult(status="ok")) for name in ("2", "3")]
+
+    def recommended(**errors):
+        holdout = [
+            HoldoutScore(
+                approach=name.removeprefix("approach_"),
+                kind="largest",
+                budgets=(1e22,),
+                mean_abs_relative_error=error,
+                n_runs=36,
+            )
+            for name, error in errors.items()
+        ]
+        return recommend(fitted, holdout)
+
+    found = recommended(approach_2=0.012, approach_3=surface_error)
+    assert found.approach == chosen
+    assert (f"misses the held-out loss by {surface_error:.2%}" in found.why) == (chosen == "2")
     # Below 1% of L both are as good as can be told
-    holdout[0]["mean_abs_relative_error"], holdout[1]["mean_abs_relative_error"] = 0.001, 0.009
-    assert recommend(results, holdout)["approach"] == "3"
+    assert recommended(approach_2=0.001, approach_3=0.009).approach == "3"
 
 
 def test_approaches_that_disagree_beyond_their_intervals():
-    def entry(value, low, high):
-        return {
-            "status": "ok",
-            "N_opt": {"exponent": value, "ci": {"exponent": [low, high]}},
-        }
-
-    apart = {"2": entry(0.6, 0.58, 0.62), "vpnls": entry(0.5, 0.48, 0.52)}
+    isoflop, vpnls = approach_named("2"), approach_named("vpnls")
+    apart = [(isoflop, 0.6, [0.58, 0.62]), (vpnls, 0.5, [0.48, 0.52])]
     values = only(disagreements(apart), "approaches_disagree")
     assert values["approaches"] == ["2", "vpnls"]
     assert values["exponents"] == [0.6, 0.5]
     assert values["intervals"] == [[0.58, 0.62], [0.48, 0.52]]
-    apart["vpnls"] = entry(0.57, 0.55, 0.59)
-    assert disagreements(apart) == []
+    assert disagreements([apart[0], (vpnls, 0.57, [0.55, 0.59])]) == []
 
 
 def test_the_optimum_under_measured_flops_is_set_against_6ND():

@@ -8,6 +8,7 @@ from flops_fit.laws import (
     FlopsPerUnit,
     ResidualLimits,
     Surface,
+    approach_named,
     fit_isoflop,
     fit_profile,
     fit_runs,
@@ -16,7 +17,7 @@ from flops_fit.laws import (
     surface_objective,
 )
 from flops_fit.laws.approaches.profile import resampled_optima
-from flops_fit.laws.evidence.intervals import intervals_of, stretch_of
+from flops_fit.laws.evidence.intervals import intervals_of
 from flops_fit.laws.evidence.resampling import draw_counts
 from flops_fit.laws.solver import many_surfaces
 from flops_fit.laws.solver.many_surfaces import resampled_surfaces
@@ -168,29 +169,28 @@ def test_every_chunk_draws_for_itself():
     assert len(values) == len(set(values)) == 200  # two chunks of 100
 
 
-def test_the_stretch_of_each_method():
+def test_the_small_sample_factor_of_each_approach():
     table = read_runs(nine_sizes()[0])[0]
-    rows, residuals = "runs within budgets", "leverage-scaled residuals of the profiles"
     profiles = fit_isoflop(table)
 
-    def stretch(name, resampled=rows, *, level=0.9, stratify=True, tied=False):
-        return stretch_of(
-            name, resampled, table, profiles, level=level, stratify=stratify, tied=tied
+    def factor(name, *, level=0.9, stratify=True, tied=False):
+        return approach_named(name).small_sample_factor(
+            profiles, table, level=level, stratify=stratify, tied=tied
         )
 
     # 45 runs in 5 strata, 40 degrees of freedom: t(0.95; 40) = 1.6839, z = 1.6449
     expected = np.sqrt(45 / 40) * 1.68385 / 1.64485
-    assert stretch("vpnls") == pytest.approx(expected, rel=1e-4)
+    assert factor("vpnls") == pytest.approx(expected, rel=1e-4)
     # Tied, 41 degrees of freedom: t(0.975; 41) = 2.0195, z = 1.9600; one stratum of plain rows
-    assert stretch("vpnls", "runs", level=0.95, stratify=False, tied=True) == pytest.approx(
+    assert factor("vpnls", level=0.95, stratify=False, tied=True) == pytest.approx(
         np.sqrt(45 / 44) * 2.01954 / 1.95996, rel=1e-4
     )
-    assert stretch("1") == pytest.approx(np.sqrt(45 / 40), rel=1e-12)
+    assert factor("1") == pytest.approx(np.sqrt(45 / 40), rel=1e-12)
     # 5 parabolas with 3 coefficients each, 30 degrees of freedom: t(0.95; 30) = 1.6973
-    assert stretch("2", residuals) == pytest.approx(1.69726 / 1.64485, rel=1e-4)
-    assert stretch("3") == pytest.approx((1 + 2.5 / 45**0.5) ** -0.5, rel=1e-12)
+    assert factor("2") == pytest.approx(1.69726 / 1.64485, rel=1e-4)
+    assert factor("3") == pytest.approx((1 + 2.5 / 45**0.5) ** -0.5, rel=1e-12)
     method = fit(nine_sizes()[0], ci=0.9)["interval_method"]
-    assert f"stretched by {expected:.3f} (approach vpnls)" in method
+    assert f"times a small-sample factor of {expected:.3f} (approach vpnls)" in method
 
 
 def test_stratified_resamples_keep_the_runs_of_each_budget():
@@ -231,7 +231,7 @@ def test_intervals_are_percentiles_around_the_estimate():
     assert lost == 0
     assert found["N_opt exponent"] == pytest.approx([0.05, 0.95])
     assert found["N_opt"] == pytest.approx(np.exp([0.05, 0.95]))
-    wide, _ = intervals_of(estimates, draws, level=0.9, stretch=1.1)
+    wide, _ = intervals_of(estimates, draws, level=0.9, factor=1.1)
     assert wide["N_opt exponent"] == pytest.approx([0.5 - 0.495, 0.5 + 0.495])
     draws["N_opt exponent"][:200] = np.nan
     found, lost = intervals_of(estimates, draws, level=0.9)
@@ -243,8 +243,8 @@ def test_an_interval_holds_an_estimate_that_its_draws_miss():
     draws = {"N_opt exponent": np.linspace(0.4, 0.6, 101), "L_opt": np.linspace(2, 3, 202)}
     draws["L_opt"] = draws["L_opt"].reshape(101, 2)
     estimates = {"N_opt exponent": 0.35, "L_opt": np.array([1.9, 3.2])}
-    for stretch in (0.5, 1.5):
-        found, _ = intervals_of(estimates, draws, level=0.9, stretch=stretch)
+    for factor in (0.5, 1.5):
+        found, _ = intervals_of(estimates, draws, level=0.9, factor=factor)
         assert found["N_opt exponent"][0] == 0.35
         assert found["L_opt"][0][0] == 1.9
         assert found["L_opt"][1][1] == 3.2

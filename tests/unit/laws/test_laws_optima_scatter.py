@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import fit_isoflop, fit_runs, read_runs
-from flops_fit.laws.approaches.optima_scatter import optima_scatter
+from flops_fit.laws.evidence.optima_scatter import optima_scatter
 from judged import found, only
 from known_laws import columns
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from flops_fit.report.style import APPROACH_COLOURS, budget_colours
+from flops_fit.laws import approach_named, approach_names
+from flops_fit.report.style import budget_colours
 from matplotlib.colors import to_rgb
 
 # Machado, Oliveira and Fernandes 2009, "A physiologically-based model for simulation of color
@@ -32,7 +33,8 @@ def _cielab(linear: np.ndarray) -> np.ndarray:
 
 
 def test_colours_stay_apart_for_a_deuteranope():
-    for colours in (list(APPROACH_COLOURS.values()), budget_colours(4)):
+    approaches = [approach_named(name).colour for name in approach_names()]
+    for colours in (approaches, budget_colours(4)):
         seen = [_cielab(np.clip(DEUTERANOPIA @ _linear(c), 0, 1)) for c in colours]
         nearest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))
         # 2.3 is just noticeable side by side; ten is told apart at a glance.

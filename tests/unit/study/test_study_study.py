@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import flops_fit
-import flops_fit.laws
 import pytest
 from flops_fit.errors import UserError
 from flops_fit.launch.launcher import ACCELERATE_CONFIG
@@ -115,13 +114,6 @@ def test_every_key_of_a_study_changes_what_is_read(key):
     )  # fmt: skip
     assert first == again
     assert first != second
-
-
-def test_a_new_approach_is_known_at_once(monkeypatch):
-    monkeypatch.setattr(flops_fit.laws, "APPROACHES", (*flops_fit.laws.APPROACHES, "toy"))
-    assert small_study({}).fit.approaches[-1] == "toy"
-    assert small_study({"fit.approaches": ["toy"]}).fit.approaches == ("toy",)
-    assert refusal({"fit.approaches": ["boy"]}).endswith("expected one of 1, 2, 3, vpnls, toy")
 
 
 def test_the_approaches_are_read():

@@ -1,10 +1,9 @@
 """Scaling laws from runs, with numpy and scipy alone.
 
-Approach 1 is `envelope`, approach 2 `isoflop`, approach 3 and VPNLS `parametric`: each a function
-from a `RunTable` to an `ApproachResult`. A surface is found by `search`, which rests on
-`projection` (where to start), `terms` (derivatives) and `newton` (to the minimum). Shared: `table`
-(the runs), `results` (what an approach returns), `power_law`, `surface`, `accounting` (FLOPs per
-unit), `predictions` (optima at a given C) and `judgements` (warnings).
+An approach is an object of `approaches/` that fits laws to a `RunTable`, and its registry holds
+all of them. They rest on `data/` (the runs), `forms/` (surfaces, power laws, parabolas), `solver/`
+(the search for a surface) and `evidence/` (judgements, resampling, hold-out, recommendation).
+`fit_runs` brings them together, `reading` and `comparison` read what it found.
 
 Plain columns suffice, here of nine runs whose loss is lowest at N = C^0.5:
 
@@ -22,57 +21,55 @@ Plain columns suffice, here of nine runs whose loss is lowest at N = C^0.5:
 
 from __future__ import annotations
 
-from flops_fit.laws.approaches.envelope import fit_envelope
-from flops_fit.laws.approaches.isoflop import fit_isoflop
-from flops_fit.laws.approaches.parametric import fit_parametric, fit_vpnls
-from flops_fit.laws.approaches.profile import fit_profile
-from flops_fit.laws.approaches.registry import APPROACHES
-from flops_fit.laws.data.accounting import FlopsPerUnit
-from flops_fit.laws.data.grouping import group_budgets
-from flops_fit.laws.data.table import Exclusion, RunTable, keep_best_learning_rates, read_runs
-from flops_fit.laws.fit import fit_runs
-from flops_fit.laws.forms.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
-from flops_fit.laws.forms.profile_weights import (
-    ResidualLimits,
-    height_weights,
-    profile_weights,
-    residual_limits,
-)
-from flops_fit.laws.forms.surface import Surface
-from flops_fit.laws.predictions import predict_optima
-from flops_fit.laws.results import ApproachResult, Point, Prediction, Profile
-from flops_fit.laws.solver.objectives import HuberLog, SquaredLoss
-from flops_fit.laws.solver.search import search_surface, surface_objective
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "APPROACHES",
-    "ApproachResult",
-    "Exclusion",
-    "FlopsPerUnit",
-    "HuberLog",
-    "Point",
-    "PowerLaw",
-    "Prediction",
-    "Profile",
-    "ResidualLimits",
-    "RunTable",
-    "SquaredLoss",
-    "Surface",
-    "fit_envelope",
-    "fit_isoflop",
-    "fit_parametric",
-    "fit_power_law",
-    "fit_power_law_with_offset",
-    "fit_profile",
-    "fit_runs",
-    "fit_vpnls",
-    "group_budgets",
-    "height_weights",
-    "keep_best_learning_rates",
-    "predict_optima",
-    "profile_weights",
-    "read_runs",
-    "residual_limits",
-    "search_surface",
-    "surface_objective",
-]
+_EXPORTS = {
+    "Approach": "approach",
+    "ApproachOptions": "approach",
+    "ApproachResult": "results",
+    "Exclusion": "data.table",
+    "FlopsPerUnit": "data.accounting",
+    "HuberLog": "solver.objectives",
+    "Judgement": "evidence.judgement",
+    "Point": "results",
+    "PowerLaw": "forms.power_law",
+    "Prediction": "results",
+    "Profile": "results",
+    "ResidualLimits": "forms.profile_weights",
+    "RunTable": "data.table",
+    "SquaredLoss": "solver.objectives",
+    "Surface": "forms.surface",
+    "approach_named": "approaches.registry",
+    "approach_names": "approaches.registry",
+    "fit_envelope": "approaches.envelope",
+    "fit_isoflop": "approaches.isoflop",
+    "fit_parametric": "approaches.parametric",
+    "fit_power_law": "forms.power_law",
+    "fit_power_law_with_offset": "forms.power_law",
+    "fit_profile": "approaches.profile",
+    "fit_runs": "fit",
+    "fit_vpnls": "approaches.parametric",
+    "group_budgets": "data.grouping",
+    "height_weights": "forms.profile_weights",
+    "judgement_kinds": "evidence.texts",
+    "keep_best_learning_rates": "data.table",
+    "predict_optima": "predictions",
+    "profile_weights": "forms.profile_weights",
+    "read_runs": "data.table",
+    "residual_limits": "forms.profile_weights",
+    "search_surface": "solver.search",
+    "surface_objective": "solver.search",
+}
+"""Where each public name is. They are imported when they are used, since scipy takes a second and a
+workflow that is parsed needs only the names of the approaches."""
+
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+    globals()[name] = value
+    return value

@@ -40,8 +40,8 @@ def compare(first: FittedLaws, second: FittedLaws, C: Array) -> Comparison:
 
     The studies are independent, and so must their draws be: those of two studies of one design and
     seed come from the same resampled rows, one by one, so that the second's are put into a random
-    order (the same every time). Each study's are stretched as its own intervals are, so that those
-    of the difference and of the crossing agree with them.
+    order (the same every time). Each study's carry its small-sample factor, so that the intervals
+    of the difference and of the crossing agree with its own.
 
     Raises
     ------

@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from flops_fit.errors import UserError
-from flops_fit.laws.approaches.envelope import Curves
-from flops_fit.laws.approaches.registry import APPROACHES, ApproachOptions, fit_approach
+from flops_fit.laws.approach import Approach, ApproachOptions, Curves
+from flops_fit.laws.approaches.registry import (
+    approach_named,
+    approach_names,
+    lending_approach,
+    reference_approach,
+)
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable, keep_best_learning_rates, names_budgets, read_runs
-from flops_fit.laws.evidence.bootstrap import Resampling, bootstrap_draws
-from flops_fit.laws.evidence.holdout import score_holdouts
-from flops_fit.laws.evidence.intervals import (
-    ASSUMED_WHEN_TIED,
-    PERCENTILES,
-    WIDENED,
-    add_intervals,
-    estimates_of,
-    intervals_of,
-    standard_errors,
-    stretch_of,
-    widen,
-)
-from flops_fit.laws.evidence.judgement import add_judgements, judge
+from flops_fit.laws.evidence.holdout import HoldoutScore, score_holdouts
+from flops_fit.laws.evidence.intervals import intervals_of, scattered_apart, standard_errors
+from flops_fit.laws.evidence.judgement import Judgement, judge
 from flops_fit.laws.evidence.judgements import judge_learning_rates, judge_predictions, judge_runs
 from flops_fit.laws.evidence.recommendation import disagreements, recommend
+from flops_fit.laws.evidence.resampling import Resampling, bootstrap_draws
 from flops_fit.laws.evidence.surface_judgements import compare_with_6nd
-from flops_fit.laws.predictions import merge_compute, predict_result
-from flops_fit.laws.reading import stored_laws
-from flops_fit.laws.results import ApproachResult, approach_to_json
+from flops_fit.laws.fitted import Fit, FittedApproach, Resampled
+from flops_fit.laws.predictions import merge_compute
+from flops_fit.laws.results import ApproachResult, Prediction
+
+MAX_UNSAID_LOSS = 0.01
+"""Share of resamples without a law up to which nobody needs to know."""
 
 MIN_RUNS = 5
 """Fewer runs than this are no evidence of any law."""
@@ -49,7 +47,7 @@ def fit_runs(
     params: str,
     predict_budgets: Sequence[float] = (),
     exclude: Collection[str] = (),
-    approaches: Sequence[str | int] = APPROACHES,
+    approaches: Sequence[str | int] | None = None,
     bootstrap: int = 1000,
     ci: float = 0.95,
     seed: int = 0,
@@ -76,8 +74,8 @@ def fit_runs(
         C (FLOPs) to predict, besides the study's budgets.
     exclude : collection of str
         Ids of runs to leave out.
-    approaches : sequence of str or int
-        Names among `APPROACHES`.
+    approaches : sequence of str or int, optional
+        Names among `approach_names()`; by default all.
     bootstrap : int
         Resamples that intervals rest on; 0 computes none.
     ci : float
@@ -112,137 +110,164 @@ def fit_runs(
         If an approach does not exist, the runs cannot be used (see `read_runs`), fewer than five
         are completed, or a budget to predict is not a positive number.
     """
-    names = _checked_approaches(approaches)
+    wanted = [approach_named(name) for name in _checked_approaches(approaches)]
     table, excluded = read_runs(runs, exclude=exclude)
     table, dropped, choices = keep_best_learning_rates(table)
     _check_enough(table, study, len(dropped), len(excluded))
-    flops = FlopsPerUnit.from_runs(table.N, table.D, table.C)
-    budgets = np.unique(table.budget).tolist()
-    wanted = merge_compute(budgets, [_checked_budget(C) for C in predict_budgets])
-    options = ApproachOptions(tied=tie_exponents, curves=curves, decays=schedule_decays)
-    resampling = Resampling(n=bootstrap, seed=seed, stratify=stratify, workers=workers)
-
-    results: dict[str, ApproachResult] = {}
-    entries = {}
-    for name in names:
-        results[name] = fit_approach(name, table, options)
-        entries[name] = _entry(
-            name, results[name], table, wanted, flops, options, resampling, ci, progress
-        )
-    holdout = score_holdouts(table, names, options, holdout_budgets=holdout_budgets)
-    surfaces = [result.surface for result in results.values() if result.status == "ok"]
-    ratio, notes = compare_with_6nd(next(filter(None, surfaces), None), flops, budgets)
-
-    fit = {
-        "study": study,
-        "params": params,
-        "k": {
-            "value": flops.k,
-            "source": "median of C/(N D) over the runs",
-            "N_opt_ratio_to_6ND": ratio,
-            "N": np.exp(flops.log_N).tolist(),
-            "flops_per_unit": np.exp(flops.log_flops).tolist(),
-        },
-        "interval_method": _interval_method(entries, bootstrap, ci, seed),
-        "n_runs": len(table),
-        "excluded": [
-            asdict(exclusion) for exclusion in sorted((*excluded, *dropped), key=lambda e: e.id)
-        ],
-        "approaches": entries,
-        "holdout": holdout,
-        "recommended": recommend(results, holdout),
-    }
-    judgements = (
-        judge_runs(table, planned=names_budgets(runs))
-        + judge_learning_rates(choices)
-        + notes
-        + disagreements(entries)
+    setting = Setting(
+        runs=table,
+        flops=FlopsPerUnit.from_runs(table.N, table.D, table.C),
+        C=merge_compute(
+            np.unique(table.budget).tolist(), [_checked_budget(C) for C in predict_budgets]
+        ),
+        options=ApproachOptions(tied=tie_exponents, curves=curves, decays=schedule_decays),
+        resampling=Resampling(n=bootstrap, seed=seed, stratify=stratify, workers=workers),
+        level=ci,
     )
-    judgements += [judgement for entry in entries.values() for judgement in entry["judgements"]]
-    add_judgements(fit, judgements)
-    fit["prediction"] = stored_laws(
-        fit["recommended"]["approach"], results, entries, _measured(table), ci
-    )
-    for entry in entries.values():
-        for internal in ("resampled", "draws", "stretch", "judgements"):
-            entry.pop(internal, None)
+    fitted = [fit_approach(approach, setting, progress) for approach in wanted]
+    scores = _holdout(fitted, setting, holdout_budgets)
+    ratio, notes = _against_6nd(fitted, setting)
+    judgements = [
+        *judge_runs(table, planned=names_budgets(runs)),
+        *judge_learning_rates(choices),
+        *notes,
+        *disagreements(
+            [
+                (item.approach, item.result.N_opt.exponent, interval)
+                for item in fitted
+                if (interval := item.interval("N_opt exponent")) is not None
+            ]
+        ),
+        *(judgement for item in fitted for judgement in item.judgements),
+    ]
+    fit = Fit(
+        study=study,
+        params=params,
+        flops=setting.flops,
+        N_opt_ratio_to_6ND=ratio,
+        n_runs=len(table),
+        excluded=tuple(sorted((*excluded, *dropped), key=lambda exclusion: exclusion.id)),
+        approaches=tuple(fitted),
+        holdout=tuple(scores),
+        recommended=recommend([(item.approach, item.result) for item in fitted], scores),
+        judgements=tuple(judgements),
+        measured=setting.measured,
+        level=ci,
+        n_resamples=bootstrap,
+        seed=seed,
+    ).to_json()
     # A NaN here is a defect of a fit: it must not reach a file that other tools read
     json.dumps(fit, allow_nan=False)
     return fit
 
 
-def _entry(
-    name: str,
-    result: ApproachResult,
-    table: RunTable,
-    wanted: Sequence[float],
-    flops: FlopsPerUnit,
-    options: ApproachOptions,
-    resampling: Resampling,
-    ci: float,
-    progress: Progress | None,
-) -> dict[str, Any]:
-    """Return the entry of an approach, with predictions and intervals where it has laws."""
-    measured = _measured(table)
-    predictions = predict_result(result, wanted, flops=flops, budgets=measured)
-    entry = approach_to_json(result, predictions)
-    entry["judgements"] = [judgement.of(name) for judgement in result.judgements]
-    entry["resampled"] = None
-    if not predictions:
-        return entry
-    entry["judgements"] += [
-        judgement.of(name)
-        for judgement in judge_predictions(
-            predictions, budgets=measured, sizes=(float(table.N.min()), float(table.N.max()))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What all approaches of a fit share."""
+
+    runs: RunTable
+    flops: FlopsPerUnit
+    C: Sequence[float]
+    """FLOPs of the predictions."""
+    options: ApproachOptions
+    resampling: Resampling
+    level: float
+
+    @property
+    def measured(self) -> tuple[float, ...]:
+        """The budgets, and the C of runs that stand at none: beyond, a law extrapolates."""
+        runs = self.runs
+        return tuple(np.unique([*runs.budget, *runs.C[~runs.profiled]]).tolist())
+
+
+def fit_approach(
+    approach: Approach, setting: Setting, progress: Progress | None = None
+) -> FittedApproach:
+    """Fit an approach, and predict and resample where it has laws."""
+    runs, flops = setting.runs, setting.flops
+    result = approach.fit(runs, flops, setting.options)
+    judgements = list(result.judgements)
+    predictions: tuple[Prediction, ...] = ()
+    resampled = None
+    if result.status == "ok":
+        predictions = approach.predict(result, setting.C, flops=flops, budgets=setting.measured)
+        judgements += judge_predictions(
+            predictions,
+            budgets=setting.measured,
+            sizes=(float(runs.N.min()), float(runs.N.max())),
         )
-    ]
-    if resampling.n < 1:
-        return entry
-    draws, resampled = bootstrap_draws(
-        name,
-        result,
-        table,
-        np.array(wanted),
-        resampling,
-        options,
-        None if progress is None else lambda done, of: progress(name, done, of),
+    if predictions and setting.resampling.n > 0:
+        resampled, lost = _resample(approach, result, predictions, setting, progress)
+        if lost > MAX_UNSAID_LOSS:
+            judgements.append(judge("resamples_without_law", share=lost))
+    return FittedApproach(
+        approach=approach,
+        result=result,
+        predictions=predictions,
+        judgements=tuple(judgement.of(approach.name) for judgement in judgements),
+        resampled=resampled,
     )
-    estimates = estimates_of(result, predictions, flops)
-    stretch = stretch_of(
-        name, resampled, table, result, level=ci, stratify=resampling.stratify, tied=options.tied
+
+
+def _resample(
+    approach: Approach,
+    result: ApproachResult,
+    predictions: tuple[Prediction, ...],
+    setting: Setting,
+    progress: Progress | None,
+) -> tuple[Resampled, float]:
+    """Return the draws of an approach with its intervals, and the share that gave no law."""
+    runs, flops, options = setting.runs, setting.flops, setting.options
+    resampling, level = setting.resampling, setting.level
+    resampler = approach.resampler(result, runs, flops, np.array(setting.C), options, resampling)
+    report = None if progress is None else lambda done, of: progress(approach.name, done, of)
+    draws = bootstrap_draws(resampler, resampling, n_runs=len(runs), progress=report)
+    estimates = approach.estimates(result, predictions, flops)
+    factor = approach.small_sample_factor(
+        result, runs, level=level, stratify=resampling.stratify, tied=options.tied
     )
-    factor = widen(result, estimates, draws, level=ci)
-    found, lost = intervals_of(estimates, draws, level=ci, stretch=stretch)
-    if options.tied and result.surface is not None:
-        found |= dict.fromkeys(ASSUMED_WHEN_TIED)
-    add_intervals(entry, found, name)
-    if result.surface is not None:
-        entry["surface"]["std_err"] = standard_errors(draws)
-    entry["resampled"] = PERCENTILES.format(resampled=resampled, stretch=stretch)
-    if factor > 1:
-        entry["resampled"] += WIDENED.format(factor=factor)
-    entry["draws"], entry["stretch"] = draws, stretch
-    if lost > 0.01:
-        entry["judgements"].append(judge("resamples_without_law", share=lost).of(name))
-    return entry
+    scatter = approach.scatter_factor(result, level=level)
+    draws = scattered_apart(estimates, draws, scatter)
+    intervals, lost = intervals_of(estimates, draws, level=level, factor=factor)
+    resampled = Resampled(
+        draws=draws,
+        what=resampler.what,
+        small_sample_factor=factor,
+        scatter_factor=scatter,
+        intervals=intervals | dict.fromkeys(approach.settled(options)),
+        std_err=None if result.surface is None else standard_errors(draws),
+    )
+    return resampled, lost
 
 
-def _measured(table: RunTable) -> list[float]:
-    """Return the budgets, and the C of runs that stand at none: beyond, a law extrapolates."""
-    return np.unique([*table.budget, *table.C[~table.profiled]]).tolist()
+def _holdout(
+    fitted: Sequence[FittedApproach], setting: Setting, holdout_budgets: int
+) -> list[HoldoutScore]:
+    """Score the approaches; the optima that they should find are those of the reference."""
+    if holdout_budgets < 1:
+        return []
+    reference = reference_approach()
+    results = [item.result for item in fitted if item.approach is reference]
+    if not results:
+        results = [reference.fit(setting.runs, setting.flops, setting.options)]
+    return score_holdouts(
+        setting.runs,
+        [item.approach for item in fitted],
+        setting.options,
+        flops=setting.flops,
+        profiles=results[0].profiles,
+        lender=lending_approach(),
+        holdout_budgets=holdout_budgets,
+    )
 
 
-def _interval_method(
-    entries: Mapping[str, Mapping[str, Any]], n: int, ci: float, seed: int
-) -> str | None:
-    used: dict[str, list[str]] = {}
-    for name, entry in entries.items():
-        if entry["resampled"]:
-            used.setdefault(entry["resampled"], []).append(name)
-    if not used:
-        return None
-    text = "; ".join(f"{how} (approach {', '.join(names)})" for how, names in used.items())
-    return f"{ci:.0%} intervals from {n} resamples, seed {seed}: {text}"
+def _against_6nd(
+    fitted: Sequence[FittedApproach], setting: Setting
+) -> tuple[float | None, list[Judgement]]:
+    """Compare the first surface's optimum under the measured FLOPs with that under 6 N D."""
+    surfaces = [item.result.surface for item in fitted if item.result.status == "ok"]
+    surface = next((surface for surface in surfaces if surface is not None), None)
+    return compare_with_6nd(surface, setting.flops, np.unique(setting.runs.budget).tolist())
 
 
 def _check_enough(table: RunTable, study: str, n_dropped: int, n_excluded: int) -> None:
@@ -258,13 +283,15 @@ def _check_enough(table: RunTable, study: str, n_dropped: int, n_excluded: int) 
         )
 
 
-def _checked_approaches(approaches: Sequence[str | int]) -> list[str]:
-    names = list(dict.fromkeys(str(name) for name in approaches))
-    unknown = [name for name in names if name not in APPROACHES]
+def _checked_approaches(approaches: Sequence[str | int] | None) -> list[str]:
+    available = approach_names()
+    wanted = available if approaches is None else approaches
+    names = list(dict.fromkeys(str(name) for name in wanted))
+    unknown = [name for name in names if name not in available]
     if unknown or not names:
         raise UserError(
             f"fit.approaches asks for {', '.join(unknown) or 'nothing'}; "
-            f"available: {', '.join(APPROACHES)}."
+            f"available: {', '.join(available)}."
         )
     return names
 

@@ -10,7 +10,7 @@ from flops_fit.errors import UserError
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.forms.power_law import PowerLaw
 from flops_fit.laws.forms.surface import Surface
-from flops_fit.laws.results import ApproachResult, Prediction
+from flops_fit.laws.results import Prediction
 
 SAME_COMPUTE = 1e-6
 """Relative difference up to which two C are one, as after rounding in a table or a file."""
@@ -77,21 +77,6 @@ def predict_surface_optima(
         loss = float(surface.loss(N, flops.D_at(c, N))) if np.isfinite(N) and N > 0 else None
         rows.append(_prediction(c, N, flops, budgets, loss))
     return tuple(rows)
-
-
-def predict_result(
-    result: ApproachResult,
-    C: Iterable[float],
-    *,
-    flops: FlopsPerUnit,
-    budgets: Collection[float],
-) -> tuple[Prediction, ...]:
-    """Return what an approach predicts: from its surface where it has one, else from its laws."""
-    if result.status != "ok":
-        return ()
-    if result.surface is not None:
-        return predict_surface_optima(C, surface=result.surface, flops=flops, budgets=budgets)
-    return predict_optima(C, N_opt=result.N_opt, L_opt=result.L_opt, flops=flops, budgets=budgets)
 
 
 def _checked(C: Iterable[float]) -> list[float]:

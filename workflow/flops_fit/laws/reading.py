@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,66 +11,15 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from flops_fit.errors import UserError
-from flops_fit.laws.approaches.registry import SURFACES
+from flops_fit.laws.approaches.registry import approach_named
 from flops_fit.laws.data.accounting import FlopsPerUnit
-from flops_fit.laws.evidence.bootstrap import Draws, surface_quantities
 from flops_fit.laws.evidence.intervals import intervals_of
-from flops_fit.laws.results import ApproachResult
+from flops_fit.laws.forms.quantities import Draws
 
 Array = NDArray[np.float64]
 
-SURFACE_COLUMNS = ("log A", "log B", "log E", "alpha", "beta")
-LAW_COLUMNS = (
-    "N_opt log coefficient",
-    "N_opt exponent",
-    "L_opt log coefficient",
-    "L_opt exponent",
-    "L_opt offset",
-)
-LOWEST_LOG = -700.0
 REACH = 1e30
 """Compute between 1 and this is searched for the one at which a size is the best."""
-
-
-def stored_laws(
-    name: str | None,
-    results: Mapping[str, ApproachResult],
-    entries: Mapping[str, Mapping[str, Any]],
-    budgets: Sequence[float],
-    ci: float,
-) -> dict[str, Any] | None:
-    """Return `prediction` of fit.json: what `FittedLaws.from_json` reads, None without laws.
-
-    The draws of each parameter are one text of numbers, so that a thousand stay one line.
-    """
-    if name is None:
-        return None
-    result, entry = results[name], entries[name]
-    columns = SURFACE_COLUMNS if name in SURFACES else LAW_COLUMNS
-    if result.surface is not None:
-        # E = 0 has no logarithm that JSON can hold
-        estimate = np.maximum(result.surface.to_row(), LOWEST_LOG).tolist()
-    else:
-        N, L = result.N_opt, result.L_opt
-        estimate = [np.log(N.coefficient), N.exponent]
-        estimate += [None] * 3 if L is None else [np.log(L.coefficient), L.exponent, L.offset]
-    draws = entry.get("draws")
-    return {
-        "estimate": dict(zip(columns, estimate, strict=True)),
-        "draws": {key: _text(draws, key) for key in columns},
-        "budgets": [min(budgets), max(budgets)],
-        "ci": ci,
-        "stretch": entry.get("stretch", 1.0),
-    }
-
-
-def _text(draws: Draws | None, key: str) -> str:
-    if draws is None:
-        return ""
-    values = draws["E"] if key == "log E" else draws[key]
-    if key == "log E":
-        values = np.log(np.maximum(values, np.exp(LOWEST_LOG)))
-    return " ".join(f"{value:.9g}" for value in values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +41,14 @@ class FittedLaws:
     study: str
     approach: str
     rows: Array
-    """The estimate: one row of `SURFACE_COLUMNS` or `LAW_COLUMNS`."""
+    """The estimate: one row of the approach's `columns`."""
     draws: Array
-    """Resamples, shape (n_draws, 5); without rows where no intervals were computed."""
+    """Resamples, shape (n_draws, n_columns); without rows where no intervals were computed."""
     flops: FlopsPerUnit
     budgets: tuple[float, float]
     """Smallest and largest measured budget, FLOPs."""
     level: float
-    stretch: float
+    small_sample_factor: float
 
     @classmethod
     def from_json(cls, fit: Mapping[str, Any], source: str) -> FittedLaws:
@@ -116,7 +65,7 @@ class FittedLaws:
                 raise UserError(f"{source}: recommends no approach: {fit['recommended']['why']}")
             stored, k = fit["prediction"], fit["k"]
             N, flops = np.array(k["N"], float), np.array(k["flops_per_unit"], float)
-            columns = SURFACE_COLUMNS if name in SURFACES else LAW_COLUMNS
+            columns = approach_named(name).columns
             draws = [np.array(stored["draws"][key].split(), float) for key in columns]
             return cls(
                 study=str(fit["study"]),
@@ -126,7 +75,7 @@ class FittedLaws:
                 flops=FlopsPerUnit(log_N=np.log(N), log_flops=np.log(flops), k=float(k["value"])),
                 budgets=(float(stored["budgets"][0]), float(stored["budgets"][1])),
                 level=float(stored["ci"]),
-                stretch=float(stored["stretch"]),
+                small_sample_factor=float(stored["stretch"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, UserError):
@@ -138,19 +87,7 @@ class FittedLaws:
 
     def quantities(self, rows: Array, C: Array) -> Draws:
         """Return log N_opt, log D_opt, log D_per_N and L_opt, each (n_rows, n_C)."""
-        log_C = np.log(C)
-        if self.approach in SURFACES:
-            return surface_quantities(rows, log_C[:1], log_C, self.flops)
-        log_N = rows[:, :1] + rows[:, 1:2] * log_C
-        log_D = np.log(self.flops.D_at(C, np.exp(log_N)))
-        L = rows[:, 4:5] + np.exp(rows[:, 2:3] + rows[:, 3:4] * log_C)
-        return {
-            "log N_opt": log_N,
-            "log D_opt": log_D,
-            "log D_per_N": log_D - log_N,
-            "L_opt": L,
-            "N_opt exponent": rows[:, 1],
-        }
+        return approach_named(self.approach).quantities(rows, np.log(C), self.flops)
 
     def optimum(self, C: float) -> Optimum:
         """Return the optimum at `C` FLOPs.
@@ -177,7 +114,7 @@ class FittedLaws:
                 {key: estimate[key][0] for key in keys},
                 {key: draws[key] for key in keys},
                 level=self.level,
-                stretch=self.stretch,
+                factor=self.small_sample_factor,
             )
             for key in intervals:
                 pair = found[key]
@@ -212,11 +149,11 @@ class FittedLaws:
     def losses(self, C: Array) -> tuple[Array, Array]:
         """Return L_opt of the estimate (n_C,), and of every draw (n_draws, n_C).
 
-        Draws are moved away from the estimate by the fit's stretch: percentiles of what is
-        computed from them are intervals like those of fit.json.
+        Draws are moved away from the estimate by the fit's small-sample factor: percentiles of what
+        is computed from them are intervals like those of fit.json.
         """
         estimate = self.quantities(self.rows, C)["L_opt"][0]
         if not len(self.draws):
             return estimate, np.empty((0, C.size))
         draws = self.quantities(self.draws, C)["L_opt"]
-        return estimate, estimate + self.stretch * (draws - estimate)
+        return estimate, estimate + self.small_sample_factor * (draws - estimate)

@@ -1,9 +1,9 @@
-"""What every approach returns, and how it is written to fit.json."""
+"""What every approach returns."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from flops_fit.laws.evidence.judgement import Judgement
 from flops_fit.laws.forms.parabola import Parabola, has_minimum
 from flops_fit.laws.forms.power_law import PowerLaw
+from flops_fit.laws.forms.quantities import Draws
 from flops_fit.laws.forms.surface import Surface
 
 Status = Literal["ok", "unsupported", "failed"]
@@ -104,53 +105,27 @@ class ApproachResult:
     surface: Surface | None = None
     objective: float | None = None
     """What the surface minimises, a sum over runs."""
-    widening: float = 1.0
-    """By how much more N_opt of approach 2 scatters than the noise of the runs explains."""
+    scatter: float = 1.0
+    """How many times as much as the noise of their runs explains the optima scatter about their
+    law; 1 where that may be chance."""
     judgements: tuple[Judgement, ...] = ()
 
 
-def law_to_json(law: PowerLaw | None) -> dict[str, Any] | None:
-    """Return LAW of fit.json; without intervals its `ci` holds nulls."""
-    if law is None:
-        return None
-    return {**asdict(law), "ci": {"coefficient": None, "exponent": None}}
-
-
-def surface_to_json(result: ApproachResult) -> dict[str, Any] | None:
-    """Return SURFACE of fit.json; without intervals its `ci` holds nulls."""
-    surface = result.surface
-    if surface is None:
-        return None
-    names = ("E", "A", "B", "alpha", "beta", "a", "b")
-    values = {name: getattr(surface, name) for name in names}
-    return values | {"objective": result.objective, "ci": dict.fromkeys(names)}
-
-
-def approach_to_json(
-    result: ApproachResult, predictions: tuple[Prediction, ...] = ()
-) -> dict[str, Any]:
-    """Return one entry of `approaches` in fit.json, of plain Python numbers."""
-    return {
-        "status": result.status,
-        "reason": result.reason,
-        "N_opt": law_to_json(result.N_opt),
-        "D_opt": law_to_json(result.D_opt),
-        "L_opt": law_to_json(result.L_opt),
-        "surface": surface_to_json(result),
-        "points": [asdict(point) for point in result.points],
-        "profiles": [_profile_to_json(profile) for profile in result.profiles],
-        "predictions": [_prediction_to_json(prediction) for prediction in predictions],
-        "warnings": [],
+def law_estimates(result: ApproachResult, predictions: tuple[Prediction, ...]) -> Draws:
+    """Return the quantities of laws and of their predictions, named as draws of them are."""
+    quantities: Draws = {}
+    for name in ("N_opt", "D_opt", "L_opt"):
+        law = getattr(result, name)
+        values = [np.nan] * 3
+        if law is not None:
+            values = [np.log(law.coefficient), law.exponent, law.offset]
+        keys = (f"{name} {key}" for key in ("log coefficient", "exponent", "offset"))
+        quantities |= dict(zip(keys, values, strict=True))
+    N, D = (np.array([getattr(p, name) for p in predictions]) for name in ("N_opt", "D_opt"))
+    L = np.array([np.nan if p.L_opt is None else p.L_opt for p in predictions])
+    return quantities | {
+        "log N_opt": np.log(N),
+        "log D_opt": np.log(D),
+        "log D_per_N": np.log(D / N),
+        "L_opt": L,
     }
-
-
-def _profile_to_json(profile: Profile) -> dict[str, Any]:
-    entry = asdict(profile)
-    for name in ("N", "L", "weights"):
-        entry[name] = entry[name].tolist()
-    return entry | {"coefficients": list(profile.coefficients)}
-
-
-def _prediction_to_json(prediction: Prediction) -> dict[str, Any]:
-    intervals = {f"{name}_ci": None for name in ("N_opt", "D_opt", "L_opt", "D_per_N")}
-    return asdict(prediction) | intervals

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flops_fit.errors import UserError
+from flops_fit.laws import approach as laws
+from flops_fit.laws.approaches.registry import approach_named
 from flops_fit.laws.evidence.judgement import Judgement
 from flops_fit.laws.results import Point, Profile
 
@@ -97,6 +99,11 @@ class Approach:
     """Ascending in C; empty for an approach that fits no parabolas."""
     predictions: tuple[Prediction, ...]
     """Ascending in C."""
+
+    @property
+    def method(self) -> laws.Approach:
+        """The approach itself: what it is called and looks like."""
+        return approach_named(self.name)
 
     @classmethod
     def from_json(cls, name: str, entry: Mapping[str, Any]) -> Approach:

@@ -15,9 +15,6 @@ BAND_ALPHA = 0.18
 DASHES = (0, (3, 2))
 """Lines beyond what was measured."""
 
-# Okabe and Ito's palette: told apart with the common colour-vision deficiencies.
-APPROACH_COLOURS = {"1": "#D55E00", "2": "#0072B2", "3": "#009E73", "vpnls": "#CC79A7"}
-APPROACH_MARKERS = {"1": "s", "2": "o", "3": "^", "vpnls": "v"}
 # A second cue beside colour, so that neighbouring budgets differ in greyscale print as well.
 BUDGET_MARKERS = ("o", "s", "^", "D", "v", "P")
 # Viridis beyond this point is too light to read on white.

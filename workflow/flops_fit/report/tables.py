@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from flops_fit.report.approaches import short_title, title
 from flops_fit.report.fitted import QUANTITIES, HoldoutScore, Law, Prediction, ReportedFit
 from flops_fit.report.quantities import (
     human_count,
@@ -77,7 +76,7 @@ def table_markdown(fit: ReportedFit, *, unit: str = "token") -> str:
     lines += _holdout_lines(fit)
     for entry in fit.left_out:
         why = f"{entry.status}{': ' if entry.reason else ''}{entry.reason}"
-        lines += ["", f"Left out: {short_title(entry.name)} ({why})."]
+        lines += ["", f"Left out: {entry.method.called} ({why})."]
     found = collected_warnings(fit)
     lines += ["", "Warnings:" if found else "No warnings.", ""]
     lines += [f"- {warning}" for warning in found]
@@ -89,13 +88,13 @@ def collected_warnings(fit: ReportedFit) -> list[str]:
 
     What is said of several approaches in the same words is written once, with the first one's name.
     """
-    names = (None, *(approach.name for approach in fit.approaches))
+    prefixes = {None: ""} | {item.name: f"{item.method.called}: " for item in fit.approaches}
     found: dict[str, str] = {}
-    for name in names:
+    for name, prefix in prefixes.items():
         for judgement in fit.judgements:
             if judgement.approach == name:
                 text = " ".join(judgement.text.split())
-                found.setdefault(text, text if name is None else f"{short_title(name)}: {text}")
+                found.setdefault(text, prefix + text)
     return list(found.values())
 
 
@@ -122,7 +121,7 @@ def _summary_lines(fit: ReportedFit, unit: str) -> list[str]:
         else "No intervals were computed for this table."
     )
     return [
-        f"Study **{fit.study}**, {runs}, read with {title(fit.recommended.name)} ({why}).",
+        f"Study **{fit.study}**, {runs}, read with {fit.recommended.method.title} ({why}).",
         f"N_opt grows as C^a, {_exponent_text('a', a)}; D_opt grows as C^b, "
         f"{_exponent_text('b', b)}: ten times the compute asks for {10**a.exponent:.3g} times the "
         f"parameters and {10**b.exponent:.3g} times the {unit}s.",
@@ -177,7 +176,7 @@ def _holdout_lines(fit: ReportedFit) -> list[str]:
     """Lay out each approach's hold-out scores: the largest budgets, and each budget in turn."""
     rows = []
     for approach in fit.approaches:
-        name = short_title(approach.name)
+        name = approach.method.called
         own = [score for score in fit.holdout if score.approach == approach.name]
         in_turn = [score for score in own if score.kind == "leave_one_out"]
         for score in own:

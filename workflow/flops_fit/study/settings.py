@@ -10,6 +10,7 @@ import math
 
 from pydantic import model_validator
 
+from flops_fit.laws import approach_names
 from flops_fit.study.section import Section, key, section, spelled
 from flops_fit.study.train_settings import PerBudget, TrainSettings
 from flops_fit.study.values import (
@@ -26,7 +27,6 @@ from flops_fit.study.values import (
     StudyName,
     Text,
     Version,
-    approach_names,
     check_distinct,
     choice,
     distinct_list_of,

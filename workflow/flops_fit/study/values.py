@@ -21,6 +21,8 @@ from pydantic_core import (
     ValidationError,
 )
 
+from flops_fit.laws import approach_names
+
 # What YAML 1.1 reads as text although its author meant a number: an exponent without "." and sign.
 _EXPONENT_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 _WHOLE_NUMBER = re.compile(r"[-+]?\d+")
@@ -105,13 +107,6 @@ def _read_choice(value: Any, *, choices: tuple[str, ...]) -> Any:
     if value is False and "no" in choices:  # YAML 1.1 reads a bare no as false
         return "no"
     return str(value) if str(value) in choices else value
-
-
-def approach_names() -> tuple[str, ...]:
-    """Return the approaches that a study may ask for, in the order of the registry."""
-    from flops_fit.laws import APPROACHES  # numpy and scipy: only where a study is read
-
-    return APPROACHES
 
 
 def _read_approach(value: Any) -> str:

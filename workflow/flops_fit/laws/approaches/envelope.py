@@ -7,21 +7,30 @@ end, a run is behind until it is over, and only the end points may be compared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flops_fit.laws.approaches.isoflop import optima_laws
+from flops_fit.laws.approach import Approach, ApproachOptions, Curves
+from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable
 from flops_fit.laws.evidence.judgement import Judgement, judge
 from flops_fit.laws.evidence.judgements import judge_laws, judge_offset
 from flops_fit.laws.evidence.phrases import WHY_END_POINTS
-from flops_fit.laws.forms.power_law import PowerLaw, fit_power_law_with_offset
+from flops_fit.laws.evidence.resampling import (
+    Chunk,
+    Resampler,
+    Resampling,
+    draw_run_counts,
+)
+from flops_fit.laws.forms.power_law import fit_power_law_with_offset
+from flops_fit.laws.forms.quantities import Draws, law_quantities
+from flops_fit.laws.optima import Laws, optima_laws
 from flops_fit.laws.results import ApproachResult, Point
 
 Array = NDArray[np.float64]
-Curves = Mapping[str, ArrayLike]
 
 N_GRID = 500
 """Values of C at which the envelope is read, evenly spaced in log C."""
@@ -56,7 +65,6 @@ def fit_envelope(
         it cannot tell which is the best.
     """
     known = _comparable_curves(runs, curves, decays)
-    why = "decaying_schedule" if decays and curves else "no_curves"
     if known:
         points = _curve_points(runs, known)
         found = (
@@ -66,29 +74,74 @@ def fit_envelope(
         note = judge("training_losses", n=len(known))
     else:
         points = _end_points(runs)
+        why = "decaying_schedule" if decays and curves else "no_curves"
         found = (
             f"{WHY_END_POINTS[why]}, and the lower envelope of the runs' end points holds "
             f"{len(points)} point(s)"
         )
         note = judge("end_points_only", why=why)
-    if len({point.C for point in points}) < MIN_POINTS:
-        return ApproachResult(
-            status="unsupported",
-            reason=f"{found}, of which a law needs {MIN_POINTS}",
-            points=points,
-        )
-    if len({point.N_opt for point in points}) < MIN_SIZES:
-        return ApproachResult(
-            status="unsupported",
-            reason=f"{found}, all of one size (N = {points[0].N_opt:.4g}), which says nothing of "
-            "how the best size grows",
-            points=points,
-        )
+    reason = _too_few(points, found)
+    if reason is not None:
+        return ApproachResult(status="unsupported", reason=reason, points=points)
     try:
         laws = optima_laws(points)
     except ValueError as error:
         return ApproachResult(status="failed", reason=str(error).rstrip("."), points=points)
     return _finished(points, laws, [note])
+
+
+def _too_few(points: Sequence[Point], found: str) -> str | None:
+    """Say why these points carry no law, after what was `found`; None where they do."""
+    if len({point.C for point in points}) < MIN_POINTS:
+        return f"{found}, of which a law needs {MIN_POINTS}"
+    if len({point.N_opt for point in points}) < MIN_SIZES:
+        return (
+            f"{found}, all of one size (N = {points[0].N_opt:.4g}), which says nothing of how the "
+            "best size grows"
+        )
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Envelope(Approach):
+    """Approach 1; it resamples runs, with their curves."""
+
+    def fit(self, runs: RunTable, flops: FlopsPerUnit, options: ApproachOptions) -> ApproachResult:
+        """Fit it, see `fit_envelope`."""
+        return fit_envelope(runs, curves=options.curves, decays=options.decays)
+
+    def resampler(
+        self,
+        result: ApproachResult,
+        runs: RunTable,
+        flops: FlopsPerUnit,
+        C: Array,
+        options: ApproachOptions,
+        resampling: Resampling,
+    ) -> Resampler:
+        """Draw laws through the envelopes of resampled runs."""
+
+        def draw(chunks: Sequence[Chunk]) -> Draws:
+            counts = draw_run_counts(runs, chunks, resampling)
+            table = resampled_envelopes(runs, counts, curves=options.curves, decays=options.decays)
+            mask = np.isfinite(table[..., 0])
+            logs = np.where(mask[..., np.newaxis], np.log(table), 0.0)
+            L = np.where(mask, table[..., 3], 1.0)
+            return law_quantities(
+                logs[..., 0], logs[..., 1], logs[..., 2], L, mask, np.log(C), flops
+            )
+
+        return Resampler(draw=draw, what=resampling.rows)
+
+
+ENVELOPE = Envelope(
+    name="1",
+    called="approach 1",
+    does="training-curve envelope",
+    colour="#D55E00",
+    marker="s",
+    rank=3,
+)
 
 
 def _comparable_curves(runs: RunTable, curves: Curves | None, decays: bool) -> dict[str, ArrayLike]:
@@ -147,7 +200,7 @@ def smooth_curve(D: ArrayLike, L: ArrayLike) -> Array:
 
 
 def _curve_points(runs: RunTable, curves: Mapping[str, ArrayLike]) -> tuple[Point, ...]:
-    """Return the middle of the stretch of C in which each inner size is the best."""
+    """Return the middle of the range of C in which each inner size is the best."""
     rows = [i for i, name in enumerate(runs.id) if name in curves]
     log_C, losses = [], []
     for i in rows:
@@ -171,7 +224,7 @@ def _curve_points(runs: RunTable, curves: Mapping[str, ArrayLike]) -> tuple[Poin
     D = runs.D[rows][best] * C / runs.C[rows][best]
     # The smallest and the largest size win wherever better ones were not tried
     inner = (runs.N[rows].min() < N) & (runs.N[rows].max() > N) & np.isfinite(L)
-    # A stretch that the grid cuts off is not centred on its size's optimum
+    # A range that the grid cuts off is not centred on its size's optimum
     inner &= (N != N[0]) & (N != N[-1])
     sizes = np.unique(N[inner])
     return tuple(
@@ -221,9 +274,7 @@ def _fronts(C: Array, L: Array, present: NDArray[np.bool_]) -> list[NDArray[np.i
     return [order[np.flatnonzero(row)] for row in leads]
 
 
-def _finished(
-    points: tuple[Point, ...], laws: dict[str, PowerLaw | None], judgements: list[Judgement]
-) -> ApproachResult:
+def _finished(points: tuple[Point, ...], laws: Laws, judgements: list[Judgement]) -> ApproachResult:
     if min(point.L_opt for point in points) > 0:
         laws["L_opt"], note = fit_power_law_with_offset(
             [point.C for point in points], [point.L_opt for point in points]

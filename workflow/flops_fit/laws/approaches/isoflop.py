@@ -7,13 +7,13 @@ lowest points of all budgets give the laws. `profile` fits one budget, `fit_isof
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flops_fit.laws.approaches.optima_scatter import optima_scatter
-from flops_fit.laws.approaches.profile import MAX_REACH, fit_profile
+from flops_fit.laws.approach import Approach, ApproachOptions
+from flops_fit.laws.approaches.profile import MAX_REACH, fit_profile, resampled_optima
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.noise import replicate_noise
 from flops_fit.laws.data.table import RunTable
@@ -24,9 +24,14 @@ from flops_fit.laws.evidence.judgements import (
     judge_profiles,
     judge_scatter,
 )
+from flops_fit.laws.evidence.optima_scatter import optima_scatter
+from flops_fit.laws.evidence.resampling import Chunk, Resampler, Resampling
+from flops_fit.laws.evidence.small_sample import student_over_normal
 from flops_fit.laws.forms.parabola import MIN_SIZES
-from flops_fit.laws.forms.power_law import PowerLaw, fit_power_law, fit_power_law_with_offset
+from flops_fit.laws.forms.power_law import fit_power_law_with_offset
 from flops_fit.laws.forms.profile_weights import residual_limits
+from flops_fit.laws.forms.quantities import Draws, law_quantities
+from flops_fit.laws.optima import Laws, optima_laws
 from flops_fit.laws.results import ApproachResult, Point, Profile
 from flops_fit.laws.solver.objectives import HuberLog
 from flops_fit.laws.solver.search import search_surface
@@ -38,7 +43,7 @@ MAX_SPREAD = 0.02
 """Spread of C within a budget up to which losses are compared as they are: a plan's tolerance."""
 
 
-def fit_isoflop(runs: RunTable) -> ApproachResult:
+def fit_isoflop(runs: RunTable, flops: FlopsPerUnit | None = None) -> ApproachResult:
     """Fit approach 2: one parabola per budget, and power laws through the vertices.
 
     The C of a vertex is the mean of what its runs really spent. D_opt is what remains at
@@ -48,6 +53,8 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
     ----------
     runs : RunTable
         Completed runs at their best learning rates.
+    flops : FlopsPerUnit, optional
+        Of the runs, where it is known already.
 
     Returns
     -------
@@ -61,7 +68,34 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
             reason="approach 2 needs budgets, but fewer than 2 groups of runs span at most 10% in "
             "C and hold at least 4 distinct N",
         )
-    flops = FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
+    flops = flops or FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
+    profiles, judgements = _fit_profiles(runs)
+    usable = [profile for profile in profiles if judge_usable(profile) is None]
+    points = tuple(_point(profile, flops) for profile in usable)
+    judgements += [found for profile in profiles if (found := judge_usable(profile))]
+    judgements += judge_profiles(usable, points)
+    beyond = [point for point in points if not flops.covers(point.N_opt)]
+    if beyond:
+        judgements.append(judge("optimum_beyond_sizes", C=[point.C for point in beyond]))
+
+    result = ApproachResult(status="ok", points=points, profiles=tuple(profiles))
+    reason = _too_few(profiles, points)
+    if reason is not None:
+        status = "unsupported" if len(profiles) < MIN_BUDGETS else "failed"
+        return replace(result, status=status, reason=reason, judgements=tuple(judgements))
+    try:
+        laws, notes = _fit_laws(points)
+    except ValueError as error:
+        # Optima that no power law joins, as of two budgets of almost the same C
+        reason = str(error).rstrip(".")
+        return replace(result, status="failed", reason=reason, judgements=tuple(judgements))
+    scatter = optima_scatter(usable)
+    judgements += notes + judge_laws(laws["N_opt"], laws["D_opt"], points) + judge_scatter(scatter)
+    return replace(result, scatter=scatter.widening, judgements=tuple(judgements), **laws)
+
+
+def _fit_profiles(runs: RunTable) -> tuple[list[Profile], list[Judgement]]:
+    """Return the profiles of the budgets that have enough sizes, ascending in C."""
     judgements: list[Judgement] = []
     noise = replicate_noise(runs)
     grouped = replace(runs, L=losses_at_budgets(runs)).take(runs.profiled)
@@ -80,50 +114,91 @@ def fit_isoflop(runs: RunTable) -> ApproachResult:
         fit_profile(_profile_C(own.C), own.N, own.L, noise=noise, limits=limits)
         for own in wide_enough
     ]
+    return profiles, judgements
 
-    usable = [profile for profile in profiles if judge_usable(profile) is None]
-    points = tuple(_point(profile, flops) for profile in usable)
-    judgements += [found for profile in profiles if (found := judge_usable(profile))]
-    judgements += judge_profiles(usable, points)
-    beyond = [point for point in points if not flops.covers(point.N_opt)]
-    if beyond:
-        judgements.append(judge("optimum_beyond_sizes", C=[point.C for point in beyond]))
 
-    laws: dict[str, PowerLaw | None] = {}
-    widening = 1.0
+def _too_few(profiles: Sequence[Profile], points: Sequence[Point]) -> str | None:
+    """Say why these profiles carry no law, None where they may."""
     if len(profiles) < MIN_BUDGETS:
-        status = "unsupported"
-        reason = (
+        return (
             f"approach 2 needs {MIN_BUDGETS} budgets with {MIN_SIZES} sizes each, "
             f"but the runs hold {len(profiles)}"
         )
-    elif len(points) < MIN_BUDGETS:
-        status = "failed"
-        reason = (
+    if len(points) < MIN_BUDGETS:
+        return (
             f"only {len(points)} of {len(profiles)} profiles has a minimum within reach, "
             f"and a law needs {MIN_BUDGETS}"
         )
-    else:
-        status, reason = "ok", None
-        try:
-            laws, notes = _fit_laws(points)
-        except ValueError as error:
-            # Optima that no power law joins, as of two budgets of almost the same C
-            status, reason = "failed", str(error).rstrip(".")
-        else:
-            judgements += notes + judge_laws(laws["N_opt"], laws["D_opt"], points)
-            scatter = optima_scatter(usable)
-            widening = scatter.widening
-            judgements += judge_scatter(scatter)
-    return ApproachResult(
-        status=status,
-        reason=reason,
-        points=points,
-        profiles=tuple(profiles),
-        widening=widening,
-        judgements=tuple(judgements),
-        **laws,
-    )
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IsoFLOP(Approach):
+    """Approach 2; it resamples the residuals of its profiles."""
+
+    is_reference: bool = True
+
+    def fit(self, runs: RunTable, flops: FlopsPerUnit, options: ApproachOptions) -> ApproachResult:
+        """Fit it, see `fit_isoflop`."""
+        return fit_isoflop(runs, flops)
+
+    def resampler(
+        self,
+        result: ApproachResult,
+        runs: RunTable,
+        flops: FlopsPerUnit,
+        C: NDArray[np.float64],
+        options: ApproachOptions,
+        resampling: Resampling,
+    ) -> Resampler:
+        """Draw laws through the optima of profiles with other noise."""
+        usable = _usable(result)
+        limits = residual_limits((np.log(p.N), p.L) for p in result.profiles)
+
+        def draw(chunks: Sequence[Chunk]) -> Draws:
+            drawn = [resampled_optima(usable, *chunk, limits) for chunk in chunks]
+            log_N, L, mask = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+            log_C = np.broadcast_to(np.log([p.C for p in usable]), log_N.shape)
+            log_D = np.log(flops.D_at(np.exp(log_C), np.exp(log_N)))
+            return law_quantities(log_C, log_N, log_D, L, mask, np.log(C), flops)
+
+        return Resampler(draw=draw, what="leverage-scaled residuals of the profiles")
+
+    def small_sample_factor(
+        self, result: ApproachResult, runs: RunTable, *, level: float, stratify: bool, tied: bool
+    ) -> float:
+        """Return Student's quantile over the normal one: such residuals hold all the variance."""
+        return student_over_normal(level, _freedom(result))
+
+    def scatter_factor(self, result: ApproachResult, *, level: float) -> float:
+        """Return by how much more than their noise the optima scatter about the laws.
+
+        Student's quantile then has the freedom of the line through the optima instead of that of
+        the runs.
+        """
+        if result.scatter <= 1:
+            return 1.0
+        runs = _freedom(result)
+        line = min(runs, len(result.points) - 2)
+        return result.scatter * student_over_normal(level, line) / student_over_normal(level, runs)
+
+
+ISOFLOP = IsoFLOP(
+    name="2",
+    called="approach 2",
+    does="IsoFLOP profiles",
+    colour="#0072B2",
+    marker="o",
+    rank=0,
+)
+
+
+def _usable(result: ApproachResult) -> list[Profile]:
+    return [profile for profile in result.profiles if judge_usable(profile) is None]
+
+
+def _freedom(result: ApproachResult) -> int:
+    return sum(profile.N.size - 3 for profile in _usable(result))
 
 
 def _profile_C(C: NDArray[np.float64]) -> float:
@@ -184,24 +259,7 @@ def _point(profile: Profile, flops: FlopsPerUnit) -> Point:
     )
 
 
-def optima_laws(
-    points: Sequence[Point], *, offset: float | None = None
-) -> dict[str, PowerLaw | None]:
-    """Return the power laws of N_opt, D_opt and, with this offset, L_opt through the points.
-
-    L_opt gets none where the offset is not given, or leaves nothing above it.
-    """
-    C, N_opt, D_opt, L_opt = (
-        np.array([getattr(point, name) for point in points])
-        for name in ("C", "N_opt", "D_opt", "L_opt")
-    )
-    law = None
-    if offset is not None and L_opt.min() > offset:
-        law = replace(fit_power_law(C, L_opt - offset), offset=offset)
-    return {"N_opt": fit_power_law(C, N_opt), "D_opt": fit_power_law(C, D_opt), "L_opt": law}
-
-
-def _fit_laws(points: Sequence[Point]) -> tuple[dict[str, PowerLaw | None], list[Judgement]]:
+def _fit_laws(points: Sequence[Point]) -> tuple[Laws, list[Judgement]]:
     laws = optima_laws(points)
     L_opt = np.array([point.L_opt for point in points])
     if L_opt.min() <= 0:

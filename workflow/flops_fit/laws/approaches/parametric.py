@@ -8,21 +8,42 @@ method; they differ in the objective, which is what tells their answers apart.
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from flops_fit.laws.approaches.isoflop import optima_laws
+import numpy as np
+from numpy.typing import NDArray
+
+from flops_fit.laws.approach import Approach, ApproachOptions
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable
 from flops_fit.laws.evidence.judgement import Judgement
 from flops_fit.laws.evidence.judgements import judge_laws
+from flops_fit.laws.evidence.resampling import (
+    Chunk,
+    Resampler,
+    Resampling,
+    draw_run_counts,
+)
+from flops_fit.laws.evidence.small_sample import (
+    overdispersed,
+    restored_variance,
+    student_over_normal,
+)
 from flops_fit.laws.evidence.surface_judgements import judge_surface
+from flops_fit.laws.forms.quantities import SURFACE_COLUMNS, Draws, surface_quantities
 from flops_fit.laws.forms.surface import Surface
-from flops_fit.laws.results import ApproachResult, Point
+from flops_fit.laws.optima import optima_laws
+from flops_fit.laws.predictions import predict_surface_optima
+from flops_fit.laws.results import ApproachResult, Point, Prediction
+from flops_fit.laws.solver.many_surfaces import MAX_REFITTED, resampled_surfaces
 from flops_fit.laws.solver.objectives import HuberLog, Objective, SquaredLoss
 from flops_fit.laws.solver.search import search_surface
 
-OBJECTIVES: dict[str, Objective] = {"3": HuberLog(), "vpnls": SquaredLoss()}
-"""What each parametric approach minimises."""
+Array = NDArray[np.float64]
+
+LOWEST_LOG = -700.0
+"""Of E in a file, in place of the logarithm of 0."""
 
 MIN_C_RATIO = 1.25
 """Runs at one compute hold D to C/N: they draw one curve, and a surface needs an area."""
@@ -46,18 +67,162 @@ def fit_parametric(runs: RunTable, *, tied: bool = False, judged: bool = True) -
         `unsupported` where the runs are too few or at one compute, `failed` where the best surface
         has no optimum; the surface is kept where there is one.
     """
-    return _fit(runs, OBJECTIVES["3"], tied=tied, judged=judged)
+    return fit_surface(runs, APPROACH_3.objective, tied=tied, judged=judged)
 
 
-def fit_vpnls(
+def fit_vpnls(runs: RunTable, *, tied: bool = False, judged: bool = True) -> ApproachResult:
+    """Fit VPNLS, the squares of L - Lhat; otherwise as `fit_parametric`."""
+    return fit_surface(runs, VPNLS.objective, tied=tied, judged=judged)
+
+
+def fit_surface(
     runs: RunTable,
+    objective: Objective,
     *,
+    flops: FlopsPerUnit | None = None,
     tied: bool = False,
     judged: bool = True,
-    objective: Objective = OBJECTIVES["vpnls"],
 ) -> ApproachResult:
-    """Fit VPNLS: the squares of L - Lhat, or another objective; otherwise as `fit_parametric`."""
-    return _fit(runs, objective, tied=tied, judged=judged)
+    """Fit the surface that minimises an objective; `flops` are those of the runs, where known."""
+    reason = too_few(runs, tied=tied)
+    if reason is not None:
+        return ApproachResult(status="unsupported", reason=reason)
+    surface, value = search_surface(runs.N, runs.D, runs.L, objective, tied=tied)
+    judgements: tuple[Judgement, ...] = ()
+    if judged:
+        judgements = tuple(judge_surface(surface, runs, objective, value, tied=tied))
+    result = ApproachResult(status="ok", surface=surface, objective=value, judgements=judgements)
+    reason = no_optimum(surface)
+    if reason is not None:
+        return replace(result, status="failed", reason=reason)
+    points = surface_points(surface, runs, flops or FlopsPerUnit.from_runs(runs.N, runs.D, runs.C))
+    try:
+        laws = optima_laws(points, offset=surface.E)
+    except ValueError as error:
+        return replace(result, status="failed", reason=str(error).rstrip("."))
+    judgements += tuple(judge_laws(laws["N_opt"], laws["D_opt"], points))
+    return replace(result, points=points, judgements=judgements, **laws)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurfaceApproach(Approach):
+    """The surface that minimises an objective; it resamples runs and refits."""
+
+    objective: Objective
+    columns: tuple[str, ...] = SURFACE_COLUMNS
+    assumes_form: bool = True
+    flaws: Mapping[str, str] = field(default_factory=lambda: SURFACE_FLAWS)
+
+    def fit(self, runs: RunTable, flops: FlopsPerUnit, options: ApproachOptions) -> ApproachResult:
+        """Fit it, see `fit_surface`."""
+        return fit_surface(
+            runs, self.objective, flops=flops, tied=options.tied, judged=options.judged
+        )
+
+    def resampler(
+        self,
+        result: ApproachResult,
+        runs: RunTable,
+        flops: FlopsPerUnit,
+        C: Array,
+        options: ApproachOptions,
+        resampling: Resampling,
+    ) -> Resampler:
+        """Draw the surfaces of resampled runs."""
+        log_budgets = np.log([point.C for point in result.points])
+
+        def draw(chunks: Sequence[Chunk]) -> Draws:
+            counts = draw_run_counts(runs, chunks, resampling)
+            rows = resampled_surfaces(
+                result.surface, runs, counts, self.objective, tied=options.tied
+            )
+            return surface_quantities(rows, log_budgets, np.log(C), flops)
+
+        single = " (one Newton step each)" if len(runs) > MAX_REFITTED else ""
+        return Resampler(draw=draw, what=resampling.rows + single)
+
+    def small_sample_factor(
+        self, result: ApproachResult, runs: RunTable, *, level: float, stratify: bool, tied: bool
+    ) -> float:
+        """Return that of the objective: robust losses scatter too much, squares too little."""
+        if self.is_robust:
+            return overdispersed(len(runs))
+        freedom = len(runs) - (4 if tied else 5)
+        return restored_variance(runs, stratify=stratify) * student_over_normal(level, freedom)
+
+    def settled(self, options: ApproachOptions) -> tuple[str, ...]:
+        """Return what alpha = beta settles before any run is looked at."""
+        return ("a", "b", "N_opt exponent", "D_opt exponent") if options.tied else ()
+
+    def predict(
+        self,
+        result: ApproachResult,
+        C: Iterable[float],
+        *,
+        flops: FlopsPerUnit,
+        budgets: Collection[float],
+    ) -> tuple[Prediction, ...]:
+        """Return the surface's own optima, as `predict_surface_optima`."""
+        return predict_surface_optima(C, surface=result.surface, flops=flops, budgets=budgets)
+
+    def estimates(
+        self, result: ApproachResult, predictions: tuple[Prediction, ...], flops: FlopsPerUnit
+    ) -> Draws:
+        """Return the quantities of the surface itself."""
+        log_budgets = np.log([point.C for point in result.points])
+        log_C = np.log([prediction.C for prediction in predictions])
+        row = result.surface.to_row()[np.newaxis]
+        found = surface_quantities(row, log_budgets, log_C, flops)
+        return {key: value[0] for key, value in found.items()}
+
+    def with_offset(
+        self, result: ApproachResult, E: float, lender: str
+    ) -> tuple[ApproachResult, str]:
+        """Keep the surface's own E."""
+        return result, "E of the surface"
+
+    def parameters(self, result: ApproachResult) -> list[float | None]:
+        """Return the surface as a row; E = 0 has no logarithm that JSON can hold."""
+        return np.maximum(result.surface.to_row(), LOWEST_LOG).tolist()
+
+    def drawn_parameters(self, draws: Draws) -> Array:
+        """Return the surfaces of draws as rows."""
+        log_E = np.log(np.maximum(draws["E"], np.exp(LOWEST_LOG)))
+        return super().drawn_parameters(draws | {"log E": log_E})
+
+    def quantities(self, rows: Array, log_C: Array, flops: FlopsPerUnit) -> Draws:
+        """Return the optima of surfaces."""
+        return surface_quantities(rows, log_C[:1], log_C, flops)
+
+
+SURFACE_FLAWS = {
+    "lack_of_fit": "lack of fit",
+    "parameters_on_bound": "parameters on a bound",
+    "e_is_zero": "E is not identified",
+    "e_not_identified": "E is not identified",
+}
+
+APPROACH_3 = SurfaceApproach(
+    name="3",
+    called="approach 3",
+    does="parametric surface",
+    colour="#009E73",
+    marker="^",
+    rank=1,
+    is_robust=True,
+    lends_offset=True,
+    objective=HuberLog(),
+)
+
+VPNLS = SurfaceApproach(
+    name="vpnls",
+    called="VPNLS",
+    does="parametric surface",
+    colour="#CC79A7",
+    marker="v",
+    rank=2,
+    objective=SquaredLoss(),
+)
 
 
 def too_few(runs: RunTable, *, tied: bool) -> str | None:
@@ -84,41 +249,6 @@ def too_few(runs: RunTable, *, tied: bool) -> str | None:
     if runs.L.min() <= 0:
         return f"a surface in logs needs positive losses, but the lowest is {runs.L.min():.3g}"
     return None
-
-
-def _fit(runs: RunTable, objective: Objective, *, tied: bool, judged: bool) -> ApproachResult:
-    reason = too_few(runs, tied=tied)
-    if reason is not None:
-        return ApproachResult(status="unsupported", reason=reason)
-    surface, value = search_surface(runs.N, runs.D, runs.L, objective, tied=tied)
-    reason = no_optimum(surface)
-    judgements: tuple[Judgement, ...] = ()
-    if judged:
-        judgements = tuple(judge_surface(surface, runs, objective, value, tied=tied))
-    if reason is not None:
-        return ApproachResult(
-            status="failed", reason=reason, surface=surface, objective=value, judgements=judgements
-        )
-    flops = FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
-    points = surface_points(surface, runs, flops)
-    try:
-        laws = optima_laws(points, offset=surface.E)
-    except ValueError as error:
-        return ApproachResult(
-            status="failed",
-            reason=str(error).rstrip("."),
-            surface=surface,
-            objective=value,
-            judgements=judgements,
-        )
-    return ApproachResult(
-        status="ok",
-        surface=surface,
-        objective=value,
-        points=points,
-        judgements=(*judgements, *judge_laws(laws["N_opt"], laws["D_opt"], points)),
-        **laws,
-    )
 
 
 def no_optimum(surface: Surface) -> str | None:

@@ -1,41 +1,65 @@
-"""The four approaches, by the names that they have in fit.json."""
+"""The approaches, by the names that they have in fit.json and in fit.approaches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from flops_fit.laws.approaches.envelope import Curves, fit_envelope
-from flops_fit.laws.approaches.isoflop import fit_isoflop
-from flops_fit.laws.approaches.parametric import fit_parametric, fit_vpnls
-from flops_fit.laws.data.table import RunTable
-from flops_fit.laws.results import ApproachResult
+from flops_fit.errors import UserError
 
-APPROACHES = ("1", "2", "3", "vpnls")
-"""Training-curve envelope, IsoFLOP profiles, parametric surface, surface by least squares."""
+if TYPE_CHECKING:
+    from flops_fit.laws.approach import Approach
 
-SURFACES = ("3", "vpnls")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApproachOptions:
-    """What single approaches need besides the runs."""
-
-    tied: bool = False
-    """Keep alpha = beta in surfaces."""
-    curves: Curves | None = None
-    """Training curves for approach 1, by run id."""
-    decays: bool = True
-    """Whether the learning rate decays towards each run's own end."""
-    judged: bool = True
-    """Whether surfaces are judged, which takes refits; hold-outs do without."""
+_APPROACHES: dict[str, str | Approach] = {
+    "1": "envelope:ENVELOPE",
+    "2": "isoflop:ISOFLOP",
+    "3": "parametric:APPROACH_3",
+    "vpnls": "parametric:VPNLS",
+}
+"""Where each lies in this package, or the object itself; in the order of fit.json."""
 
 
-def fit_approach(name: str, runs: RunTable, options: ApproachOptions) -> ApproachResult:
-    """Fit one of `APPROACHES` to the runs."""
-    if name == "1":
-        return fit_envelope(runs, curves=options.curves, decays=options.decays)
-    if name == "2":
-        return fit_isoflop(runs)
-    if name == "3":
-        return fit_parametric(runs, tied=options.tied, judged=options.judged)
-    return fit_vpnls(runs, tied=options.tied, judged=options.judged)
+def approach_names() -> tuple[str, ...]:
+    """Return the names of all approaches, in the order of fit.json."""
+    return tuple(_APPROACHES)
+
+
+def approach_named(name: str) -> Approach:
+    """Return an approach.
+
+    Raises
+    ------
+    UserError
+        If there is none of this name.
+    """
+    if name not in _APPROACHES:
+        raise UserError(f"there is no approach {name!r}; available: {', '.join(_APPROACHES)}")
+    found = _APPROACHES[name]
+    if isinstance(found, str):
+        module, _, attribute = found.partition(":")
+        found = getattr(import_module(f"flops_fit.laws.approaches.{module}"), attribute)
+    return found
+
+
+def reference_approach() -> Approach:
+    """Return the approach whose profiles and hold-out errors the others are measured by."""
+    return next(found for name in _APPROACHES if (found := approach_named(name)).is_reference)
+
+
+def lending_approach() -> Approach:
+    """Return the approach whose surface lends its E where an offset cannot be fitted."""
+    return next(found for name in _APPROACHES if (found := approach_named(name)).lends_offset)
+
+
+@contextmanager
+def registered(approach: Approach) -> Iterator[None]:
+    """Have one more approach while the block runs, as the last."""
+    if approach.name in _APPROACHES:
+        raise ValueError(f"There is an approach {approach.name!r} already.")
+    _APPROACHES[approach.name] = approach
+    try:
+        yield
+    finally:
+        del _APPROACHES[approach.name]

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flops_fit.errors import UserError
-from flops_fit.laws.approaches.isoflop import fit_isoflop, optima_laws
-from flops_fit.laws.approaches.registry import ApproachOptions, fit_approach
+from flops_fit.laws.approach import Approach, ApproachOptions
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable
-from flops_fit.laws.predictions import predict_result
-from flops_fit.laws.results import ApproachResult
-
-MIN_BUDGETS_FOR_OFFSET = 5
-"""Of fewer budgets, an offset fitted to L_opt extrapolates worse than a surface's E."""
-
+from flops_fit.laws.results import ApproachResult, Profile
 
 MAX_LEFT_OUT = 20
 """Largest budgets that are left out one by one: a table may hold a group in every 10% of C."""
@@ -34,33 +27,82 @@ class Target:
     L_opt: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldoutScore:
+    """How well one approach predicted budgets that it was refitted without."""
+
+    approach: str
+    kind: Literal["largest", "leave_one_out"]
+    budgets: tuple[float, ...]
+    mean_abs_relative_error: float | None = None
+    """Of L_opt over the budgets left out; None where there is nothing to compare."""
+    N_opt_ratio: float | None = None
+    """Geometric mean of predicted over found N_opt."""
+    per_run_error: float | None = None
+    """Mean absolute relative error of a surface over the runs left out."""
+    n_runs: int
+    """Runs that the refit rests on."""
+    offset: str | None = None
+    """Where L_opt's offset came from."""
+    status: str = "ok"
+
+    @property
+    def error(self) -> float | None:
+        """The error of L_opt, or over runs where no L_opt was found to compare with."""
+        error = self.mean_abs_relative_error
+        return self.per_run_error if error is None else error
+
+    def to_json(self) -> dict[str, Any]:
+        """Return an entry of `holdout` in fit.json."""
+        return asdict(self) | {"budgets": list(self.budgets)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refit:
+    """What all approaches share when some budgets are left out."""
+
+    kind: Literal["largest", "leave_one_out"]
+    left_out: tuple[float, ...]
+    training: RunTable
+    test: RunTable
+    targets: tuple[Target, ...]
+    flops: FlopsPerUnit
+    """Of all runs: what a model costs is known without training it."""
+    training_flops: FlopsPerUnit
+
+
 def score_holdouts(
     runs: RunTable,
-    names: Sequence[str],
+    approaches: Sequence[Approach],
     options: ApproachOptions,
     *,
+    flops: FlopsPerUnit,
+    profiles: Sequence[Profile],
+    lender: Approach,
     holdout_budgets: int = 1,
-) -> list[dict[str, Any]]:
+) -> list[HoldoutScore]:
     """Refit without some budgets and compare what is predicted with what was found there.
 
     Parameters
     ----------
+    flops : FlopsPerUnit
+        Of the runs.
+    profiles : sequence of Profile
+        Of all runs: their vertices are what was found.
+    lender : Approach
+        Whose surface lends its E to laws of L_opt through few budgets.
     holdout_budgets : int
         How many of the largest budgets are left out together; 0 scores nothing.
 
     Returns
     -------
-    list of dict
-        `holdout` of fit.json: for each approach one entry `kind: largest`, and one `leave_one_out`
-        per budget. `mean_abs_relative_error` is that of L_opt over the budgets left out,
-        `N_opt_ratio` the geometric mean of predicted over found N_opt; `per_run_error` is the mean
-        absolute relative error of a surface over their runs. None where there is nothing to
-        compare. `offset` says where L_opt's offset came from.
+    list of HoldoutScore
+        For each approach one of kind `largest`, and one `leave_one_out` per budget.
     """
     budgets = np.unique(runs.budget)
     if holdout_budgets < 1 or budgets.size < 2:
         return []
-    targets = _targets(runs)
+    targets = _targets(runs, profiles)
     splits = []
     if budgets.size - holdout_budgets >= 2:
         splits.append(("largest", budgets[-holdout_budgets:]))
@@ -70,31 +112,53 @@ def score_holdouts(
     options = replace(options, judged=False)
     found = []
     for kind, left_out in splits:
-        training = runs.take(~np.isin(runs.budget, left_out))
-        results = {name: fit_approach(name, training, options) for name in names}
-        E = _surface_E(results, training, options)
-        found += [_score(kind, left_out, name, results[name], E, runs, targets) for name in names]
+        hidden = np.isin(runs.budget, left_out)
+        training = runs.take(~hidden)
+        refit = Refit(
+            kind=kind,
+            left_out=tuple(left_out.tolist()),
+            training=training,
+            test=runs.take(hidden),
+            targets=tuple(targets[budget] for budget in left_out.tolist()),
+            flops=flops,
+            training_flops=FlopsPerUnit.from_runs(training.N, training.D, training.C),
+        )
+        results = {
+            approach.name: approach.fit(training, refit.training_flops, options)
+            for approach in approaches
+        }
+        E = _lent_offset(lender, approaches, results, refit, options)
+        found += [
+            _score(approach, results[approach.name], E, lender.called, refit)
+            for approach in approaches
+        ]
     return found
 
 
-def _surface_E(
-    results: Mapping[str, ApproachResult], training: RunTable, options: ApproachOptions
+def _lent_offset(
+    lender: Approach,
+    approaches: Sequence[Approach],
+    results: Mapping[str, ApproachResult],
+    refit: Refit,
+    options: ApproachOptions,
 ) -> float:
-    """Return E of approach 3, whether it is asked for or not; 0 without a surface."""
-    if not {"1", "2"} & set(results):
+    """Return E of the lender's surface, whether it is asked for or not; 0 without a surface."""
+    if all(approach.assumes_form for approach in approaches):
         return 0.0
-    surface = (results.get("3") or fit_approach("3", training, options)).surface
-    return 0.0 if surface is None else surface.E
+    result = results.get(lender.name)
+    if result is None:
+        result = lender.fit(refit.training, refit.training_flops, options)
+    return 0.0 if result.surface is None else result.surface.E
 
 
-def _targets(runs: RunTable) -> dict[float, Target]:
+def _targets(runs: RunTable, profiles: Sequence[Profile]) -> dict[float, Target]:
     """Return each budget's vertex in the full data."""
     found = {}
-    profiles = {profile.C: profile for profile in fit_isoflop(runs).profiles}
+    by_C = {profile.C: profile for profile in profiles}
     for budget in np.unique(runs.budget):
         own = runs.take(runs.budget == budget)
-        near = min(profiles, key=lambda C: abs(np.log(C / budget)), default=None)
-        profile = profiles.get(near) if near and abs(np.log(near / budget)) < 0.1 else None
+        near = min(by_C, key=lambda C: abs(np.log(C / budget)), default=None)
+        profile = by_C.get(near) if near and abs(np.log(near / budget)) < 0.1 else None
         inside = profile is not None and profile.has_minimum and 0 <= profile.position <= 1
         found[float(budget)] = Target(
             C=profile.C if profile else float(np.exp(np.log(own.C).mean())),
@@ -105,57 +169,33 @@ def _targets(runs: RunTable) -> dict[float, Target]:
 
 
 def _score(
-    kind: str,
-    left_out: NDArray[np.float64],
-    name: str,
-    result: ApproachResult,
-    E: float,
-    runs: RunTable,
-    targets: dict[float, Target],
-) -> dict[str, Any]:
-    hidden = np.isin(runs.budget, left_out)
-    test = runs.take(hidden)
-    entry: dict[str, Any] = {
-        "approach": name,
-        "kind": kind,
-        "budgets": left_out.tolist(),
-        "mean_abs_relative_error": None,
-        "N_opt_ratio": None,
-        "per_run_error": None,
-        "n_runs": int((~hidden).sum()),
-        "offset": None,
-        "status": "ok",
-    }
+    approach: Approach, result: ApproachResult, E: float, lender: str, refit: Refit
+) -> HoldoutScore:
+    score = HoldoutScore(
+        approach=approach.name,
+        kind=refit.kind,
+        budgets=refit.left_out,
+        n_runs=len(refit.training),
+    )
     if result.status != "ok":
-        return entry | {"status": f"{result.status}: {result.reason}"}
-    result, entry["offset"] = _with_surface_offset(result, E)
-    # What a model costs is known without training it: all runs tell flops_per_unit
-    flops = FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
-    wanted = [targets[budget] for budget in left_out.tolist()]
+        return replace(score, status=f"{result.status}: {result.reason}")
+    result, offset = approach.with_offset(result, E, lender)
+    score = replace(score, offset=offset)
     try:
-        C = [target.C for target in wanted]
-        rows = predict_result(result, C, flops=flops, budgets=C)
+        C = [target.C for target in refit.targets]
+        rows = approach.predict(result, C, flops=refit.flops, budgets=C)
     except UserError as error:
-        return entry | {"status": f"failed: {error}"}
-    L = [(row.L_opt, t.L_opt) for row, t in zip(rows, wanted, strict=True) if row.L_opt and t.L_opt]
-    N = [row.N_opt / t.N_opt for row, t in zip(rows, wanted, strict=True) if t.N_opt]
-    if L:
-        entry["mean_abs_relative_error"] = float(np.mean([abs(p / found - 1) for p, found in L]))
-    if N:
-        entry["N_opt_ratio"] = float(np.exp(np.mean(np.log(N))))
-    if result.surface is not None and test.L.min() > 0:
-        predicted = result.surface.loss(test.N, test.D)
-        entry["per_run_error"] = float(np.mean(np.abs(predicted / test.L - 1)))
-    return entry
-
-
-def _with_surface_offset(result: ApproachResult, E: float) -> tuple[ApproachResult, str]:
-    """Give L_opt's law of approaches 1 and 2 the surface's E where budgets are few."""
-    if result.surface is not None:
-        return result, "E of the surface"
-    if len({point.C for point in result.points}) >= MIN_BUDGETS_FOR_OFFSET:
-        return result, "fitted"
-    offset = E if E < min(point.L_opt for point in result.points) else 0.0
-    law = optima_laws(result.points, offset=offset)["L_opt"]
-    source = "E of approach 3, because the budgets are fewer than 5" if offset else "0"
-    return replace(result, L_opt=law), source
+        return replace(score, status=f"failed: {error}")
+    pairs = list(zip(rows, refit.targets, strict=True))
+    L = [abs(row.L_opt / t.L_opt - 1) for row, t in pairs if row.L_opt and t.L_opt]
+    N = [row.N_opt / t.N_opt for row, t in pairs if t.N_opt]
+    per_run = None
+    if result.surface is not None and refit.test.L.min() > 0:
+        predicted = result.surface.loss(refit.test.N, refit.test.D)
+        per_run = float(np.mean(np.abs(predicted / refit.test.L - 1)))
+    return replace(
+        score,
+        mean_abs_relative_error=float(np.mean(L)) if L else None,
+        N_opt_ratio=float(np.exp(np.mean(np.log(N)))) if N else None,
+        per_run_error=per_run,
+    )

@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from flops_fit.laws.data.table import RunTable
+from flops_fit.laws.forms.quantities import Draws
 
 Array = NDArray[np.float64]
 Result = TypeVar("Result")
@@ -31,6 +35,56 @@ enough for the cache."""
 
 MAX_ELEMENTS = 1_000_000
 """Most runs times resamples of a chunk: a dozen arrays of this size are alive at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resampling:
+    """How resamples are drawn."""
+
+    n: int = 1000
+    seed: int = 0
+    stratify: bool = True
+    workers: int | None = None
+
+    @property
+    def rows(self) -> str:
+        """What `draw_run_counts` resamples, for a sentence."""
+        return "runs" + (" within budgets" if self.stratify else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resampler:
+    """How an approach draws its quantities."""
+
+    draw: Callable[[Sequence[Chunk]], Draws]
+    """Return the draws of some chunks, one after the other."""
+    what: str
+    """What is resampled, for a sentence."""
+
+
+def bootstrap_draws(
+    resampler: Resampler,
+    resampling: Resampling,
+    *,
+    n_runs: int,
+    progress: Progress | None = None,
+) -> Draws:
+    """Return all draws of an approach."""
+    chunks = run_chunks(
+        resampler.draw,
+        resampling.n,
+        n_runs=n_runs,
+        seed=resampling.seed,
+        workers=resampling.workers,
+        progress=progress,
+    )
+    return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
+
+
+def draw_run_counts(runs: RunTable, chunks: Sequence[Chunk], resampling: Resampling) -> Array:
+    """Return how often each resample of the chunks holds each run, shape (n_rows, n_runs)."""
+    drawn = [draw_counts(runs.budget, *chunk, stratify=resampling.stratify) for chunk in chunks]
+    return np.concatenate(drawn)
 
 
 def draw_counts(

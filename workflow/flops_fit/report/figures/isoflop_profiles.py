@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from flops_fit.laws.results import Profile
-from flops_fit.report.approaches import PROFILED, short_title
 from flops_fit.report.figures.axes import (
     N_SAMPLES,
     axis_labels,
@@ -159,7 +158,7 @@ def _caption(
         budgets = ", ".join(math_text(C) for C in without_minimum)
         sentences.append(f"No minimum within reach of the sizes at {budgets} FLOPs.")
     for approach in fit.left_out:
-        if approach.name == PROFILED:
-            name = short_title(approach.name)
+        if approach.method.is_reference:
+            name = approach.method.called
             sentences.append(f"No parabolas: {name} is left out ({approach.status}).")
     return sentences

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from flops_fit.report.approaches import short_title, title
 from flops_fit.report.figures.axes import (
     COMPUTE_LABEL,
     N_SAMPLES,
@@ -23,8 +22,6 @@ from flops_fit.report.figures.axes import (
 from flops_fit.report.fitted import LAWS, Approach, Law, ReportedFit
 from flops_fit.report.quantities import human_interval, human_r_squared, law_text
 from flops_fit.report.style import (
-    APPROACH_COLOURS,
-    APPROACH_MARKERS,
     BAND_ALPHA,
     DASHES,
     FAINT,
@@ -71,7 +68,7 @@ def optimum_scaling(fit: ReportedFit, runs: pd.DataFrame, unit: str = "token") -
         figure.legend(
             handles=_common_handles(fit, has_intervals), loc="outside upper left", ncols=3
         )
-        missing = [f"{short_title(entry.name)} ({entry.status})" for entry in fit.left_out]
+        missing = [f"{entry.method.called} ({entry.status})" for entry in fit.left_out]
         if missing:
             write_caption(figure, [f"Left out: {', '.join(missing)}."], width=140)
     return figure
@@ -96,7 +93,7 @@ def _draw_law(ax: Axes, approach: Approach, quantity: str, emphasised: bool) -> 
 
     The law of L may be missing: then the optima stand alone, and the legend says so.
     """
-    colour, marker = APPROACH_COLOURS[approach.name], APPROACH_MARKERS[approach.name]
+    colour, marker = approach.method.colour, approach.method.marker
     width, order = (2.2, 3.0) if emphasised else (1.2, 2.0)
     gid = f"optimum-{approach.name}-{quantity}"
     law = approach.laws.get(quantity)
@@ -137,7 +134,7 @@ def _law_label(symbol: str, law: Law | None) -> str:
 
 def _draw_predictions(ax: Axes, approach: Approach, quantity: str) -> bool:
     """Mark the extrapolated predictions and shade the intervals; say whether there were any."""
-    colour, gid = APPROACH_COLOURS[approach.name], f"optimum-{approach.name}-{quantity}"
+    colour, gid = approach.method.colour, f"optimum-{approach.name}-{quantity}"
     predicted = [(row, row.estimates[quantity]) for row in approach.predictions]
     beyond = [
         (row.C, estimate.value)
@@ -168,10 +165,10 @@ def _common_handles(fit: ReportedFit, has_intervals: bool) -> list[Line2D | Patc
     for approach in fit.fitted:
         emphasised = approach is fit.recommended
         width = 2.2 if emphasised else 1.2
-        label = title(approach.name) + (" (recommended)" if emphasised else "")
+        label = approach.method.title + (" (recommended)" if emphasised else "")
         style = {
-            "color": APPROACH_COLOURS[approach.name],
-            "marker": APPROACH_MARKERS[approach.name],
+            "color": approach.method.colour,
+            "marker": approach.method.marker,
         }
         handles.append(Line2D([], [], linewidth=width, label=label, **style))
     if fit.recommended and any(row.extrapolated for row in fit.recommended.predictions):

@@ -1,0 +1,45 @@
+"""What the resamples of few runs lack: factors by which percentiles move away from an estimate."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student_t
+
+from flops_fit.laws.data.table import RunTable
+
+OVERDISPERSION = 2.5
+"""Calibrated on studies of 45 runs simulated by benchmarks/coverage.py."""
+
+
+def restored_variance(runs: RunTable, *, stratify: bool) -> float:
+    """Return the factor for resampled runs, which scatter too little.
+
+    A stratum of n runs holds (n - 1)/n of the variance of n new ones.
+    """
+    n = len(runs)
+    n_strata = np.unique(runs.budget).size if stratify else 1
+    return math.sqrt(n / max(n - n_strata, n / 2))
+
+
+def student_over_normal(level: float, freedom: int) -> float:
+    """Return the factor for least squares, whose percentiles take the noise as known.
+
+    They are those of a normal distribution; Student's quantile, with as many degrees of freedom as
+    there are observations beyond the parameters, allows for the estimation of the noise.
+    """
+    tail = (1 + level) / 2
+    return float(student_t.ppf(tail, max(freedom, 1)) / norm.ppf(tail))
+
+
+def overdispersed(n: int) -> float:
+    """Return the factor for a Huber loss with a delta far below the noise.
+
+    It is close to least absolute deviations, whose resamples scatter too much, the more the fewer
+    the runs: the estimate depends on the density of the errors at 0, which a resample of few runs
+    makes too coarse. The factor 1/sqrt(1 + 2.5/sqrt(n)) was chosen by simulations of 45 runs
+    (benchmarks/coverage.py, whose README says what other seeds and other numbers of runs gave).
+    """
+    return 1 / math.sqrt(1 + OVERDISPERSION / math.sqrt(n))
