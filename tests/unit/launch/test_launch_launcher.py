@@ -16,7 +16,7 @@ from flops_fit.errors import UserError
 from flops_fit.files.writing import write_json
 from flops_fit.launch import launcher as launch
 from flops_fit.launch import leases
-from flops_fit.launch.slurm import Meeting
+from flops_fit.launch.slurm import Rendezvous
 from flops_fit.plan.job import Job
 from flops_fit.plan.plan import make_plan, plan_jobs, plan_specs
 from flops_fit.records.experiment_files import is_held, state_folder
@@ -24,7 +24,7 @@ from flops_fit.records.run_record import read_record, store_record
 from hand_computed import dataset_meta, measures, record_of, small_study
 
 ARGUMENTS = ["--study-folder=results/x", "--id=0123456789ab", "--log=x.log"]
-HERE = Meeting(nodes=1, rank=0, address="localhost", port=4321)
+HERE = Rendezvous(nodes=1, rank=0, address="localhost", port=4321)
 
 
 def job(processes: int = 1, precision: str = "no", config: str | None = None) -> Job:
@@ -61,8 +61,8 @@ def test_accelerate_understands_several_processes():
 
 
 def test_accelerate_understands_its_place_among_several_nodes():
-    meeting = Meeting(nodes=2, rank=1, address="10.0.0.7", port=4321)
-    options = understood(launch.accelerate_command(job(processes=4), ARGUMENTS, meeting))
+    rendezvous = Rendezvous(nodes=2, rank=1, address="10.0.0.7", port=4321)
+    options = understood(launch.accelerate_command(job(processes=4), ARGUMENTS, rendezvous))
     # accelerate's number of processes is the total over the machines
     assert (options.num_processes, options.num_machines, options.machine_rank) == (4, 2, 1)
     assert (options.main_process_ip, options.main_process_port) == ("10.0.0.7", 4321)
@@ -173,7 +173,7 @@ def test_the_launcher_runs_its_command(study, capfd):
     assert shlex.split(log.read_text(encoding="utf-8")) == command
 
 
-def test_several_processes_meet_at_a_port(study):
+def test_several_processes_have_a_rendezvous_at_a_port(study):
     folder, rows = study
     ((command, environment),) = main(folder, rows[1].id, "--threads", "4")
     options = understood(command)

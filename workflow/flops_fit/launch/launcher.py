@@ -21,7 +21,7 @@ from flops_fit.errors import UserError
 from flops_fit.files.writing import write_whole
 from flops_fit.launch.leases import USE_FILES, lease_gpus, lease_port, use_files, visible_gpus
 from flops_fit.launch.slurm import (
-    Meeting,
+    Rendezvous,
     address_of,
     hosts_of_job,
     processes_per_node,
@@ -53,7 +53,7 @@ LAUNCH_VARIABLES = (
 
 
 def accelerate_command(
-    job: Job, script_arguments: Sequence[str], meeting: Meeting | None = None
+    job: Job, script_arguments: Sequence[str], rendezvous: Rendezvous | None = None
 ) -> list[str]:
     """Return the ``accelerate launch`` command of one experiment on one node.
 
@@ -63,8 +63,8 @@ def accelerate_command(
         The experiment.
     script_arguments
         Arguments of ``train.py``.
-    meeting
-        Where the processes meet; needed for more than one.
+    rendezvous
+        Where the processes find each other; needed for more than one.
     """
     processes, precision = job.processes, job.spec.precision
     command = [
@@ -72,16 +72,16 @@ def accelerate_command(
         "launch",
         f"--config_file={job.accelerate_config or ACCELERATE_CONFIG}",
         f"--num_processes={processes}",
-        f"--num_machines={meeting.nodes if meeting else 1}",
-        f"--machine_rank={meeting.rank if meeting else 0}",
+        f"--num_machines={rendezvous.nodes if rendezvous else 1}",
+        f"--machine_rank={rendezvous.rank if rendezvous else 0}",
         f"--mixed_precision={'no' if precision == 'float64' else precision}",
         "--dynamo_backend=no",
     ]
     if processes > 1:
         # The agent would make a folder in the temporary one, also where nothing goes into it.
-        command += [f"--main_process_port={meeting.port}", f"--log_dir={os.devnull}"]
-        if meeting.nodes > 1:
-            command += [f"--main_process_ip={meeting.address}"]
+        command += [f"--main_process_port={rendezvous.port}", f"--log_dir={os.devnull}"]
+        if rendezvous.nodes > 1:
+            command += [f"--main_process_ip={rendezvous.address}"]
         if not job.accelerate_config:
             # The flag means "several processes on this machine"; on a machine without GPUs the
             # trainer joins them through gloo. A configuration of the study's own says how itself.
@@ -132,11 +132,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     study_folder = options.plan.parent
     job = read_job(study_folder / "specs.json", options.id)
-    if options.meet:
-        address, port = options.meet.rsplit(":", 1)
+    if options.rendezvous:
+        address, port = options.rendezvous.rsplit(":", 1)
         rank = int(os.environ["SLURM_NODEID"])
-        meeting = Meeting(nodes=options.nodes, rank=rank, address=address, port=int(port))
-        return run_accelerate(options, job, visible_gpus(os.environ), meeting)
+        rendezvous = Rendezvous(nodes=options.nodes, rank=rank, address=address, port=int(port))
+        return run_accelerate(options, job, visible_gpus(os.environ), rendezvous)
     # After a kill a launcher or its `accelerate launch` may go on, or the trainer alone: they are
     # waited for, and no trainer starts beside them.
     with held_experiment(study_folder, options.id, LAUNCH_LOCK):
@@ -160,7 +160,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads on this node")
     # What one launcher tells those of the single nodes:
     parser.add_argument("--nodes", type=int, default=1, help=argparse.SUPPRESS)
-    parser.add_argument("--meet", help=argparse.SUPPRESS)
+    parser.add_argument("--rendezvous", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
@@ -178,7 +178,7 @@ def become_srun(
         f"--log={options.log}",
         f"--threads={options.threads}",
         f"--nodes={len(hosts)}",
-        f"--meet={address_of(hosts[0])}:{lease_port()}",
+        f"--rendezvous={address_of(hosts[0])}:{lease_port()}",
     ]
     command = srun_command(
         launcher, hosts, threads=options.threads, gpus=per_node if with_gpus else 0
@@ -192,10 +192,10 @@ def run_accelerate(
     options: argparse.Namespace,
     job: Job,
     gpus: list[str],
-    meeting: Meeting | None = None,
+    rendezvous: Rendezvous | None = None,
 ) -> int:
     """Lease the GPUs of this node's processes and return how their ``accelerate launch`` ended."""
-    processes = job.processes // (meeting.nodes if meeting else 1)
+    processes = job.processes // (rendezvous.nodes if rendezvous else 1)
     environment = process_environment(options.threads, processes)
     if gpus:
         gpus = lease_gpus(processes, gpus)
@@ -212,7 +212,7 @@ def run_accelerate(
             )
     study_folder = options.plan.parent
     # Others may have finished it while this one waited for a GPU. (Nodes cannot decide that alone.)
-    if meeting is None and use_stored_record(study_folder, options.id):
+    if rendezvous is None and use_stored_record(study_folder, options.id):
         print(f"{options.id}: finished meanwhile, its stored record is used")
         return 0
     script_arguments = [
@@ -222,10 +222,10 @@ def run_accelerate(
         f"--gpus={len(gpus)}",
         f"--threads={max(1, options.threads // processes)}",
     ]
-    if meeting is None and processes > 1:
-        meeting = Meeting(nodes=1, rank=0, address="localhost", port=lease_port())
-    command = accelerate_command(job, script_arguments, meeting)
-    if meeting is None or meeting.nodes == 1:
+    if rendezvous is None and processes > 1:
+        rendezvous = Rendezvous(nodes=1, rank=0, address="localhost", port=lease_port())
+    command = accelerate_command(job, script_arguments, rendezvous)
+    if rendezvous is None or rendezvous.nodes == 1:
         write_whole(options.log, shlex.join(command) + "\n")
     print(shlex.join(command), flush=True)
     return supervise(command, environment)

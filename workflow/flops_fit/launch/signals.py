@@ -41,8 +41,8 @@ class Warned:
         """Remember signals from now on, instead of dying of them.
 
         An interrupt of the terminal (SIGINT) counts unless it is ignored, as it is where a
-        launcher passes it on in its own way. Where a process that this one works together with has
-        ended, nothing can be agreed on any more, and a termination is one.
+        launcher passes it on in its own way. Once a process that this one works with has ended,
+        they can no longer agree on a step to save at, and SIGTERM terminates this one at once.
         """
         for number in WARNINGS:
             signal.signal(number, self._remember)
@@ -51,7 +51,7 @@ class Warned:
         return self
 
     def finish(self) -> None:
-        """Ignore signals from now on: the end is near, and asking for it changes nothing."""
+        """Ignore signals from now on: the process is ending anyway."""
         for number in (*WARNINGS, signal.SIGINT):
             if signal.getsignal(number) == self._remember:
                 signal.signal(number, signal.SIG_IGN)
@@ -65,7 +65,7 @@ class Warned:
 
 
 def _all_at_work() -> bool:
-    """Whether all training processes that were started with this one are alive."""
+    """Whether all training processes that were started with this one are still alive."""
     started = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if started == 1:
         return True
@@ -77,21 +77,21 @@ def _all_at_work() -> bool:
 
 
 def end_with_agent() -> threading.Event:
-    """End this process, without a word to anybody, once the agent that started it has died.
+    """Kill this process, silently, once the agent that started it has died.
 
-    Several processes meet at a store that their agent keeps. Without it those that have not met
-    yet wait for half an hour, with the experiment's lock in their hands.
+    The rendezvous of several processes is a store that their agent keeps. Without the agent, those
+    that have not joined yet would wait for half an hour and hold the experiment's lock meanwhile.
 
     Returns
     -------
     threading.Event
-        To be set when this process needs no other one any more: then it outlives the agent.
+        Set it when this process needs none of the others any more: it then outlives the agent.
     """
     alone = threading.Event()
 
     def look() -> None:
         while not alone.wait(_SECONDS_BETWEEN_LOOKS):
-            # One whose agent died while it was starting has been given to the first process.
+            # If the agent died while this process was starting, init has adopted it.
             if os.getppid() != _PARENT_AT_START or _PARENT_AT_START == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -100,11 +100,11 @@ def end_with_agent() -> threading.Event:
 
 
 def leave(status: int, *, together: bool = False) -> NoReturn:
-    """End this process, once its log says why, with a status that reaches the launcher.
+    """End this process, whose log says why, with a status that reaches the launcher.
 
-    The agent of several processes prints a page of its own about each one that fails, after the
-    sentence that a person needs, or waits for the others of one that leaves alone. It is ended
-    first; the other processes follow it.
+    The agent of several processes would print a page about each one that fails, below the sentence
+    that a person needs, or would wait for the others when one leaves alone. So the agent is killed
+    first, and the other processes follow it.
 
     Parameters
     ----------
@@ -124,11 +124,15 @@ def leave(status: int, *, together: bool = False) -> NoReturn:
 
 
 def follow() -> None:
-    """Wait for the end where another process has said why: what this one met is its echo."""
+    """Wait to be ended if another process has said why the training fails.
+
+    The error of this process is then only a consequence (a lost connection) and would hide the
+    cause.
+    """
     try:
         told = Path(os.environ[STATUS_FILE]).read_bytes()
     except FileNotFoundError:
-        told = True  # so fast was the launcher: the agent is gone, and the file with both
+        told = True  # the launcher has already ended the agent and removed the file
     except (KeyError, OSError):
         return
     if told:
@@ -136,9 +140,9 @@ def follow() -> None:
 
 
 def _tell(status: int) -> bool:
-    """Leave a status with the launcher; what another process told before stands."""
+    """Write a status for the launcher, unless another process has written one before."""
     try:
-        # Others may write at the same time, and the launcher may have left with the file
+        # Other processes may write at the same time; the launcher may have removed the file.
         file = os.open(os.environ[STATUS_FILE], os.O_RDWR)
     except (KeyError, OSError):
         return False
@@ -152,7 +156,7 @@ def _tell(status: int) -> bool:
 
 @contextmanager
 def signals_held_back() -> Iterator[None]:
-    """Let no signal through in the block: processes that it starts are not ready for one yet."""
+    """Block signals while new processes start, which cannot handle one yet."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, WARNINGS)
     try:
         yield

@@ -1,7 +1,7 @@
 """One experiment on several nodes: which they are, and one launcher on each of them.
 
-SLURM places the launchers (srun); the first node of the job is where the processes meet. Imports no
-torch.
+SLURM places the launchers (srun), and the rendezvous of the processes is on the first node of the
+job. Imports no torch.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from flops_fit.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Meeting:
-    """Where the processes of an experiment meet, and which of its nodes this one is."""
+class Rendezvous:
+    """Where the processes of an experiment find each other, and which of its nodes this one is."""
 
     nodes: int
     rank: int
@@ -77,7 +77,7 @@ def srun_command(
         "--ntasks-per-node=1",
         f"--cpus-per-task={threads}",
         "--cpu-bind=none",  # one launcher starts several processes
-        # The others would wait for one that failed.
+        # Otherwise the other nodes would wait for one that failed.
         "--kill-on-bad-exit=1",
     ]
     if gpus:

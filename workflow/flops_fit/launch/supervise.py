@@ -22,9 +22,9 @@ import psutil
 from flops_fit.files.patience import seconds_from
 from flops_fit.launch.signals import INTERRUPTED, STATUS_FILE, WARNINGS
 
-# A warning: the training may take its time to save, whoever warns says when it is over.
+# A warning: the training takes the time that it needs to save; whoever warns sets the limit.
 _PATIENT = (signal.SIGUSR1, signal.SIGUSR2)
-# Somebody waits for the end: a training that has not left in time is killed.
+# Somebody is waiting for the end: a training that has not left in time is killed.
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = "FLOPS_FIT_PATIENCE"  # environment variable: for so many seconds
 _DEFAULT_PATIENCE = 30.0  # as long as SLURM waits by default (KillWait)
@@ -73,7 +73,7 @@ def _ignore_signals() -> None:
 
 
 class _Messenger:
-    """Passes on what this process is asked, and again every second: nobody may listen yet."""
+    """Passes signals on to the trainings, every second anew: one that starts may miss the first."""
 
     def __init__(self, patience: float) -> None:
         self.patience = patience

@@ -91,19 +91,7 @@ def evaluate(
     # (2, chunks + 1): loss sums and unit counts, zeros where another process fills in; the last
     # column counts the processes that were asked to leave
     totals = torch.zeros(2, len(chunks) + 1, dtype=torch.float64, device=accelerator.device)
-    processes = accelerator.num_processes
-    passes = [
-        [
-            (k, chunks[k][start : start + batch_samples])
-            for k in range(process, len(chunks), processes)
-            for start in range(0, len(chunks[k]), batch_samples)
-        ]
-        for process in range(processes)
-    ]
-    mine = passes[accelerator.process_index]
-    real = len(mine)
-    if equal_passes:
-        mine += [(0, chunks[0][:1])] * (max(map(len, passes)) - real)
+    mine, real = _passes(chunks, batch_samples, accelerator, equal=equal_passes)
     training = model.training
     model.eval()
     placed = batches.load(dataset, [indices for _, indices in mine])
@@ -121,6 +109,31 @@ def evaluate(
     totals[0, -1] = interrupted()
     totals = accelerator.reduce(totals, reduction="sum").cpu()
     return None if totals[0, -1] else summarise(totals[:, :-1])
+
+
+def _passes(
+    chunks: list[list[int]], batch_samples: int, accelerator: Accelerator, *, equal: bool
+) -> tuple[list[tuple[int, list[int]]], int]:
+    """Return this process's forward passes, and how many of them are real.
+
+    Returns
+    -------
+    list of (int, list of int)
+        Number of the chunk, and dataset indices. Idle passes follow the real ones where all
+        processes are to make equally many.
+    """
+    processes = accelerator.num_processes
+    passes = [
+        [
+            (k, chunks[k][start : start + batch_samples])
+            for k in range(process, len(chunks), processes)
+            for start in range(0, len(chunks[k]), batch_samples)
+        ]
+        for process in range(processes)
+    ]
+    mine = passes[accelerator.process_index]
+    idle = max(map(len, passes)) - len(mine) if equal else 0
+    return mine + [(0, chunks[0][:1])] * idle, len(mine)
 
 
 def summarise(totals: torch.Tensor) -> Evaluation:

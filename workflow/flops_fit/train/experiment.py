@@ -35,8 +35,6 @@ def train_experiment(
 
     Parameters
     ----------
-    job
-        The experiment.
     gpus
         GPUs that all processes of this node have together; 0 trains on the CPU.
     threads
@@ -54,8 +52,7 @@ def train_experiment(
     Interrupted
         On every process, if one was asked to leave before the end.
     UserError
-        If the processes that started are not those asked for, or the model or the dataset is not
-        the one that was planned.
+        If the processes, the model or the dataset are not those that were planned.
     """
     started, start = time.monotonic(), now()
     accelerator = start_accelerator(job, gpus)
