@@ -29,6 +29,7 @@ _EXPORTS = {
     "ApproachOptions": "approach",
     "ApproachResult": "results",
     "Exclusion": "data.table",
+    "FitOptions": "fit",
     "FlopsPerUnit": "data.accounting",
     "HuberLog": "solver.objectives",
     "Judgement": "evidence.judgement",

@@ -40,24 +40,45 @@ Progress = Callable[[str, int, int], None]
 """Called with the name of an approach, the chunks of resamples done, and all chunks."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOptions:
+    """What a fit may be asked for."""
+
+    predict_budgets: Sequence[float] = ()
+    """C (FLOPs) to predict, besides the study's budgets."""
+    exclude: Collection[str] = ()
+    """Ids of runs to leave out."""
+    approaches: Sequence[str | int] | None = None
+    """Names among `approach_names()`; None for all."""
+    bootstrap: int = 1000
+    """Resamples that intervals rest on; 0 computes none."""
+    ci: float = 0.95
+    """Nominal coverage of the intervals."""
+    seed: int = 0
+    """Of the resamples; the same seed gives the same intervals, whatever the number of workers."""
+    stratify: bool = True
+    """Resample runs within their budgets; false draws from all runs alike. Approach 2 resamples the
+    residuals of its profiles in either case."""
+    holdout_budgets: int = 1
+    """How many of the largest budgets the hold-out leaves out; 0 does without."""
+    tie_exponents: bool = False
+    """Keep alpha = beta in surfaces, which five or six runs can carry."""
+    curves: Curves | None = None
+    """Training curves for approach 1, by run id: rows [step, D, train_loss, lr]."""
+    schedule_decays: bool = True
+    """Whether the learning rate decays towards each run's own end; then curves say nothing before
+    it."""
+    workers: int | None = None
+    """Threads of the bootstrap; None for all cores that the process may use."""
+
+
 def fit_runs(
     runs: Mapping[str, Sequence[Any]],
     *,
     study: str,
     params: str,
-    predict_budgets: Sequence[float] = (),
-    exclude: Collection[str] = (),
-    approaches: Sequence[str | int] | None = None,
-    bootstrap: int = 1000,
-    ci: float = 0.95,
-    seed: int = 0,
-    stratify: bool = True,
-    holdout_budgets: int = 1,
-    tie_exponents: bool = False,
-    curves: Curves | None = None,
-    schedule_decays: bool = True,
-    workers: int | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Fit the laws of a study to its runs.
 
@@ -70,34 +91,10 @@ def fit_runs(
         Name of the study.
     params : str
         Which parameters N counts ("total" or "non_embedding"); written down, not used.
-    predict_budgets : sequence of float
-        C (FLOPs) to predict, besides the study's budgets.
-    exclude : collection of str
-        Ids of runs to leave out.
-    approaches : sequence of str or int, optional
-        Names among `approach_names()`; by default all.
-    bootstrap : int
-        Resamples that intervals rest on; 0 computes none.
-    ci : float
-        Nominal coverage of the intervals.
-    seed : int
-        Of the resamples; the same seed gives the same intervals, whatever the number of workers.
-    stratify : bool
-        Resample runs within their budgets; false draws from all runs alike. Approach 2 resamples
-        the residuals of its profiles in either case.
-    holdout_budgets : int
-        How many of the largest budgets the hold-out leaves out; 0 does without.
-    tie_exponents : bool
-        Keep alpha = beta in surfaces, which five or six runs can carry.
-    curves : mapping of run id to rows [step, D, train_loss, lr], optional
-        Training curves for approach 1.
-    schedule_decays : bool
-        Whether the learning rate decays towards each run's own end; then curves say nothing
-        before it.
-    workers : int, optional
-        Threads of the bootstrap; by default all cores that the process may use.
     progress : callable, optional
         Told of the bootstrap's progress.
+    **options
+        The fields of `FitOptions`.
 
     Returns
     -------
@@ -110,37 +107,38 @@ def fit_runs(
         If an approach does not exist, the runs cannot be used (see `read_runs`), fewer than five
         are completed, or a budget to predict is not a positive number.
     """
-    wanted = [approach_named(name) for name in _checked_approaches(approaches)]
-    table, excluded = read_runs(runs, exclude=exclude)
+    found = fit_laws(runs, FitOptions(**options), study=study, params=params, progress=progress)
+    fit = found.to_json()
+    # A NaN here is a defect of a fit: it must not reach a file that other tools read
+    json.dumps(fit, allow_nan=False)
+    return fit
+
+
+def fit_laws(
+    runs: Mapping[str, Sequence[Any]],
+    options: FitOptions,
+    *,
+    study: str,
+    params: str,
+    progress: Progress | None = None,
+) -> Fit:
+    """Fit the laws of a study to its runs, see `fit_runs`."""
+    wanted = [approach_named(name) for name in _checked_approaches(options.approaches)]
+    table, excluded = read_runs(runs, exclude=options.exclude)
     table, dropped, choices = keep_best_learning_rates(table)
     _check_enough(table, study, len(dropped), len(excluded))
-    setting = Setting(
-        runs=table,
-        flops=FlopsPerUnit.from_runs(table.N, table.D, table.C),
-        C=merge_compute(
-            np.unique(table.budget).tolist(), [_checked_budget(C) for C in predict_budgets]
-        ),
-        options=ApproachOptions(tied=tie_exponents, curves=curves, decays=schedule_decays),
-        resampling=Resampling(n=bootstrap, seed=seed, stratify=stratify, workers=workers),
-        level=ci,
-    )
+    setting = _setting(table, options)
     fitted = [fit_approach(approach, setting, progress) for approach in wanted]
-    scores = _holdout(fitted, setting, holdout_budgets)
+    scores = _holdout(fitted, setting, options.holdout_budgets)
     ratio, notes = _against_6nd(fitted, setting)
     judgements = [
         *judge_runs(table, planned=names_budgets(runs)),
         *judge_learning_rates(choices),
         *notes,
-        *disagreements(
-            [
-                (item.approach, item.result.N_opt.exponent, interval)
-                for item in fitted
-                if (interval := item.interval("N_opt exponent")) is not None
-            ]
-        ),
+        *_disagreements(fitted),
         *(judgement for item in fitted for judgement in item.judgements),
     ]
-    fit = Fit(
+    return Fit(
         study=study,
         params=params,
         flops=setting.flops,
@@ -152,13 +150,10 @@ def fit_runs(
         recommended=recommend([(item.approach, item.result) for item in fitted], scores),
         judgements=tuple(judgements),
         measured=setting.measured,
-        level=ci,
-        n_resamples=bootstrap,
-        seed=seed,
-    ).to_json()
-    # A NaN here is a defect of a fit: it must not reach a file that other tools read
-    json.dumps(fit, allow_nan=False)
-    return fit
+        level=options.ci,
+        n_resamples=options.bootstrap,
+        seed=options.seed,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +173,25 @@ class Setting:
         """The budgets, and the C of runs that stand at none: beyond, a law extrapolates."""
         runs = self.runs
         return tuple(np.unique([*runs.budget, *runs.C[~runs.profiled]]).tolist())
+
+
+def _setting(table: RunTable, options: FitOptions) -> Setting:
+    budgets = np.unique(table.budget).tolist()
+    return Setting(
+        runs=table,
+        flops=FlopsPerUnit.from_runs(table.N, table.D, table.C),
+        C=merge_compute(budgets, [_checked_budget(C) for C in options.predict_budgets]),
+        options=ApproachOptions(
+            tied=options.tie_exponents, curves=options.curves, decays=options.schedule_decays
+        ),
+        resampling=Resampling(
+            n=options.bootstrap,
+            seed=options.seed,
+            stratify=options.stratify,
+            workers=options.workers,
+        ),
+        level=options.ci,
+    )
 
 
 def fit_approach(
@@ -259,6 +273,15 @@ def _holdout(
         lender=lending_approach(),
         holdout_budgets=holdout_budgets,
     )
+
+
+def _disagreements(fitted: Sequence[FittedApproach]) -> list[Judgement]:
+    exponents = [
+        (item.approach, item.result.N_opt.exponent, interval)
+        for item in fitted
+        if (interval := item.interval("N_opt exponent")) is not None
+    ]
+    return disagreements(exponents)
 
 
 def _against_6nd(

@@ -7,12 +7,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flops_fit.errors import UserError
 from flops_fit.laws.approach import Approach, ApproachOptions
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable
 from flops_fit.laws.results import ApproachResult, Profile
+
+Kind = Literal["largest", "leave_one_out"]
 
 MAX_LEFT_OUT = 20
 """Largest budgets that are left out one by one: a table may hold a group in every 10% of C."""
@@ -32,7 +35,7 @@ class HoldoutScore:
     """How well one approach predicted budgets that it was refitted without."""
 
     approach: str
-    kind: Literal["largest", "leave_one_out"]
+    kind: Kind
     budgets: tuple[float, ...]
     mean_abs_relative_error: float | None = None
     """Of L_opt over the budgets left out; None where there is nothing to compare."""
@@ -61,7 +64,7 @@ class HoldoutScore:
 class Refit:
     """What all approaches share when some budgets are left out."""
 
-    kind: Literal["largest", "leave_one_out"]
+    kind: Kind
     left_out: tuple[float, ...]
     training: RunTable
     test: RunTable
@@ -112,19 +115,9 @@ def score_holdouts(
     options = replace(options, judged=False)
     found = []
     for kind, left_out in splits:
-        hidden = np.isin(runs.budget, left_out)
-        training = runs.take(~hidden)
-        refit = Refit(
-            kind=kind,
-            left_out=tuple(left_out.tolist()),
-            training=training,
-            test=runs.take(hidden),
-            targets=tuple(targets[budget] for budget in left_out.tolist()),
-            flops=flops,
-            training_flops=FlopsPerUnit.from_runs(training.N, training.D, training.C),
-        )
+        refit = _refit(runs, flops, targets, kind, left_out)
         results = {
-            approach.name: approach.fit(training, refit.training_flops, options)
+            approach.name: approach.fit(refit.training, refit.training_flops, options)
             for approach in approaches
         }
         E = _lent_offset(lender, approaches, results, refit, options)
@@ -133,6 +126,26 @@ def score_holdouts(
             for approach in approaches
         ]
     return found
+
+
+def _refit(
+    runs: RunTable,
+    flops: FlopsPerUnit,
+    targets: Mapping[float, Target],
+    kind: Kind,
+    left_out: NDArray[np.float64],
+) -> Refit:
+    hidden = np.isin(runs.budget, left_out)
+    training = runs.take(~hidden)
+    return Refit(
+        kind=kind,
+        left_out=tuple(left_out.tolist()),
+        training=training,
+        test=runs.take(hidden),
+        targets=tuple(targets[budget] for budget in left_out.tolist()),
+        flops=flops,
+        training_flops=FlopsPerUnit.from_runs(training.N, training.D, training.C),
+    )
 
 
 def _lent_offset(
