@@ -12,8 +12,9 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 from flops_fit.errors import Interrupted
 from flops_fit.launch.signals import Warned
+from flops_fit.plan.files import plan_jobs
 from flops_fit.plan.job import Job
-from flops_fit.plan.plan import make_plan, plan_jobs
+from flops_fit.plan.plan import make_plan
 from flops_fit.records.experiment_files import (
     CHECKPOINT,
     PREVIOUS_CHECKPOINT,
@@ -203,7 +204,7 @@ class Asked(Warned):
 def train(job: Job, folder: Path, looks: int | None = None) -> dict:
     reset()
     asked = None if looks is None else Asked(looks)
-    return train_experiment(job, gpus=0, study_folder=folder, warned=asked)
+    return train_experiment(job, gpus=0, study_folder=folder, warned=asked).to_json()
 
 
 def outcome(record: dict) -> dict:

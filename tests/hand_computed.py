@@ -10,8 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from flops_fit.launch.launcher import ACCELERATE_CONFIG
-from flops_fit.plan.plan import make_plan
-from flops_fit.study.study import Study
+from flops_fit.plan.experiment import PlannedExperiment
+from flops_fit.plan.layouts.layout import Cell
+from flops_fit.plan.plan import Plan, experiment_spec, make_plan
+from flops_fit.records.run_record import RunRecord
+from flops_fit.study.spec import Spec
+from flops_fit.study.study import Study, fingerprint
 from flops_fit.user_code.dataset_meta import DatasetMeta
 
 FILE = "studies/small.yaml"
@@ -79,6 +83,34 @@ FULL = {
     "predict": {"budgets": [1e9]},
 }
 
+# The spec of the largest size of SMALL.
+SPEC_OF_400 = {
+    "recipe": 1,
+    "model": {"target": "mine:Model", "kwargs": {}, "version": 1, "size_param": "width"},
+    "size": 400,
+    "dataset": {
+        "target": "mine:Data",
+        "kwargs": {},
+        "version": 1,
+        "content": "0123456789ab",
+        "units_per_sample": 5,
+    },
+    "loss": {"target": "mine:loss", "version": 1},
+    "D": 2500,
+    "batch": 10,
+    "lr": 0.01,
+    "lr_scaling": {"power": 0.0, "reference_size": 1.0, "apply": "none"},
+    "optimizer": {"target": "adamw", "version": 1},
+    "weight_decay": 0.1,
+    "warmup_fraction": 0.1,
+    "grad_clip": 1.0,
+    "schedule": "cosine",
+    "final_lr_fraction": 0.1,
+    "precision": "no",
+    "eval_units": 1000,  # the validation split holds no more
+    "seed": 0,
+}
+
 
 def changed(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Return a copy with dotted keys set to other values."""
@@ -120,10 +152,10 @@ def small_study(changes: dict[str, Any] | None = None, file: str = FILE) -> Stud
 
 
 def measures(study: Study) -> dict[float, Any]:
-    """N equal to the size, 1000 more in lookup tables, 6 FLOPs per parameter and unit."""
+    """N equal to the (whole) size, 1000 more in lookup tables, 6 FLOPs per parameter and unit."""
     return {
         size: SimpleNamespace(
-            n_params=size + 1000, n_params_non_embedding=size, flops_per_unit=6.0 * size
+            n_params=int(size) + 1000, n_params_non_embedding=int(size), flops_per_unit=6.0 * size
         )
         for size in study.model.sizes
     }
@@ -143,17 +175,31 @@ def dataset_meta(**changes: Any) -> DatasetMeta:
     return DatasetMeta(**(values | changes))
 
 
-def planned():
-    study = small_study()
-    return make_plan(study, measures(study), dataset_meta())
+def planned(changes: dict[str, Any] | None = None, **meta: Any) -> Plan:
+    study = small_study(changes)
+    return make_plan(study, measures(study), dataset_meta(**meta))
 
 
-def record_of(row, **changes) -> dict:
-    """What the trainer writes for a planned experiment."""
+def spec_of(row: PlannedExperiment) -> Spec:
+    """The spec of an experiment of the small study, whatever its grid is."""
+    lr = {"train.lr": row.lr, "train.batch": row.batch, "plan.budgets": [row.budget]}
+    cell = Cell(budget=row.budget, size=row.size, steps=row.steps)
+    spec = experiment_spec(small_study(lr), dataset_meta(), cell, lr=row.lr, seed=row.seed)
+    assert fingerprint(spec.to_json()) == row.id
+    return spec
+
+
+def run_record(row: PlannedExperiment, **changes: Any) -> RunRecord:
+    """What a trainer measures of a planned experiment."""
+    return RunRecord.from_json(record_of(row, **changes), row.id)
+
+
+def record_of(row: PlannedExperiment, **changes: Any) -> dict[str, Any]:
+    """The same as plain objects, as one without a checksum lies in its file."""
     return {
         "id": row.id,
         "study": "small",
-        "spec": row.spec.to_json(),
+        "spec": spec_of(row).to_json(),
         "status": "completed",
         "loss": 1.0 + 1 / row.size,
         "loss_std_err": 0.1,

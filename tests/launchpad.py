@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 from checkout import ROOT, environment
-from flops_fit.plan.plan import make_plan, plan_csv, plan_specs
+from flops_fit.plan.files import plan_csv, plan_specs
+from flops_fit.plan.plan import make_plan
 from flops_fit.study.study import Study
 from flops_fit.user_code.dataset_meta import DatasetMeta
 from flops_fit.user_code.measure import measure_sizes

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 
 import pytest
+from flops_fit.plan.files import plan_jobs
 from flops_fit.plan.job import Job
-from flops_fit.plan.plan import make_plan, plan_jobs
+from flops_fit.plan.plan import make_plan
 from flops_fit.study.study import Study
 from flops_fit.train.experiment import train_experiment
 from flops_fit.user_code.dataset_meta import DatasetMeta
@@ -132,4 +133,4 @@ def planned_tiny(tmp_path, user_module):
 
 
 def train(job: Job) -> dict:
-    return train_experiment(job, gpus=0)
+    return train_experiment(job, gpus=0).to_json()

@@ -14,9 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from flops_fit.plan.planned_files import read_job
+from flops_fit.plan.files import read_job
 from flops_fit.launch.leases import hold_use
-from flops_fit.records.run_record import store_record
+from flops_fit.records.run_record import RunRecord, store_record
 
 begin = time.time()
 hold_use(os.environ)
@@ -26,7 +26,7 @@ job = read_job(folder / "specs.json", run_id)
 gpus = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
 assert len(gpus) == int(options["gpus"]) == job.processes
 time.sleep(0.5)
-store_record(
+record = RunRecord.from_json(
     {
         "id": run_id, "study": job.study, "spec": job.spec.to_json(), "status": "completed",
         "loss": 1.0, "loss_std_err": 0.1, "n_params": job.n_params,
@@ -34,8 +34,9 @@ store_record(
         "steps": job.steps, "C": job.flops_per_unit * job.spec.D, "C_6nd": None, "curve": [],
         "throughput": {}, "world": {}, "provenance": {},
     },
-    folder,
+    run_id,
 )
+store_record(record, folder)
 use = {"job": os.environ["SLURM_JOB_ID"], "id": run_id, "gpus": gpus, "begin": begin}
 (Path("uses") / f"{run_id}.json").write_text(json.dumps(use | {"end": time.time()}))
 """

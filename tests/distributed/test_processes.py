@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from flops_fit.errors import UserError
 from flops_fit.launch.launcher import TRAIN_SCRIPT, accelerate_executable
-from flops_fit.plan.planned_files import read_job
+from flops_fit.plan.files import read_job
 
 # Notes how many numbers of the parameters a process holds while it computes the loss.
 WATCH = """

@@ -47,7 +47,7 @@ def test_a_disk_that_is_mended_in_time_costs_nothing(launchpad):
     record.rmdir()
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
-    assert read_record(record)["status"] == "completed"
+    assert read_record(record).completed
     assert load_file(weights)
     text = "".join(said) + output
     assert len(re.findall(r"\d+ steps of \d+ ", text)) == 1

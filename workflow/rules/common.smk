@@ -27,7 +27,7 @@ from flops_fit.pipeline.rules import (
     time_of_finished_plan,
 )
 from flops_fit.pipeline.script import share_library
-from flops_fit.plan.plan import read_plan
+from flops_fit.plan.files import read_plan
 from flops_fit.study.claim import claim_study
 from flops_fit.study.command_line import command_line_values
 from flops_fit.study.study import Study
@@ -55,10 +55,10 @@ def load_study():
 def planned_runs(wildcards):
     """Return the record of every experiment in the plan."""
     try:
-        rows = read_plan(checkpoints.plan_experiments.get().output.plan)
+        planned = read_plan(checkpoints.plan_experiments.get().output.plan)
     except UserError as error:
         raise WorkflowError(str(error)) from None
-    return [f"{STUDY_FOLDER}/runs/{row['id']}.json" for row in rows]
+    return [f"{STUDY_FOLDER}/runs/{experiment.id}.json" for experiment in planned]
 
 
 def resource_of_experiment(name, wildcards, attempt, rulename):

@@ -5,7 +5,7 @@ from pathlib import Path
 from flops_fit.pipeline.partial import fit_partial
 from flops_fit.pipeline.progress import resampling_bar
 from flops_fit.pipeline.script import reported
-from flops_fit.plan.plan import read_plan
+from flops_fit.plan.files import read_plan
 from flops_fit.study.study import Study, unit_of
 
 with reported(snakemake.log[0]):

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from flops_fit.files.writing import write_json, write_whole
 from flops_fit.pipeline.script import reported
-from flops_fit.plan.plan import make_plan, plan_csv, plan_headline, plan_specs, plan_summary
+from flops_fit.plan.files import plan_csv, plan_specs
+from flops_fit.plan.plan import make_plan
+from flops_fit.plan.summary import plan_headline, plan_summary
 from flops_fit.study.study import Study
 from flops_fit.user_code.dataset_meta import DatasetMeta
 

@@ -17,11 +17,12 @@ from flops_fit.files.writing import write_json
 from flops_fit.launch import launcher as launch
 from flops_fit.launch import leases
 from flops_fit.launch.slurm import Rendezvous
+from flops_fit.plan.files import plan_jobs, plan_specs
 from flops_fit.plan.job import Job
-from flops_fit.plan.plan import make_plan, plan_jobs, plan_specs
+from flops_fit.plan.plan import make_plan
 from flops_fit.records.experiment_files import is_held, state_folder
 from flops_fit.records.run_record import read_record, store_record
-from hand_computed import dataset_meta, measures, record_of, small_study
+from hand_computed import dataset_meta, measures, run_record, small_study, spec_of
 
 ARGUMENTS = ["--study-folder=results/x", "--id=0123456789ab", "--log=x.log"]
 HERE = Rendezvous(nodes=1, rank=0, address="localhost", port=4321)
@@ -214,17 +215,17 @@ def test_the_lock_is_free_again_when_the_trainer_wants_it(study):
 
 def test_a_finished_experiment_is_linked_and_not_trained(study, capfd):
     folder, rows = study
-    store_record(record_of(rows[0]), folder)
+    store_record(run_record(rows[0]), folder)
     output = folder / "runs" / f"{rows[0].id}.json"
     output.unlink()  # as Snakemake does before a job
     assert main(folder, rows[0].id) == []
-    assert read_record(output) == record_of(rows[0])
+    assert read_record(output) == run_record(rows[0])
     assert capfd.readouterr().out == f"{rows[0].id}: finished earlier, its stored record is used\n"
 
 
 def test_a_damaged_stored_record_is_trained_again(study):
     folder, rows = study
-    store_record(record_of(rows[0]), folder)
+    store_record(run_record(rows[0]), folder)
     (state_folder(folder, rows[0].id) / "record.json").write_text("{")
     assert len(main(folder, rows[0].id)) == 1
 
@@ -262,6 +263,6 @@ def test_specs_that_cannot_be_read_are_a_sentence(study, content, advice):
 def test_a_job_is_read_as_planned(study):
     folder, rows = study
     read = launch.read_job(folder / "specs.json", rows[3].id)
-    assert read.spec == rows[3].spec
+    assert read.spec == spec_of(rows[3])
     assert read.id == rows[3].id
     assert read.to_json() == json.loads((folder / "specs.json").read_text())[rows[3].id]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from flops_fit.errors import UserError
 from flops_fit.launch.resources import Site, nodes_for, request
+from flops_fit.plan.experiment import PlannedExperiment
+from hand_computed import planned
 
 
-def row(processes: int, C: float = 1e18, n_params: int = 10**9) -> dict[str, str]:
-    return {"processes": str(processes), "C": repr(C), "n_params": str(n_params)}
+def row(processes: int) -> PlannedExperiment:
+    """An experiment of 1e18 FLOPs and 1e9 parameters."""
+    return replace(planned().experiments[0], processes=processes, C=1e18, n_params=10**9)
 
 
 def site(**more) -> Site:

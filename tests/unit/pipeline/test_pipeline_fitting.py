@@ -8,9 +8,10 @@ import math
 import judged
 import pytest
 from flops_fit.errors import UserError
+from flops_fit.files.rows import csv_text
 from flops_fit.files.writing import write_json
 from flops_fit.pipeline.fitting import fit_study
-from flops_fit.records.merged_runs import RUNS_COLUMNS, runs_csv
+from flops_fit.records.merged_runs import RUNS_COLUMNS, MergedRun
 from hand_computed import FILE, small_study
 
 C_VALUES = (1e18, 1e19, 1e20)
@@ -26,8 +27,7 @@ def rows() -> list[dict]:
         for i, u in enumerate((-1.5, -0.75, 0.0, 0.75, 1.5)):
             N = 0.1 * math.sqrt(C) * math.exp(u)
             made.append(
-                dict.fromkeys(RUNS_COLUMNS)
-                | SOURCES
+                SOURCES
                 | {
                     "id": f"{len(made):012x}", "status": "completed", "budget": C, "size": i + 1,
                     "seed": 0, "lr": 0.1, "N": N, "D": C / (6 * N), "C": C, "batch": 1,
@@ -36,6 +36,10 @@ def rows() -> list[dict]:
                 }
             )  # fmt: skip
     return made
+
+
+def runs_csv(made: list[dict]) -> str:
+    return csv_text(MergedRun, [MergedRun(**row) for row in made])
 
 
 def fit(tmp_path, made: list[dict], changes: dict | None = None) -> dict:

@@ -100,17 +100,17 @@ def test_provenance_names_versions_and_code(tmp_path, user_module):
             "train.optimizer": f"{name}:sgd",
         }
     )
-    spec = make_plan(study, measures(study), dataset_meta()).experiments[0].spec
+    spec, *_ = make_plan(study, measures(study), dataset_meta()).specs.values()
     found = collect_provenance(
         spec, str(tmp_path), "2024-01-02T03:04:05Z", source_fingerprints(spec, tmp_path)
     )
     source = source_fingerprint(f"{name}:loss", tmp_path, "loss")
     assert re.fullmatch("[0-9a-f]{12}", source)
-    assert found["source"] == dict.fromkeys(("model", "dataset", "loss", "optimizer"), source)
-    assert found["content_fingerprint"] == "0123456789ab"
-    assert found["start"] == "2024-01-02T03:04:05Z"
-    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert (found["torch"], found["flops_fit"]) == (torch.__version__, flops_fit.__version__)
+    assert found.source == dict.fromkeys(("model", "dataset", "loss", "optimizer"), source)
+    assert found.content_fingerprint == "0123456789ab"
+    assert found.start == "2024-01-02T03:04:05Z"
+    assert found.python == ".".join(map(str, sys.version_info[:3]))
+    assert (found.torch, found.flops_fit) == (torch.__version__, flops_fit.__version__)
     adamw = source_fingerprints(
         replace(spec, optimizer=OptimizerSpec(target="adamw", version=1)), tmp_path
     )

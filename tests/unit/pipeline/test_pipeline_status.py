@@ -9,9 +9,9 @@ import pytest
 from flops_fit.files.writing import write_json, write_whole
 from flops_fit.pipeline.closing import closing_lines, command_line, repeated_options
 from flops_fit.pipeline.status import headline, last_lines, missing_text, study_outcomes
-from flops_fit.plan.plan import plan_csv, read_plan
+from flops_fit.plan.files import plan_csv, read_plan
 from flops_fit.records.experiment_files import state_folder
-from hand_computed import planned, record_of
+from hand_computed import planned, record_of, spec_of
 
 PLAN = planned()
 COMMAND = "/somewhere/accelerate launch --config_file=a.yaml train.py --id=x\n"
@@ -51,7 +51,7 @@ def test_every_state_is_told_from_the_others(tmp_path, rows):
 
 def test_a_record_that_cannot_be_used_has_failed_and_says_why(tmp_path, rows):
     edited, truncated = PLAN.experiments[:2]
-    finish(tmp_path, edited, spec=edited.spec.to_json() | {"lr": 9.0})
+    finish(tmp_path, edited, spec=spec_of(edited).to_json() | {"lr": 9.0})
     write_whole(tmp_path / "runs" / f"{truncated.id}.json", '{"id": "')
     outcomes = study_outcomes(rows, tmp_path)
     assert [o.state for o in outcomes[:2]] == ["failed", "failed"]

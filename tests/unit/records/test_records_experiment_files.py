@@ -19,14 +19,14 @@ from flops_fit.records.experiment_files import (
     state_folder,
 )
 from flops_fit.records.run_record import store_record
-from hand_computed import planned, record_of
+from hand_computed import planned, run_record
 
 WORKFLOW = Path(flops_fit.__file__).resolve().parent.parent
 ROW = planned().experiments[0]
 
 
 def test_what_a_killed_process_left_half_written_is_cleared(tmp_path):
-    store_record(record_of(ROW), tmp_path)
+    store_record(run_record(ROW), tmp_path)
     kept = {path for path in tmp_path.rglob("*") if path.is_file()}
     other = tmp_path / "runs" / ".0123456789ab.json.7.tmp"
     (tmp_path / "logs").mkdir()
@@ -96,7 +96,12 @@ def test_who_waits_gets_the_lock_when_it_is_free(tmp_path, lock):
 def test_the_lock_of_a_launch_lasts_as_long_as_a_child_that_inherits_its_files(tmp_path):
     for lock, inherited in ((LAUNCH_LOCK, True), (TRAINING_LOCK, False)):
         with held_experiment(tmp_path, ROW.id, lock):
-            child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=False)
+            child = subprocess.Popen(
+                ["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False
+            )
+        child.stdin.write(b"started\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == b"started\n"  # what it is not to inherit is closed
         assert is_held(tmp_path, ROW.id) is inherited
         child.communicate()
         assert not is_held(tmp_path, ROW.id)

@@ -1,162 +1,63 @@
-"""Records are merged in the plan's order, or refused by name."""
+"""Rows of runs.csv, and what tells whether all of them are of the same code and data."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import re
+from dataclasses import replace
 
 import pytest
 from flops_fit.errors import UserError
-from flops_fit.files.writing import write_json, write_whole
-from flops_fit.pipeline.status import study_outcomes
-from flops_fit.plan.plan import plan_csv, read_plan
-from flops_fit.records import merged_runs
-from flops_fit.records.experiment_files import clear_stored_records
+from flops_fit.files.rows import csv_text
 from flops_fit.records.merged_runs import (
+    FINGERPRINT_COLUMNS,
     RUNS_COLUMNS,
-    collect_runs,
+    MergedRun,
     listed,
     mixed_fingerprints,
-    runs_csv,
+    read_merged_runs,
 )
-from flops_fit.records.run_record import store_record
-from hand_computed import planned, record_of
+
+RUN = MergedRun(
+    id="1e5", status="completed", budget=6e6, size=64, seed=0, lr=0.01, N=400, D=10**15, C=6e6,
+    loss=0.1 + 0.2, loss_std_err=0.1, n_params=1400, n_params_non_embedding=400,
+    C_6nd=6_000_000, flops_per_unit=2400.0, steps=250, batch=10, units_per_param=6.25,
+    epochs=0.25, model_source="m", dataset_source="d", loss_source="l", dataset_content="c",
+)  # fmt: skip
+DIVERGED = replace(RUN, id="b", status="diverged", loss=None, loss_std_err=None)
 
 
-@pytest.fixture
-def finished(tmp_path):
-    """A study folder with a plan and a record for each row."""
-    plan = planned()
-    write_whole(tmp_path / "plan.csv", plan_csv(plan))
-    for row in plan.experiments:
-        store_record(record_of(row), tmp_path)
-    return tmp_path
+def test_the_columns_of_runs_csv():
+    """Outside tools read them."""
+    assert RUNS_COLUMNS == (
+        "id", "status", "budget", "size", "seed", "lr", "N", "D", "C", "loss", "loss_std_err",
+        "n_params", "n_params_non_embedding", "C_6nd", "flops_per_unit", "steps", "batch",
+        "units_per_param", "epochs", "model_source", "dataset_source", "loss_source",
+        "optimizer_source", "dataset_content",
+    )  # fmt: skip
+    assert FINGERPRINT_COLUMNS == RUNS_COLUMNS[-5:]
 
 
-def test_the_rows_of_runs_csv(finished):
-    plan = read_plan(finished / "plan.csv")
-    (finished / "runs" / "0123456789ab.json").write_text("of an earlier plan, and not even JSON")
-    rows = collect_runs(plan[::-1], finished, "non_embedding")
-    assert [row["size"] for row in rows] == ["400", "200", "100", "50"]  # the plan's order
-    assert rows[0] == {
-        "id": plan[3]["id"], "status": "completed", "budget": 6e6, "size": "400", "seed": 0,
-        "lr": 0.01, "N": 400, "D": 2500, "C": 6e6, "loss": 1.0025, "loss_std_err": 0.1,
-        "n_params": 1400, "n_params_non_embedding": 400, "C_6nd": 6_000_000,
-        "flops_per_unit": 2400.0, "steps": 250, "batch": 10, "units_per_param": 6.25,
-        "epochs": 0.25, "model_source": "m", "dataset_source": "d", "loss_source": "l",
-        "optimizer_source": None, "dataset_content": "0123456789ab",
-    }  # fmt: skip
-    assert tuple(rows[0]) == RUNS_COLUMNS
+def test_rows_come_back_as_they_were_written(tmp_path):
+    file = tmp_path / "runs.csv"
+    file.write_text(csv_text(MergedRun, [RUN, DIVERGED]), encoding="utf-8")
+    assert read_merged_runs(file) == [RUN, DIVERGED]
+    assert [run.completed for run in (RUN, DIVERGED)] == [True, False]
 
 
-def test_the_study_says_which_count_is_n(finished):
-    plan = read_plan(finished / "plan.csv")
-    rows = collect_runs(plan, finished, "total")
-    assert [row["N"] for row in rows] == [1050, 1100, 1200, 1400]
-    assert [row["units_per_param"] for row in rows] == [400, 100, 25, 6.25]  # as planned
-
-
-def test_a_diverged_run_counts_what_it_really_trained(finished):
-    row = planned().experiments[3]
-    record = record_of(
-        row, status="diverged", loss=None, loss_std_err=None, D=500, steps=50, C=2400.0 * 500
-    )
-    store_record(record, finished)
-    last = collect_runs(read_plan(finished / "plan.csv"), finished, "total")[3]
-    assert (last["status"], last["loss"], last["D"], last["C"]) == ("diverged", None, 500, 1.2e6)
-    assert (last["flops_per_unit"], last["units_per_param"], last["epochs"]) == (2400, 1.25, 0.05)
-
-
-def test_a_missing_record_is_a_sentence(finished):
-    plan = read_plan(finished / "plan.csv")
-    missing = finished / "runs" / f"{plan[2]['id']}.json"
-    missing.unlink()
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"status": "crashed"}, "1e5: status: found 'crashed'"),
+        ({"loss": None}, "1e5: loss: found '', expected a number"),
+        ({"N": None}, "1e5: N: found '', expected a number"),
+    ],
+)
+def test_a_row_that_cannot_be_used_makes_room(tmp_path, changes, problem):
+    file = tmp_path / "runs.csv"
+    file.write_text(csv_text(MergedRun, [replace(RUN, **changes)]), encoding="utf-8")
     with pytest.raises(UserError) as caught:
-        collect_runs(plan, finished, "total")
-    assert str(caught.value) == f"{missing}: is missing; run snakemake again to train it"
-
-
-DAMAGE = {"empty": b"", "truncated": b'{"id": "01', "binary": b"\x00\xff" * 40}
-
-
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_file_is_written_anew_from_the_stored_record(finished, capfd, damage):
-    plan = read_plan(finished / "plan.csv")
-    whole = collect_runs(plan, finished, "total")
-    file = finished / "runs" / f"{plan[2]['id']}.json"
-    content = file.read_bytes()
-    file.write_bytes(damage)
-    assert collect_runs(plan, finished, "total") == whole
-    assert file.read_bytes() == content
-    assert f"{file}: is no JSON file (" in capfd.readouterr().err
-
-
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_file_without_a_stored_record_makes_room_for_another(finished, damage):
-    plan = read_plan(finished / "plan.csv")
-    clear_stored_records(finished, [row["id"] for row in plan])
-    file = finished / "runs" / f"{plan[2]['id']}.json"
-    file.write_bytes(damage)
-    with pytest.raises(UserError) as caught:
-        collect_runs(plan, finished, "total")
-    assert str(caught.value).startswith(f"{file}: is no JSON file (")
-    assert str(caught.value).endswith(
-        f"; it is {file.name}.damaged now, and a rerun trains this experiment again"
-    )
+        read_merged_runs(file)
+    assert str(caught.value).startswith(f"{file}: {problem}; it is runs.csv.damaged now, and a ")
     assert not file.exists()
-    assert file.with_name(f"{file.name}.damaged").read_bytes() == damage
-
-
-def test_an_edited_file_is_refused_and_stays(finished):
-    plan = read_plan(finished / "plan.csv")
-    file = finished / "runs" / f"{plan[2]['id']}.json"
-    edited = file.read_text().replace('"loss": 1.0', '"loss": 0.9')
-    file.write_text(edited)
-    for _ in range(2):
-        with pytest.raises(UserError, match="the file was edited or damaged"):
-            collect_runs(plan, finished, "total")
-    assert file.read_text() == edited
-
-
-def test_a_record_is_that_of_its_row_and_of_its_study(finished):
-    """With a checksum or without: what was planned says what may stand there."""
-    plan = read_plan(finished / "plan.csv")
-    row = planned().experiments[2]
-    for changes, name in (
-        ({"n_params": row.n_params + 1}, "n_params"),
-        ({"n_params_non_embedding": row.n_params_non_embedding + 1}, "n_params_non_embedding"),
-        ({"steps": row.steps - 1}, "steps"),
-        ({"C": row.C * 1.001}, "C"),
-        ({"study": "another"}, "study"),
-        ({"status": "diverged", "loss": None, "D": 2 * row.D, "steps": 2 * row.steps,
-          "C": 2 * row.C}, "steps"),
-        ({"status": "diverged", "loss": None, "D": row.D // 2, "steps": row.steps // 2}, "C"),
-    ):  # fmt: skip
-        store_record(record_of(row, **changes), finished)
-        file = finished / "runs" / f"{row.id}.json"
-        for content in (file.read_text(), json.dumps(record_of(row, **changes))):
-            file.write_text(content)
-            with pytest.raises(UserError, match=re.escape(f"{file}: {name}: found ")):
-                collect_runs(plan, finished, "total", "small")
-            (outcome,) = study_outcomes([plan[2]], finished, "small")
-            assert outcome.state == "failed"
-    store_record(record_of(row), finished)
-    assert len(collect_runs(plan, finished, "total", "small")) == 4
-
-
-def test_records_without_a_checksum_are_taken_and_named(finished, capfd):
-    plan = read_plan(finished / "plan.csv")
-    whole = collect_runs(plan, finished, "total", "small")
-    assert capfd.readouterr().err == ""
-    for row in planned().experiments[1:3]:
-        write_json(finished / "runs" / f"{row.id}.json", record_of(row))
-    assert collect_runs(plan, finished, "total", "small") == whole
-    assert capfd.readouterr().err == (
-        f"{finished / 'runs'}: records without a checksum, so that nothing tells whether they were "
-        f"edited: {plan[1]['id']}, {plan[2]['id']}\n"
-    )
 
 
 def test_few_ids_are_listed_and_of_many_the_first():
@@ -165,47 +66,13 @@ def test_few_ids_are_listed_and_of_many_the_first():
     assert listed([f"{i}" for i in range(15)]).endswith(", 10, 11 and 3 more")
 
 
-def test_an_id_that_stands_twice_is_refused(finished):
-    plan = read_plan(finished / "plan.csv")
-    with pytest.raises(UserError, match=f"plan.csv: the id {plan[0]['id']} stands twice"):
-        collect_runs([*plan, plan[0]], finished, "total")
-
-
-def test_a_record_under_a_wrong_name_is_refused(finished):
-    plan = read_plan(finished / "plan.csv")
-    file, other = (finished / "runs" / f"{row['id']}.json" for row in plan[:2])
-    file.unlink()
-    file.write_bytes(other.read_bytes())
-    with pytest.raises(UserError, match=f"id: found '{plan[1]['id']}'"):
-        collect_runs(plan, finished, "total")
-
-
-def test_runs_csv_keeps_every_digit():
-    row = dict.fromkeys(RUNS_COLUMNS) | {"id": "1e5", "loss": 0.1 + 0.2, "D": 10**15, "size": "64"}
-    text = runs_csv([row])
-    assert "\r" not in text
-    (read,) = csv.DictReader(io.StringIO(text))
-    assert tuple(read) == RUNS_COLUMNS
-    assert float(read.pop("loss")) == 0.1 + 0.2
-    assert {name: value for name, value in read.items() if value} == {
-        "id": "1e5", "D": "1000000000000000", "size": "64",
-    }  # fmt: skip
-
-
 def test_mixed_fingerprints_are_found():
-    def row(name, **changes):
-        same = {"model_source": "m", "dataset_source": "d", "loss_source": "l"}
-        return {"id": name, **same, "optimizer_source": None, "dataset_content": "c", **changes}
+    def run(name, **changes):
+        return replace(RUN, id=name, **changes)
 
-    assert mixed_fingerprints([row("a"), row("b", optimizer_source="")]) == {}
-    mixed = [row("a"), row("b", model_source="n"), row("c"), row("d", dataset_content=None)]
+    assert mixed_fingerprints([run("a"), run("b", optimizer_source="")]) == {}
+    mixed = [run("a"), run("b", model_source="n"), run("c"), run("d", dataset_content=None)]
     assert mixed_fingerprints(mixed) == {
         "model_source": {"m": ["a", "c", "d"], "n": ["b"]},
         "dataset_content": {"c": ["a", "b", "c"], "": ["d"]},
     }
-
-
-def test_every_source_fingerprint_is_compared():
-    assert merged_runs.FINGERPRINT_COLUMNS == (
-        "model_source", "dataset_source", "loss_source", "optimizer_source", "dataset_content",
-    )  # fmt: skip

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from flops_fit.errors import UserError
-from flops_fit.plan.plan import make_plan, plan_csv, plan_specs, plan_summary
+from flops_fit.plan.files import plan_csv, plan_specs
+from flops_fit.plan.plan import make_plan
+from flops_fit.plan.summary import plan_summary
 from flops_fit.study.study import Study
 from hand_computed import FILE, FULL, SMALL, changed, dataset_meta, measures
 from hypothesis import event, example, given
@@ -140,7 +142,7 @@ def plan_or_be_refused(config):
     specs = plan_specs(plan, study, data_folder="data", search_folder="studies")
     for row in plan.experiments:
         assert re.fullmatch("[0-9a-f]{12}", row.id)
-        assert specs[row.id]["spec"] == row.spec.to_json()
+        assert specs[row.id]["spec"] == plan.specs[row.id].to_json()
         assert row.D == row.steps * row.batch
         assert row.C == pytest.approx(row.budget, rel=0.0101)
     return "planned"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from flops_fit.errors import UserError
-from flops_fit.records.run_record import store_record
+from flops_fit.records.run_record import RunRecord, store_record
 from flops_fit.train import curve, loop
 from tiny_training import STEPS, train
 
@@ -24,7 +24,7 @@ def check_diverged(record: dict, steps: int, tmp_path: Path) -> None:
     assert (record["steps"], record["D"]) == (steps, 8 * steps)
     assert record["C"] == 6 * (5 * record["spec"]["size"] + 1) * 8 * steps
     assert record["spec"]["D"] == 8 * STEPS[record["spec"]["size"]]  # what was planned
-    store_record(record, tmp_path)  # it is a valid record
+    store_record(RunRecord.from_json(record, record["id"]), tmp_path)  # it is a valid record
 
 
 def test_a_rate_that_is_too_large_ends_the_run_where_it_breaks(planned_tiny, tmp_path):

@@ -11,7 +11,7 @@ import math
 import pytest
 import torch
 from flops_fit.plan.job import Job
-from flops_fit.records.run_record import read_record, store_record
+from flops_fit.records.run_record import RunRecord, read_record, store_record
 from flops_fit.study.spec import Spec
 from flops_fit.train import curve, loop
 from flops_fit.train.accelerator import start_accelerator
@@ -183,8 +183,9 @@ def test_steps_without_anything_to_predict_are_no_divergence(planned_tiny):
 def test_the_record_of_a_run(planned_tiny, tmp_path):
     job, _ = planned_tiny(4)
     record = train(job)
-    store_record(record, tmp_path)
-    assert read_record(tmp_path / "runs" / f"{job.id}.json") == record
+    made = RunRecord.from_json(record, job.id)
+    store_record(made, tmp_path)
+    assert read_record(tmp_path / "runs" / f"{job.id}.json") == made
     assert record["spec"] == job.spec.to_json()
     expected = {
         "id": job.id, "study": "tiny", "status": "completed", "n_params": 21,

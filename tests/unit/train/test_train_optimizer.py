@@ -10,7 +10,7 @@ import torch
 from flops_fit.errors import UserError
 from flops_fit.study.spec import LrScaling, OptimizerSpec, Spec
 from flops_fit.train.optimizer import build_optimizer, matrix_parameters, size_scale
-from hand_computed import planned
+from hand_computed import planned, spec_of
 from torch import nn
 
 LR, DECAY, SCALED = 0.4, 0.3, 0.1  # width 32 at the reference width 8 with the power -1
@@ -36,7 +36,7 @@ class Everything(nn.Module):
 
 def spec(size: float = 32, optimizer: str = "adamw", **scaling) -> Spec:
     return replace(
-        planned().experiments[0].spec,
+        spec_of(planned().experiments[0]),
         size=size,
         lr=LR,
         weight_decay=DECAY,

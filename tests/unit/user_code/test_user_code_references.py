@@ -11,10 +11,10 @@ def test_a_study_and_a_spec_name_the_same_code(tmp_path):
     study = small_study(
         {"model.kwargs": {"a": 1}, "dataset.kwargs": {"b": 2}, "train.optimizer": "mine:optimizer"}
     )
-    row = make_plan(study, measures(study), dataset_meta()).experiments[0]
+    spec, *_ = make_plan(study, measures(study), dataset_meta()).specs.values()
     of_study = UserCode.of_study(study)
-    of_spec = UserCode.of_spec(row.spec, study.folder, study.config_file)
+    of_spec = UserCode.of_spec(spec, study.folder, study.config_file)
     assert of_study.sizes == (50, 100, 200, 400)
-    assert of_spec.sizes == (row.size,)
+    assert of_spec.sizes == (spec.size,)
     for name in set(UserCode.__slots__) - {"sizes"}:
         assert getattr(of_study, name) == getattr(of_spec, name), name

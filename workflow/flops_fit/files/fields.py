@@ -29,19 +29,25 @@ class FieldError(ValueError):
 def check_fields(kind: type, plain: Any) -> None:
     """Raise a FieldError unless ``plain`` has every field of a dataclass, each of its type.
 
+    Fields with a default may be missing.
+
     Parameters
     ----------
     kind
-        A dataclass whose fields are numbers, text, truth values, None, ``dict``, ``list``, unions
-        of these, or dataclasses, which are plain objects here and not looked into.
+        A dataclass whose fields are numbers, text, truth values, None, ``dict``, ``list`` or
+        ``tuple`` (both are lists in JSON), unions of these, or dataclasses, which are plain objects
+        here and not looked into.
     plain
         What the JSON file holds.
     """
     if not isinstance(plain, Mapping):
         raise FieldError(f"found {type(plain).__name__}, expected an object")
+    required = _required(kind)
     for name, (accepted, _) in _table(kind).items():
         if name not in plain:
-            raise FieldError(f"{name}: is missing")
+            if name in required:
+                raise FieldError(f"{name}: is missing")
+            continue
         value = plain[name]
         if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
             meant = " or ".join(dict.fromkeys(_MEANT[one] for one in accepted))
@@ -70,6 +76,8 @@ def from_plain(kind: type[Record], plain: Any, *, closed: bool = False) -> Recor
         raise FieldError(f"{unknown[0]}: is unknown")
     values = {}
     for name, (_, nested) in table.items():
+        if name not in plain:
+            continue
         values[name] = plain[name]
         if nested is not None:
             try:
@@ -91,6 +99,17 @@ def _table(kind: type) -> dict[str, tuple[tuple[type, ...], type | None]]:
     return {field.name: _accepted(hints[field.name]) for field in dataclasses.fields(kind)}
 
 
+@cache
+def _required(kind: type) -> frozenset[str]:
+    """Return the names of the fields without a default."""
+    missing = dataclasses.MISSING
+    return frozenset(
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is missing and field.default_factory is missing
+    )
+
+
 def _accepted(hint: Any) -> tuple[tuple[type, ...], type | None]:
     if dataclasses.is_dataclass(hint):
         return (dict,), hint
@@ -98,4 +117,6 @@ def _accepted(hint: Any) -> tuple[tuple[type, ...], type | None]:
         return tuple(one for part in typing.get_args(hint) for one in _accepted(part)[0]), None
     if hint is float:
         return (float, int), None
+    if typing.get_origin(hint) is tuple:
+        return (list,), None
     return (typing.get_origin(hint) or hint,), None

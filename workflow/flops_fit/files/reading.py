@@ -19,6 +19,10 @@ from typing import Any
 from flops_fit.errors import UserError
 
 
+class DamagedFileError(ValueError):
+    """A file holds nothing that can be read; the message says why."""
+
+
 def make_room(path: str | Path, reason: str, consequence: str = "writes it anew") -> UserError:
     """Rename a damaged file to ``<name>.damaged`` and return the error that says so.
 
@@ -50,15 +54,41 @@ def read_json_object(path: str | Path, expected: Collection[str] = ()) -> dict[s
         If it is damaged; it was renamed.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise make_room(path, f"is no JSON file ({error})") from None
+        content = parse_json(path)
+    except DamagedFileError as error:
+        raise make_room(path, str(error)) from None
     if not isinstance(content, Mapping):
         raise make_room(path, f"found {type(content).__name__}, expected an object")
     missing = [name for name in expected if name not in content]
     if missing:
         raise make_room(path, f"{missing[0]}: is missing")
     return dict(content)
+
+
+def parse_json(path: str | Path, *, finite: bool = False) -> Any:
+    """Return what a JSON file holds, and leave it where it is if that is damaged.
+
+    Parameters
+    ----------
+    finite
+        Refuse NaN and infinity, which Python writes and JSON does not know.
+
+    Raises
+    ------
+    DamagedFileError
+        If it is no JSON file.
+    """
+    refuse = _refuse_constant if finite else None
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse)
+    except RecursionError:
+        raise DamagedFileError("is no JSON file (nested too deeply)") from None
+    except ValueError as error:
+        raise DamagedFileError(f"is no JSON file ({error})") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}")
 
 
 def read_csv_rows(path: str | Path, columns: Collection[str]) -> list[dict[str, str]]:

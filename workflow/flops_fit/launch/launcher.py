@@ -28,8 +28,8 @@ from flops_fit.launch.slurm import (
     srun_command,
 )
 from flops_fit.launch.supervise import supervise
+from flops_fit.plan.files import read_job
 from flops_fit.plan.job import Job
-from flops_fit.plan.planned_files import read_job
 from flops_fit.records.experiment_files import LAUNCH_LOCK, held_experiment
 from flops_fit.records.run_record import use_stored_record
 

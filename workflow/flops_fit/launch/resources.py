@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from flops_fit.errors import UserError
+from flops_fit.plan.experiment import PlannedExperiment
 
 _STARTUP_MINUTES = 10  # importing, building, the trial passes, the last evaluation
 # Host memory of one process: the interpreter with torch and a CUDA context, and float32 weights,
@@ -102,13 +103,13 @@ class Request:
     runtime: int  # minutes
 
 
-def request(row: Mapping[str, str], site: Site, attempt: int = 1) -> Request:
+def request(experiment: PlannedExperiment, site: Site, attempt: int = 1) -> Request:
     """Return what an experiment asks for.
 
     Parameters
     ----------
-    row
-        Its row of ``plan.csv``.
+    experiment
+        What was planned.
     site
         What the profile says about the cluster.
     attempt
@@ -119,7 +120,7 @@ def request(row: Mapping[str, str], site: Site, attempt: int = 1) -> Request:
     UserError
         If the processes neither fit on one node nor fill several.
     """
-    processes = int(row["processes"])
+    processes = experiment.processes
     nodes = nodes_for(processes, site.gpus_per_node)
     per_node = processes // nodes
     on_cluster, several = site.gpus_per_node is not None, nodes > 1
@@ -149,8 +150,8 @@ def request(row: Mapping[str, str], site: Site, attempt: int = 1) -> Request:
         slurm_extra=" ".join([*options, *filter(None, [site.sbatch_options])])
         if on_cluster
         else None,
-        mem_mb=per_node * min(attempt, _LARGEST_MEMORY_FACTOR) * process_mb(int(row["n_params"])),
-        runtime=minutes(float(row["C"]), processes, site, attempt),
+        mem_mb=per_node * min(attempt, _LARGEST_MEMORY_FACTOR) * process_mb(experiment.n_params),
+        runtime=minutes(experiment.C, processes, site, attempt),
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from flops_fit.errors import UserError
 from flops_fit.pipeline.status import Outcome, headline, last_lines, study_outcomes
-from flops_fit.plan.plan import read_plan
+from flops_fit.plan.files import read_plan
 
 # The options that say which study it is, in which folder, and what it runs on. A command without
 # them would be about the demo, or would train on the machine that submits jobs to a cluster.
@@ -88,8 +88,8 @@ def print_closing_lines(study: str, study_folder: str, plan_logs: Sequence[str])
     """
     options = repeated_options(sys.argv[1:])
     try:
-        rows = read_plan(f"{study_folder}/plan.csv")
-        outcomes = study_outcomes(rows, study_folder, study)
+        planned = read_plan(f"{study_folder}/plan.csv")
+        outcomes = study_outcomes(planned, study_folder, study)
         lines = closing_lines(study, outcomes, study_folder, options)
     except (OSError, UserError) as error:
         lines = closing_lines_without_plan(study, error, plan_logs, options)

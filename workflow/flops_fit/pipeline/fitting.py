@@ -1,27 +1,24 @@
-"""From a study and its runs.csv to fit.json."""
+"""From a study and its runs to the content of fit.json."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from flops_fit.errors import UserError
-from flops_fit.files.reading import read_csv_rows
-from flops_fit.laws.data.table import UnusableRunsError
+from flops_fit.laws.data.table import UnknownExclusionError, UnusableRunsError
 from flops_fit.laws.evidence.judgement import Judgement, add_judgements, judge
 from flops_fit.laws.evidence.phrases import mixed_groups
 from flops_fit.laws.fit import Progress, fit_runs
-from flops_fit.records.imported_table import derived_columns
+from flops_fit.records.imported_table import derived_columns, read_imported_runs
 from flops_fit.records.merged_runs import (
-    FINGERPRINT_COLUMNS,
     RUNS_COLUMNS,
-    check_merged_rows,
+    MergedRun,
     mixed_fingerprints,
+    read_merged_runs,
 )
+from flops_fit.records.run_record import CurveRow, read_record
 from flops_fit.study.study import Study
 
 
@@ -29,14 +26,49 @@ def fit_study(
     study: Study,
     runs_file: str | Path,
     *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Fit what a study asks for to its ``runs.csv`` and return the content of ``fit.json``.
+
+    Raises
+    ------
+    UserError
+        As :func:`fit_merged_runs`, and if ``runs.csv`` is damaged.
+    """
+    if study.runs_table is None:
+        return fit_merged_runs(
+            study, read_merged_runs(runs_file), runs_file, workers=workers, progress=progress
+        )
+    runs = read_imported_runs(runs_file)
+    fit = _fit(
+        study,
+        runs.to_dict("list"),
+        expected=runs_file,
+        # The file to correct is the user's own, not what was read from it.
+        source=study.runs_table.path,
+        workers=workers,
+        progress=progress,
+    )
+    add_judgements(fit, derived_columns(runs))
+    return fit
+
+
+def fit_merged_runs(
+    study: Study,
+    runs: Sequence[MergedRun],
+    runs_file: str | Path,
+    *,
     records: str | Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Fit what the study asks for and return the content of ``fit.json``.
+    """Fit what a study asks for and return the content of ``fit.json``.
 
     Parameters
     ----------
+    runs
+        The rows of ``runs_file``.
     records
         Folder of the run records, for the training curves that approach 1 may use; by default
         ``runs/`` beside the table.
@@ -45,22 +77,59 @@ def fit_study(
     ------
     UserError
         If runs of different code or data stand side by side and ``fit.allow_mixed_code`` is false,
-        or ``fit.exclude`` names no run.
+        if ``fit.exclude`` names no run, or if the runs cannot be fitted.
     """
-    runs = _read(runs_file, imported=study.runs_table is not None)
-    unknown = sorted(set(study.fit.exclude) - set(runs["id"]))
-    if unknown:
-        raise UserError(
-            f"{study.config_file}: fit.exclude: found {unknown[0]!r}, expected ids of {runs_file}"
-        )
-    judgements = derived_columns(runs) + _check_code(study, runs, runs_file)
-    decays = study.train is not None and study.train.schedule != "constant"
-    curves = None
-    if study.runs_table is None:
-        curves = read_curves(Path(records or Path(runs_file).parent / "runs"), runs["id"])
+    judgements = _check_code(study, runs, runs_file)
+    fit = _fit(
+        study,
+        {name: [getattr(run, name) for run in runs] for name in RUNS_COLUMNS},
+        expected=runs_file,
+        source=runs_file,
+        curves=read_curves(
+            Path(records or Path(runs_file).parent / "runs"), (run.id for run in runs)
+        ),
+        workers=workers,
+        progress=progress,
+    )
+    add_judgements(fit, judgements)
+    return fit
+
+
+def read_curves(folder: Path, ids: Iterable[str]) -> dict[str, Sequence[CurveRow]]:
+    """Return the training curves of the records in a folder, by id; without those that are gone."""
+    curves = {}
+    for name in ids:
+        try:
+            curve = read_record(folder / f"{name}.json").curve
+        except (OSError, UserError):
+            continue
+        if curve:
+            curves[name] = curve
+    return curves
+
+
+def _fit(
+    study: Study,
+    columns: Mapping[str, Sequence[Any]],
+    *,
+    expected: str | Path,
+    source: str | Path,
+    curves: Mapping[str, Sequence[CurveRow]] | None = None,
+    workers: int | None,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Call `fit_runs` with the settings of a study; its errors name files of the user's.
+
+    Parameters
+    ----------
+    expected
+        What says which ids there are.
+    source
+        The file to correct where runs cannot be used.
+    """
     try:
-        fit = fit_runs(
-            runs.to_dict("list"),
+        return fit_runs(
+            columns,
             study=study.name,
             params=study.fit.params,
             predict_budgets=study.predict_budgets,
@@ -73,50 +142,22 @@ def fit_study(
             holdout_budgets=study.fit.holdout_budgets,
             tie_exponents=study.fit.tie_exponents,
             curves=curves,
-            schedule_decays=decays,
+            schedule_decays=study.train is not None and study.train.schedule != "constant",
             workers=workers,
             progress=progress,
         )
+    except UnknownExclusionError as error:
+        raise UserError(
+            f"{study.config_file}: fit.exclude: found {error.ids[0]!r}, expected ids of {expected}"
+        ) from None
     except UnusableRunsError as error:
-        # The file to correct is the user's own, not what was read from it
-        source = runs_file if study.runs_table is None else study.runs_table.path
         raise UserError(f"{source}: {error}") from None
-    add_judgements(fit, judgements)
-    return fit
 
 
-def read_curves(folder: Path, ids: Iterable[str]) -> dict[str, list[list[float]]]:
-    """Return the training curves of the records in a folder, by id; without those that are gone."""
-    curves = {}
-    for name in ids:
-        try:
-            record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            continue
-        if isinstance(record, dict) and record.get("curve"):
-            curves[name] = record["curve"]
-    return curves
-
-
-def _read(runs_file: str | Path, *, imported: bool) -> pd.DataFrame:
-    """Return the table of runs; an imported one has fewer columns than ours."""
-    text = dict.fromkeys(("id", "size", "derived", *FINGERPRINT_COLUMNS), str)
-    rows = read_csv_rows(runs_file, ("N", "loss") if imported else RUNS_COLUMNS)
-    if not imported:
-        check_merged_rows(runs_file, rows)
-    runs = pd.read_csv(runs_file, dtype=text)
-    if "size" in runs and runs["size"].isna().all():
-        runs = runs.drop(columns="size")
-    return runs
-
-
-def _check_code(study: Study, runs: pd.DataFrame, runs_file: str | Path) -> list[Judgement]:
+def _check_code(study: Study, runs: Sequence[MergedRun], runs_file: str | Path) -> list[Judgement]:
     """Refuse runs of different code or data, or judge them where the study allows them."""
-    if study.runs_table is not None:
-        return []
-    used = runs[~runs["id"].isin(study.fit.exclude) & (runs["status"] == "completed")]
-    fingerprints = used[["id", *FINGERPRINT_COLUMNS]].fillna("")
-    mixed = mixed_fingerprints(fingerprints.to_dict("records"))
+    excluded = set(study.fit.exclude)
+    mixed = mixed_fingerprints(run for run in runs if run.completed and run.id not in excluded)
     if not mixed:
         return []
     if not study.fit.allow_mixed_code:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from flops_fit.files.rows import csv_text
 from flops_fit.files.writing import write_json, write_whole
 from flops_fit.laws.evidence.judgement import add_judgements, judge
 from flops_fit.laws.fit import Progress
-from flops_fit.pipeline.fitting import fit_study
+from flops_fit.pipeline.collecting import collect_runs
+from flops_fit.pipeline.fitting import fit_merged_runs
 from flops_fit.pipeline.status import headline, missing_text, study_outcomes
-from flops_fit.records.merged_runs import collect_runs, runs_csv
+from flops_fit.plan.experiment import PlannedExperiment
+from flops_fit.records.merged_runs import MergedRun
 from flops_fit.report.write import write_report
 from flops_fit.study.study import Study
 
 
 def fit_partial(
     study: Study,
-    plan_rows: Sequence[Mapping[str, str]],
+    planned: Sequence[PlannedExperiment],
     study_folder: str | Path,
     unit: str,
     *,
@@ -36,8 +39,8 @@ def fit_partial(
 
     Parameters
     ----------
-    plan_rows
-        Rows of ``plan.csv``.
+    planned
+        The experiments of ``plan.csv``.
     study_folder
         ``results/<study>``.
     unit
@@ -51,16 +54,17 @@ def fit_partial(
     study_folder = Path(study_folder)
     folder = study_folder / "partial"
     shutil.rmtree(folder, ignore_errors=True)
-    outcomes = study_outcomes(plan_rows, study_folder, study.name)
+    outcomes = study_outcomes(planned, study_folder, study.name)
     write_whole(folder / "missing.txt", missing_text(outcomes))
     finished = {outcome.id for outcome in outcomes if outcome.finished}
-    finished_rows = [row for row in plan_rows if row["id"] in finished]
-    rows = collect_runs(finished_rows, study_folder, study.fit.params, study.name)
-    write_whole(folder / "runs.csv", runs_csv(rows))
+    trained = [experiment for experiment in planned if experiment.id in finished]
+    runs = collect_runs(trained, study_folder, study.fit.params, study.name)
+    write_whole(folder / "runs.csv", csv_text(MergedRun, runs))
     excluded = tuple(run_id for run_id in study.fit.exclude if run_id in finished)
     so_far = dataclasses.replace(study, fit=study.fit.model_copy(update={"exclude": excluded}))
-    fit = fit_study(
+    fit = fit_merged_runs(
         so_far,
+        runs,
         folder / "runs.csv",
         records=study_folder / "runs",
         workers=workers,
@@ -69,6 +73,6 @@ def fit_partial(
     if len(finished) < len(outcomes):
         add_judgements(fit, [judge("unfinished_study", counts=headline(outcomes))], first=True)
     write_json(folder / "fit.json", fit)
-    runs = pd.read_csv(folder / "runs.csv", dtype={"id": str})
-    write_report(fit, runs, folder, unit)
+    table = pd.DataFrame([dataclasses.asdict(run) for run in runs])
+    write_report(fit, table, folder, unit)
     return folder

@@ -13,7 +13,7 @@ from flops_fit.errors import UserError
 from flops_fit.launch.resources import Site, request
 from flops_fit.pipeline.script import LIBRARY_FOLDER
 from flops_fit.pipeline.sources import imported_sources
-from flops_fit.plan.plan import read_plan, read_row
+from flops_fit.plan.files import read_experiment, read_plan
 
 
 def readable_path(path: str | Path) -> str:
@@ -116,4 +116,4 @@ def requested_resource(
     given = workflow.get_rule(rulename).resources
     executor = getattr(workflow.executor_plugin, "name", None)
     site = Site.from_resources({key: given[key].raw for key in given}, executor)
-    return getattr(request(read_row(plan, run_id), site, attempt), name)
+    return getattr(request(read_experiment(plan, run_id), site, attempt), name)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flops_fit.errors import UserError
+from flops_fit.pipeline.collecting import read_planned_record
+from flops_fit.plan.experiment import PlannedExperiment
 from flops_fit.records.experiment_files import is_held
-from flops_fit.records.run_record import read_planned_record
 
 STATES = ("done", "diverged", "running", "failed", "missing")
 _LINES_OF_A_LOG = 3
@@ -34,35 +35,33 @@ class Outcome:
 
 
 def study_outcomes(
-    plan_rows: Sequence[Mapping[str, str]], study_folder: str | Path, study: str | None = None
+    planned: Sequence[PlannedExperiment], study_folder: str | Path, study: str | None = None
 ) -> list[Outcome]:
     """Return the state of every planned experiment, in the plan's order.
 
     Parameters
     ----------
-    plan_rows
-        Rows of ``plan.csv``.
+    planned
+        The experiments of ``plan.csv``.
     study_folder
         ``results/<study>``.
     study
         Name of the study that records have to be of; None takes any.
     """
-    return [_outcome(row, Path(study_folder), study) for row in plan_rows]
+    return [_outcome(experiment, Path(study_folder), study) for experiment in planned]
 
 
-def _outcome(row: Mapping[str, str], folder: Path, study: str | None) -> Outcome:
-    run_id = row["id"]
-    title = f"C={float(row['budget']):.3g} size={float(row['size']):g}"
-    title += f" seed={row['seed']} lr={float(row['lr']):g}"
+def _outcome(experiment: PlannedExperiment, folder: Path, study: str | None) -> Outcome:
+    run_id, title = experiment.id, experiment.title
     log = folder / "logs" / f"{run_id}.log"
     try:
-        record = read_planned_record(row, folder, study)
+        record = read_planned_record(experiment, folder, study)
     except FileNotFoundError:
         pass
     except (UserError, OSError) as error:
         return Outcome(id=run_id, title=title, state="failed", reason=str(error))
     else:
-        state = "done" if record["status"] == "completed" else "diverged"
+        state = "done" if record.completed else "diverged"
         return Outcome(id=run_id, title=title, state=state)
     if is_held(folder, run_id):
         return Outcome(

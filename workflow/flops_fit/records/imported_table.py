@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from flops_fit.errors import UserError
+from flops_fit.files.reading import make_room, read_csv_rows
 from flops_fit.laws.evidence.judgement import Judgement, judge
 from flops_fit.study.study import RunsTable
 
@@ -24,6 +25,8 @@ FLOPS_PER_PARAM = 6.0
 
 DERIVED = ("C", "D")
 """Either follows from the other and N."""
+
+_NUMBERS = ("N", "D", "C", "loss", "budget", "lr", "epochs", "C_6nd")
 
 
 def import_runs(table: RunsTable) -> pd.DataFrame:
@@ -41,7 +44,7 @@ def import_runs(table: RunsTable) -> pd.DataFrame:
     """
     frame = _rename(_read(table.path), table)
     n = len(frame)
-    for name in ("N", "D", "C", "loss", "budget", "lr", "epochs"):
+    for name in _NUMBERS:
         if name in frame:
             frame[name] = _numbers(frame[name], name, table.path)
     frame["derived"] = _derive(frame, token=table.unit == "token")
@@ -57,6 +60,28 @@ def import_runs(table: RunsTable) -> pd.DataFrame:
             frame[name] = np.nan
     extra = ("C_6nd", "derived")
     return frame[[name for name in (*COLUMNS, *extra) if name in frame]]
+
+
+def read_imported_runs(path: str | Path) -> pd.DataFrame:
+    """Return the ``runs.csv`` that was written from `import_runs`; an empty size is no column.
+
+    Raises
+    ------
+    UserError
+        If it is damaged; it was renamed, and a rerun imports the table again.
+    """
+    rows = read_csv_rows(path, ("id", "status", *NEEDED, *DERIVED))
+    if not rows:
+        raise make_room(path, "holds no runs")
+    frame = pd.DataFrame(rows, dtype=object).replace({"": None})
+    for name in frame.columns.intersection(_NUMBERS):
+        try:
+            frame[name] = frame[name].astype(float)
+        except ValueError as error:
+            raise make_room(path, f"{name}: {error}") from None
+    if "size" in frame and frame["size"].isna().all():
+        frame = frame.drop(columns="size")
+    return frame
 
 
 def _derive(frame: pd.DataFrame, *, token: bool) -> pd.Series:

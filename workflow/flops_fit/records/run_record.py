@@ -10,53 +10,178 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flops_fit.errors import UserError, is_trouble_of_the_machine
+from flops_fit.files.fields import FieldError, check_fields, from_plain, to_plain
 from flops_fit.files.patience import write_patiently
 from flops_fit.files.plain_values import unfit_value
+from flops_fit.files.reading import DamagedFileError, parse_json
 from flops_fit.files.writing import write_json, write_whole
 from flops_fit.records.experiment_files import run_file, state_folder
+from flops_fit.study.spec import Spec
 from flops_fit.study.study import fingerprint
 
-_NUMBER = (int, float)
-_RECORD_FIELDS: dict[str, tuple[type, ...]] = {
-    "id": (str,),
-    "study": (str,),
-    "spec": (dict,),
-    "status": (str,),
-    "loss": (*_NUMBER, type(None)),
-    "loss_std_err": (*_NUMBER, type(None)),
-    "n_params": (int,),
-    "n_params_non_embedding": (int,),
-    "D": (int,),
-    "steps": (int,),
-    "C": _NUMBER,
-    "C_6nd": (*_NUMBER, type(None)),
-    "curve": (list,),
-    "throughput": (dict,),
-    "world": (dict,),
-    "provenance": (dict,),
-}
-_MEASURED_FIELDS = tuple(
-    name for name in _RECORD_FIELDS if name not in ("study", "throughput", "world", "provenance")
-)
 CODE_PARTS = ("model", "dataset", "loss", "optimizer")
+STATUSES = ("completed", "diverged")
 _LARGEST_COUNT = 10**18  # of parameters, units or steps
 _CHECKSUM_PREFIX = "2-"
-STATUSES = ("completed", "diverged")
+_ADVICE = "delete it, and a rerun trains this experiment again"
+_NOT_MEASURED = ("study", "throughput", "world", "provenance", "checksum")
 
 
 class DamagedRecordError(UserError):
-    """A file that should hold a record and holds no JSON at all: nothing in it can be used."""
+    """A file that should hold a record and holds no JSON at all: nothing in it can be used.
+
+    ``reason`` is the part of the message that says what is wrong with the file.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class CurveRow(NamedTuple):
+    """One row of the training curve."""
+
+    step: int
+    D: int
+    train_loss: float | None  # mean since the row before; None where nothing was predicted
+    lr: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throughput:
+    """How fast it was. Information: nothing is computed from it, and all of it may be missing."""
+
+    units_per_second: float | None = None
+    flops_per_second: float | None = None
+    mfu: float | None = None  # of the peak; None where that is unknown
+    train_seconds: float | None = None
+    checkpoint_seconds: float | None = None
+    startup_seconds: float | None = None
+    eval_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Where it was trained. Information, as the throughput is."""
+
+    num_processes: int | None = None
+    device: str | None = None
+    precision: str | None = None
+    gradient_accumulation: int | None = None
+    micro_batch: int | None = None
+    hosts: list[str] | None = None
+    resumed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """With what code and data it was trained; all of it may be missing."""
+
+    python: str | None = None
+    torch: str | None = None
+    accelerate: str | None = None
+    flops_fit: str | None = None
+    git: dict[str, Any] | None = None
+    source: dict[str, str | None] = field(default_factory=dict)  # fingerprints, by CODE_PARTS
+    content_fingerprint: str | None = None
+    start: str | None = None  # UTC
+    end: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What one experiment measured: ``runs/<id>.json``."""
+
+    id: str
+    study: str
+    spec: Spec
+    status: str  # one of STATUSES
+    loss: float | None  # nats per predicted unit; None if diverged
+    loss_std_err: float | None
+    n_params: int
+    n_params_non_embedding: int
+    D: int  # units that were trained on
+    steps: int
+    C: float  # FLOPs that were spent
+    C_6nd: float | None  # None where the unit is no token
+    curve: tuple[CurveRow, ...]
+    throughput: Throughput
+    world: World
+    provenance: Provenance
+    # As found in the file. Missing from records of early versions and from those of others.
+    checksum: str | None = field(default=None, compare=False)
+
+    @property
+    def completed(self) -> bool:
+        """Whether it was trained to its end: the alternative is that it diverged."""
+        return self.status == "completed"
+
+    @classmethod
+    def from_json(cls, plain: Any, run_id: str) -> RunRecord:
+        """Return the record that a JSON object holds.
+
+        Parameters
+        ----------
+        run_id
+            The experiment that it has to be of.
+
+        Raises
+        ------
+        FieldError
+            If a field is missing, of the wrong type or out of range, if the id does not follow from
+            the spec, or the content is not the one that was written.
+        """
+        check_fields(cls, plain)
+        if unfit := next(_unfit_content(plain), None):
+            raise FieldError(": ".join(filter(None, unfit)))
+        if plain["id"] != run_id or fingerprint(plain["spec"]) != run_id:
+            raise FieldError(
+                f"id: found {plain['id']!r} with a spec that gives {fingerprint(plain['spec'])!r}, "
+                f"expected {run_id!r} for both"
+            )
+        checksum = plain.get("checksum")
+        if checksum is not None and checksum != (expected := _expected_checksum(plain)):
+            raise FieldError(
+                f"checksum: found {checksum!r:.80} with a content that gives {expected!r}: the "
+                "file was edited or damaged"
+            )
+        values = {one.name: plain[one.name] for one in fields(cls) if one.name in plain}
+        for name, kind in _NESTED.items():
+            values[name] = _nested(name, kind, plain[name])
+        values["curve"] = tuple(CurveRow(*row) for row in plain["curve"])
+        record = cls(**values)
+        _check_outcome(record)
+        return record
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain objects with its checksum, in the order of the file."""
+        plain = to_plain(self)
+        plain["curve"] = [list(row) for row in self.curve]
+        plain["checksum"] = record_checksum(plain)
+        return plain
+
+
+_NESTED = {"spec": Spec, "throughput": Throughput, "world": World, "provenance": Provenance}
+
+
+def _nested(name: str, kind: type, plain: Mapping[str, Any]) -> Any:
+    try:
+        # A spec holds what its id is derived from, and nothing else.
+        return from_plain(kind, plain, closed=kind is Spec)
+    except FieldError as error:
+        raise FieldError(f"{name}.{error}") from None
 
 
 def store_record(
-    record: Mapping[str, Any],
+    record: RunRecord,
     study_folder: str | Path,
     *,
     patience: float = 0.0,
@@ -73,15 +198,18 @@ def store_record(
 
     Raises
     ------
+    UserError
+        If it is no valid record.
     OSError
         If it could not be written to the end.
     """
-    check_record(record, str(record.get("id")), "the trainer's record")
-    stored = state_folder(study_folder, record["id"]) / "record.json"
+    plain = record.to_json()
+    _checked(plain, record.id, "the trainer's record")
+    stored = state_folder(study_folder, record.id) / "record.json"
 
     def write() -> None:
-        write_json(stored, {**record, "checksum": record_checksum(record)})
-        use_stored_record(study_folder, record["id"])
+        write_json(stored, plain)
+        use_stored_record(study_folder, record.id)
 
     write_patiently(write, "the record", patience, complain)
 
@@ -96,36 +224,17 @@ def use_stored_record(study_folder: str | Path, run_id: str) -> bool:
         read_record(stored, run_id)
     except (FileNotFoundError, UserError):
         return False
-    write_whole(run_file(study_folder, run_id), stored.read_text(encoding="utf-8"))
+    write_whole(run_file(study_folder, run_id), stored.read_bytes())
     return True
 
 
-def record_checksum(record: Mapping[str, Any]) -> str:
-    """Return ``2-`` and 16 hexadecimal digits of the SHA-256 of what was trained, measured and with
-    what code and data.
+def read_record(path: str | Path, run_id: str | None = None) -> RunRecord:
+    """Return a checked record.
 
-    Timings and the rest of the provenance, which decide nothing, do not count.
-    """
-    provenance = record["provenance"]
-    content = {name: record.get(name) for name in ("study", *_MEASURED_FIELDS)}
-    content["code"] = [provenance.get(name) for name in ("source", "content_fingerprint")]
-    return _CHECKSUM_PREFIX + _digest(content)
-
-
-def _expected_checksum(record: Mapping[str, Any], found: Any) -> str:
-    """The checksum in the form of the found one: earlier versions left out code and study."""
-    if str(found).startswith(_CHECKSUM_PREFIX):
-        return record_checksum(record)
-    return _digest({name: record.get(name) for name in _MEASURED_FIELDS})
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def read_record(path: str | Path, run_id: str | None = None) -> dict[str, Any]:
-    """Return a checked record, without its checksum.
+    Parameters
+    ----------
+    run_id
+        The experiment that it has to be of; by default the one that the file is named after.
 
     Raises
     ------
@@ -137,162 +246,94 @@ def read_record(path: str | Path, run_id: str | None = None) -> dict[str, Any]:
     FileNotFoundError
         If there is no such file.
     """
-    record = read_stored_form(Path(path), run_id)
-    record.pop("checksum", None)
-    return record
-
-
-def read_stored_form(path: Path, run_id: str | None = None) -> dict[str, Any]:
-    """Return a checked record as it lies in its file."""
-    advice = "delete it, and a rerun trains it again"
+    path = Path(path)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise DamagedRecordError(f"{path}: is no JSON file ({reason}); {advice}") from None
+        plain = parse_json(path, finite=True)
+    except DamagedFileError as error:
+        raise DamagedRecordError(f"{path}: {error}; {_ADVICE}", str(error)) from None
     except FileNotFoundError:
         raise
     except OSError as error:
         if is_trouble_of_the_machine(error):
             raise
-        raise UserError(f"{path}: cannot be read ({error.strerror}); {advice}") from None
-    check_record(record, run_id or path.stem, str(path))
-    return record
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {_ADVICE}") from None
+    return _checked(plain, run_id or path.stem, str(path))
 
 
-def read_planned_record(
-    planned: Mapping[str, str], study_folder: str | Path, study: str | None = None
-) -> dict[str, Any]:
-    """Return the checked record of a row of ``plan.csv``, without its checksum.
+def _checked(plain: Any, run_id: str, source: str) -> RunRecord:
+    try:
+        return RunRecord.from_json(plain, run_id)
+    except FieldError as error:
+        raise UserError(f"{source}: {error}; {_ADVICE}") from None
+
+
+def record_checksum(plain: Mapping[str, Any]) -> str:
+    """Return ``2-`` and 16 hexadecimal digits of the SHA-256 of what was trained and measured, and
+    with what code and data.
+
+    Timings and the rest of the provenance, which decide nothing, do not count.
 
     Parameters
     ----------
-    study
-        Its name; None where that of the record does not matter.
-
-    Raises
-    ------
-    UserError
-        As :func:`read_record`, and if it is not what was planned.
+    plain
+        A record as a plain JSON object.
     """
-    path = run_file(study_folder, planned["id"])
-    record = read_record(path, planned["id"])
-    check_as_planned(record, planned, study, str(path))
-    return record
+    provenance = plain["provenance"]
+    content = {"study": plain["study"], **_measured(plain)}
+    content["code"] = [provenance.get(name) for name in ("source", "content_fingerprint")]
+    return _CHECKSUM_PREFIX + _digest(content)
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"it holds {name}")
+def _expected_checksum(plain: Mapping[str, Any]) -> str:
+    """The checksum in the form of the found one: early versions left out code and study."""
+    if plain["checksum"].startswith(_CHECKSUM_PREFIX):
+        return record_checksum(plain)
+    return _digest(_measured(plain))
 
 
-def check_record(record: Any, run_id: str, source: str) -> None:
-    """Raise a UserError unless ``record`` is a valid record of the experiment ``run_id``."""
-    advice = "delete it, and a rerun trains this experiment again"
-    if not isinstance(record, Mapping):
-        raise UserError(f"{source}: found {type(record).__name__}, expected a run record; {advice}")
-    for name, types in _RECORD_FIELDS.items():
-        if name not in record:
-            raise UserError(f"{source}: {name}: is missing, expected a run record; {advice}")
-        value = record[name]
-        if not isinstance(value, types) or isinstance(value, bool):
-            wanted = " or ".join("null" if t is type(None) else t.__name__ for t in types)
-            raise UserError(f"{source}: {name}: found {value!r:.80}, expected {wanted}; {advice}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(
-                f"{source}: {name}: found {value!r}, expected a finite number; {advice}"
-            )
-    for name, problem in _unfit_content(record):
-        raise UserError(f"{source}: {name}: {problem}; {advice}")
-    if record["id"] != run_id or fingerprint(record["spec"]) != run_id:
-        raise UserError(
-            f"{source}: id: found {record['id']!r} with a spec that gives "
-            f"{fingerprint(record['spec'])!r}, expected {run_id!r} for both; {advice}"
+def _measured(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {one.name: plain[one.name] for one in fields(RunRecord) if one.name not in _NOT_MEASURED}
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _check_outcome(record: RunRecord) -> None:
+    """Raise a FieldError unless status, loss and D belong together."""
+    if record.status not in STATUSES:
+        raise FieldError(f"status: found {record.status!r}, expected one of {STATUSES}")
+    if record.completed and record.D != record.spec.D:
+        raise FieldError(
+            f"D: found {record.D}, expected the {record.spec.D} of the spec of a completed run"
         )
-    # Absent from records of earlier versions, and from those that others wrote.
-    checksum = record.get("checksum")
-    if checksum is not None and checksum != (expected := _expected_checksum(record, checksum)):
-        raise UserError(
-            f"{source}: checksum: found {checksum!r:.80} with a content that gives {expected!r}: "
-            f"the file was edited or damaged; {advice}"
-        )
-    if record["status"] not in STATUSES:
-        raise UserError(
-            f"{source}: status: found {record['status']!r}, expected one of {STATUSES}; {advice}"
-        )
-    completed = record["status"] == "completed"
-    if completed and record["D"] != record["spec"].get("D"):
-        raise UserError(
-            f"{source}: D: found {record['D']}, expected the {record['spec'].get('D')} of the spec "
-            f"of a completed run; {advice}"
-        )
-    if completed != (record["loss"] is not None):
-        raise UserError(
-            f"{source}: loss: found {record['loss']!r} with the status {record['status']!r}, "
-            f"expected a finite number exactly if completed; {advice}"
+    if record.completed != (record.loss is not None):
+        raise FieldError(
+            f"loss: found {record.loss!r} with the status {record.status!r}, expected a finite "
+            "number exactly if completed"
         )
 
 
-def _unfit_content(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _unfit_content(plain: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what nothing can be computed with, although each field is of its type: key, problem."""
-    if unfit := unfit_value(record, finite=True):
+    if unfit := unfit_value(plain, finite=True):
         yield unfit
     for name, least in (("n_params", 1), ("n_params_non_embedding", 1), ("D", 0), ("steps", 0)):
-        if not least <= record[name] <= _LARGEST_COUNT:
-            yield name, f"found {record[name]}, expected {least} to {_LARGEST_COUNT:.0e}"
+        if not least <= plain[name] <= _LARGEST_COUNT:
+            yield name, f"found {plain[name]}, expected {least} to {_LARGEST_COUNT:.0e}"
     for name in ("C", "C_6nd"):
-        if record[name] is not None and not 0 <= record[name] <= sys.float_info.max:
-            yield name, f"found {record[name]!r:.80}, expected a number of FLOPs"
-    for i, row in enumerate(record["curve"]):
-        whole = isinstance(row, list) and len(row) == 4
+        if plain[name] is not None and not 0 <= plain[name] <= sys.float_info.max:
+            yield name, f"found {plain[name]!r:.80}, expected a number of FLOPs"
+    for i, row in enumerate(plain["curve"]):
+        whole = isinstance(row, list) and len(row) == len(CurveRow._fields)
         if not whole or not all(_is_number(v) or (k == 2 and v is None) for k, v in enumerate(row)):
-            yield f"curve[{i}]", f"found {row!r:.80}, expected [step, D, train_loss, lr]"
-    provenance = record["provenance"]
-    source = provenance.get("source", {})
-    if not isinstance(source, Mapping):
-        yield "provenance.source", f"found {source!r:.80}, expected an object"
-        return
-    texts = {f"provenance.source.{name}": source.get(name) for name in CODE_PARTS}
-    texts["provenance.content_fingerprint"] = provenance.get("content_fingerprint")
-    for name, value in texts.items():
-        if not isinstance(value, str | None):
-            yield name, f"found {value!r:.80}, expected text or null"
+            yield f"curve[{i}]", f"found {row!r:.80}, expected [{', '.join(CurveRow._fields)}]"
+    source = plain["provenance"].get("source", {})
+    for name in CODE_PARTS if isinstance(source, Mapping) else ():
+        if not isinstance(source.get(name), str | None):
+            yield f"provenance.source.{name}", f"found {source[name]!r:.80}, expected text or null"
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, _NUMBER) and not isinstance(value, bool)
-
-
-def check_as_planned(
-    record: Mapping[str, Any], planned: Mapping[str, str], study: str | None, source: str
-) -> None:
-    """Raise a UserError unless a checked record is that of a row of ``plan.csv``.
-
-    Parameters
-    ----------
-    study
-        Its name; None where that of the record does not matter.
-    """
-    D, steps = record["D"], record["steps"]
-    expected: dict[str, Any] = {
-        "n_params": float(planned["n_params"]),
-        "n_params_non_embedding": float(planned["n_params_non_embedding"]),
-        "steps": D / int(planned["batch"]),
-    }
-    if study is not None:
-        expected["study"] = study
-    if record["status"] == "completed":
-        expected["D"] = int(planned["D"])
-    C = float(planned["flops_per_unit"]) * D
-    if not math.isclose(record["C"], C, rel_tol=1e-9):
-        expected["C"] = C
-    for name, value in expected.items():
-        if record[name] != value:
-            raise UserError(
-                f"{source}: {name}: found {record[name]!r:.80}, expected {value!r} as planned; "
-                "delete it, and a rerun trains this experiment again"
-            )
-    if steps > int(planned["steps"]):
-        raise UserError(
-            f"{source}: steps: found {steps}, expected at most the {planned['steps']} that were "
-            "planned; delete it, and a rerun trains this experiment again"
-        )
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from flops_fit.launch.signals import Warned
 from flops_fit.plan.job import Job
+from flops_fit.records.run_record import RunRecord
 from flops_fit.train.accelerator import device_name, start_accelerator
 from flops_fit.train.evaluate import Evaluation
 from flops_fit.train.loop import Trainer
@@ -30,7 +30,7 @@ def train_experiment(
     study_folder: Path | None = None,
     warned: Warned | None = None,
     weights: dict[str, torch.Tensor] | None = None,
-) -> dict[str, Any]:
+) -> RunRecord:
     """Train one experiment with all processes of this launch and return its record.
 
     Parameters

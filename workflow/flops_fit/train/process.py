@@ -15,9 +15,9 @@ from flops_fit.errors import Interrupted, InterruptedAlone, UserError, is_troubl
 from flops_fit.files.patience import seconds_from, write_patiently
 from flops_fit.launch.leases import hold_use
 from flops_fit.launch.signals import INTERRUPTED, Warned, end_with_agent, follow, leave
-from flops_fit.plan.planned_files import read_job
+from flops_fit.plan.files import read_job
 from flops_fit.records.experiment_files import clear_checkpoints, held_experiment, weights_file
-from flops_fit.records.run_record import store_record, use_stored_record
+from flops_fit.records.run_record import RunRecord, store_record, use_stored_record
 from flops_fit.train.checkpoint import write_weights
 from flops_fit.train.experiment import train_experiment
 from flops_fit.train.progress import LOG, open_log
@@ -90,7 +90,7 @@ def train_and_store(
     job = read_job(study_folder / "specs.json", options.id)
     weights: dict[str, torch.Tensor] | None = {} if job.keep_checkpoint else None
 
-    def train() -> dict:
+    def train() -> RunRecord:
         return train_experiment(
             job,
             gpus=options.gpus,
@@ -112,7 +112,7 @@ def train_and_store(
             keep_weights(weights, weights_file(study_folder, job.id), patience)
         store_record(record, study_folder, patience=patience, complain=LOG.warning)
         clear_checkpoints(study_folder, job.id)
-        LOG.info("%s: %s, loss %s", job.id, record["status"], record["loss"])
+        LOG.info("%s: %s, loss %s", job.id, record.status, record.loss)
 
 
 def keep_weights(weights: dict[str, torch.Tensor], path: Path, patience: float) -> None:

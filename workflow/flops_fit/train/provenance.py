@@ -13,6 +13,7 @@ import accelerate
 import torch
 
 import flops_fit
+from flops_fit.records.run_record import Provenance
 from flops_fit.study.spec import Spec
 from flops_fit.user_code.source_fingerprint import source_fingerprint
 
@@ -24,7 +25,7 @@ def now() -> str:
 
 def collect_provenance(
     spec: Spec, folder: str, start: str, source: Mapping[str, str | None]
-) -> dict[str, Any]:
+) -> Provenance:
     """Return the ``provenance`` of a run record.
 
     Parameters
@@ -38,17 +39,17 @@ def collect_provenance(
     source
         Its source fingerprints when it started.
     """
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "accelerate": accelerate.__version__,
-        "flops_fit": flops_fit.__version__,
-        "git": git_state(folder),
-        "source": dict(source),
-        "content_fingerprint": spec.dataset.content,
-        "start": start,
-        "end": now(),
-    }
+    return Provenance(
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        accelerate=accelerate.__version__,
+        flops_fit=flops_fit.__version__,
+        git=git_state(folder),
+        source=dict(source),
+        content_fingerprint=spec.dataset.content,
+        start=start,
+        end=now(),
+    )
 
 
 def source_fingerprints(spec: Spec, folder: str | Path) -> dict[str, str | None]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from accelerate import Accelerator
 
 from flops_fit.plan.job import Job
+from flops_fit.records.run_record import CurveRow, RunRecord, Throughput, World
 from flops_fit.train.accelerator import all_hosts, device_name, peak_memory
 from flops_fit.train.evaluate import Evaluation
 from flops_fit.train.loop import Trainer
@@ -49,8 +49,8 @@ def run_record(
     evaluation: Evaluation | None,
     seconds: Seconds,
     hardware: Hardware,
-) -> dict[str, Any]:
-    """Return the content of ``runs/<id>.json``.
+) -> RunRecord:
+    """Return what was measured, as ``runs/<id>.json`` will hold it.
 
     Parameters
     ----------
@@ -62,53 +62,53 @@ def run_record(
     state, count = trainer.state, trainer.parts.count
     D = state.step * job.spec.batch
     C = job.flops_per_unit * D
-    return {
-        "id": job.id,
-        "study": job.study,
-        "spec": job.spec.to_json(),
-        "status": "diverged" if state.diverged else "completed",
-        "loss": evaluation.loss if evaluation else None,
-        "loss_std_err": evaluation.loss_std_err if evaluation else None,
-        "n_params": count.total,
-        "n_params_non_embedding": count.non_embedding,
-        "D": D,
-        "steps": state.step,
-        "C": C,
-        "C_6nd": 6 * count.non_embedding * D if job.unit == "token" else None,
-        "curve": state.curve.rows,
-        "throughput": _throughput(job, trainer, D, C, seconds, hardware),
-        "world": {
-            "num_processes": hardware.processes,
-            "device": hardware.device,
-            "precision": job.spec.precision,
-            "gradient_accumulation": trainer.accumulation,
-            "micro_batch": state.micro_batch,
-            "hosts": hardware.hosts,
-            "resumed": state.attempts.resumed,
-        },
+    return RunRecord(
+        id=job.id,
+        study=job.study,
+        spec=job.spec,
+        status="diverged" if state.diverged else "completed",
+        loss=evaluation.loss if evaluation else None,
+        loss_std_err=evaluation.loss_std_err if evaluation else None,
+        n_params=count.total,
+        n_params_non_embedding=count.non_embedding,
+        D=D,
+        steps=state.step,
+        C=C,
+        C_6nd=6 * count.non_embedding * D if job.unit == "token" else None,
+        curve=tuple(CurveRow(*row) for row in state.curve.rows),
+        throughput=_throughput(job, trainer, D, C, seconds, hardware),
+        world=World(
+            num_processes=hardware.processes,
+            device=hardware.device,
+            precision=job.spec.precision,
+            gradient_accumulation=trainer.accumulation,
+            micro_batch=state.micro_batch,
+            hosts=hardware.hosts,
+            resumed=state.attempts.resumed,
+        ),
         # The code that was trained: its files may have been edited, or be gone, since it started.
-        "provenance": collect_provenance(
+        provenance=collect_provenance(
             job.spec, job.search_folder, state.attempts.start, state.attempts.source
         ),
-    }
+    )
 
 
 def _throughput(
     job: Job, trainer: Trainer, D: int, C: float, seconds: Seconds, hardware: Hardware
-) -> dict[str, Any]:
+) -> Throughput:
     """Return ``throughput``: speeds are those of the steps that count, over all attempts."""
     stopwatch = trainer.state.stopwatch
     flops_per_second = C / stopwatch.training
     # Of attempts on different hardware no share of a peak can be told.
     alike = len(trainer.state.attempts.places) == 1
     used = mfu(flops_per_second, hardware.device, job.spec.precision, hardware.processes)
-    return {
-        "units_per_second": D / stopwatch.training,
-        "flops_per_second": flops_per_second,
-        "mfu": used if alike else None,
-        "train_seconds": stopwatch.training,
-        "checkpoint_seconds": stopwatch.saving,
-        "startup_seconds": seconds.startup,
-        "eval_seconds": seconds.evaluation,
-        "peak_memory_bytes": hardware.peak_memory_bytes,
-    }
+    return Throughput(
+        units_per_second=D / stopwatch.training,
+        flops_per_second=flops_per_second,
+        mfu=used if alike else None,
+        train_seconds=stopwatch.training,
+        checkpoint_seconds=stopwatch.saving,
+        startup_seconds=seconds.startup,
+        eval_seconds=seconds.evaluation,
+        peak_memory_bytes=hardware.peak_memory_bytes,
+    )

@@ -20,6 +20,17 @@ class UnusableRunsError(UserError):
     """What is wrong with the runs of a study, and not with its settings."""
 
 
+class UnknownExclusionError(UserError):
+    """Runs are to be left out that are not there: ``ids``."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        super().__init__(
+            f"fit.exclude names {', '.join(ids)}, which is not the id of any run; correct or "
+            "remove it."
+        )
+        self.ids = tuple(ids)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusion:
     """A run that does not enter the fit, and why."""
@@ -247,10 +258,7 @@ def _check_ids(id: NDArray[np.object_], exclude: Collection[str]) -> None:
         raise UnusableRunsError(f"Two runs have the id {known[counts > 1][0]}; keep one of them.")
     unknown = sorted({str(name) for name in exclude} - set(known.tolist()))
     if unknown:
-        raise UnusableRunsError(
-            f"fit.exclude names {', '.join(unknown)}, which is not the id of any run; "
-            "correct or remove it."
-        )
+        raise UnknownExclusionError(unknown)
 
 
 def _number(column: str, run: str, value: Any) -> float:

@@ -1,0 +1,179 @@
+"""From the records of a study's experiments to the rows of ``runs.csv``. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from flops_fit.errors import UserError
+from flops_fit.files.reading import make_room
+from flops_fit.plan.experiment import PlannedExperiment
+from flops_fit.records.experiment_files import run_file
+from flops_fit.records.merged_runs import MergedRun, listed
+from flops_fit.records.run_record import (
+    CODE_PARTS,
+    DamagedRecordError,
+    RunRecord,
+    read_record,
+    use_stored_record,
+)
+
+
+def collect_runs(
+    planned: Sequence[PlannedExperiment],
+    study_folder: str | Path,
+    params: str,
+    study: str | None = None,
+) -> list[MergedRun]:
+    """Merge the records of the planned experiments, in the plan's order.
+
+    Records without a checksum, in which an edit cannot be noticed, are named on standard error.
+
+    Parameters
+    ----------
+    planned
+        The experiments of ``plan.csv``.
+    study_folder
+        ``results/<study>``; files of ``runs/`` that the plan does not name are not read.
+    params
+        Which count is N: ``total`` or ``non_embedding``.
+    study
+        Name of the study that the records have to be of; None takes any.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or no valid record of its experiment, or two experiments have one id.
+    """
+    rows: list[MergedRun] = []
+    seen: set[str] = set()
+    unchecked: list[str] = []
+    for experiment in planned:
+        if experiment.id in seen:
+            raise UserError(
+                f"plan.csv: the id {experiment.id} stands twice, expected one row per id"
+            )
+        seen.add(experiment.id)
+        record = _read_or_restore(study_folder, experiment.id)
+        check_as_planned(record, experiment, study, str(run_file(study_folder, experiment.id)))
+        if record.checksum is None:
+            unchecked.append(experiment.id)
+        rows.append(_merged(experiment, record, params))
+    if unchecked:
+        print(
+            f"{Path(study_folder) / 'runs'}: records without a checksum, so that nothing tells "
+            f"whether they were edited: {listed(unchecked)}",
+            file=sys.stderr,
+        )
+    return rows
+
+
+def read_planned_record(
+    experiment: PlannedExperiment, study_folder: str | Path, study: str | None = None
+) -> RunRecord:
+    """Return the checked record of a planned experiment.
+
+    Parameters
+    ----------
+    study
+        Its name; None where that of the record does not matter.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    UserError
+        If it is damaged, or not what was planned.
+    """
+    path = run_file(study_folder, experiment.id)
+    record = read_record(path, experiment.id)
+    check_as_planned(record, experiment, study, str(path))
+    return record
+
+
+def check_as_planned(
+    record: RunRecord, experiment: PlannedExperiment, study: str | None, source: str
+) -> None:
+    """Raise a UserError unless a checked record is that of a planned experiment.
+
+    Parameters
+    ----------
+    study
+        Its name; None where that of the record does not matter.
+    source
+        What the sentence names: the record's file.
+    """
+    advice = "delete it, and a rerun trains this experiment again"
+    expected: dict[str, Any] = {
+        "n_params": experiment.n_params,
+        "n_params_non_embedding": experiment.n_params_non_embedding,
+        "steps": record.D / experiment.batch,
+    }
+    if study is not None:
+        expected["study"] = study
+    if record.completed:
+        expected["D"] = experiment.D
+    C = experiment.flops_per_unit * record.D
+    if not math.isclose(record.C, C, rel_tol=1e-9):
+        expected["C"] = C
+    for name, value in expected.items():
+        found = getattr(record, name)
+        if found != value:
+            raise UserError(
+                f"{source}: {name}: found {found!r:.80}, expected {value!r} as planned; {advice}"
+            )
+    if record.steps > experiment.steps:
+        raise UserError(
+            f"{source}: steps: found {record.steps}, expected at most the {experiment.steps} that "
+            f"were planned; {advice}"
+        )
+
+
+def _read_or_restore(study_folder: str | Path, run_id: str) -> RunRecord:
+    """Return a record, from its stored copy where its file is damaged.
+
+    Without that, the damaged file is moved aside: a rerun finds it missing, and trains it again.
+    """
+    path = run_file(study_folder, run_id)
+    try:
+        return read_record(path, run_id)
+    except FileNotFoundError:
+        raise UserError(f"{path}: is missing; run snakemake again to train it") from None
+    except DamagedRecordError as error:
+        if use_stored_record(study_folder, run_id):
+            print(
+                f"{path}: {error.reason}; it was written anew from its stored copy", file=sys.stderr
+            )
+            return read_record(path, run_id)
+        raise make_room(path, error.reason, "trains this experiment again") from None
+
+
+def _merged(experiment: PlannedExperiment, record: RunRecord, params: str) -> MergedRun:
+    source = record.provenance.source
+    return MergedRun(
+        id=record.id,
+        status=record.status,
+        budget=experiment.budget,
+        size=experiment.size,
+        seed=experiment.seed,
+        lr=experiment.lr,
+        N=record.n_params if params == "total" else record.n_params_non_embedding,
+        D=record.D,
+        C=record.C,
+        loss=record.loss,
+        loss_std_err=record.loss_std_err,
+        n_params=record.n_params,
+        n_params_non_embedding=record.n_params_non_embedding,
+        C_6nd=record.C_6nd,
+        flops_per_unit=record.C / record.D if record.D else None,
+        steps=record.steps,
+        batch=experiment.batch,
+        units_per_param=record.D / record.n_params_non_embedding,
+        # The plan's share of an epoch per unit, times what was really trained.
+        epochs=experiment.epochs * record.D / experiment.D,
+        **{f"{part}_source": source.get(part) for part in CODE_PARTS},
+        dataset_content=record.provenance.content_fingerprint,
+    )

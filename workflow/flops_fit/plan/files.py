@@ -1,0 +1,132 @@
+"""The files of a plan: ``plan.csv`` for people and the workflow, ``specs.json`` for the trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from flops_fit.errors import UserError
+from flops_fit.files.fields import FieldError
+from flops_fit.files.reading import make_room, read_json_object
+from flops_fit.files.rows import csv_text, read_rows
+from flops_fit.plan.checks import check_experiments, check_jobs
+from flops_fit.plan.experiment import PlannedExperiment
+from flops_fit.plan.job import Job
+from flops_fit.plan.plan import Plan
+from flops_fit.study.study import Study
+
+
+def plan_csv(plan: Plan) -> str:
+    """Return the text of ``plan.csv``."""
+    return csv_text(PlannedExperiment, plan.experiments)
+
+
+def plan_jobs(plan: Plan, study: Study, *, data_folder: str, search_folder: str) -> dict[str, Job]:
+    """Return by id all that launcher and trainer need to know of an experiment."""
+    train = study.train
+    return {
+        row.id: Job(
+            spec=plan.specs[row.id],
+            study=plan.study,
+            unit=plan.unit,
+            budget=row.budget,
+            n_params=row.n_params,
+            n_params_non_embedding=row.n_params_non_embedding,
+            flops_per_unit=row.flops_per_unit,
+            steps=row.steps,
+            processes=row.processes,
+            compile=train.compile,
+            find_unused_parameters=train.find_unused_parameters,
+            accelerate_config=study.accelerate_config,
+            checkpoint_minutes=train.checkpoint_minutes,
+            keep_checkpoint=train.keep_checkpoint,
+            data_folder=data_folder,
+            search_folder=search_folder,
+        )
+        for row in plan.experiments
+    }
+
+
+def plan_specs(plan: Plan, study: Study, *, data_folder: str, search_folder: str) -> dict[str, Any]:
+    """Return the content of ``specs.json``: the jobs of `plan_jobs` as plain objects by id."""
+    jobs = plan_jobs(plan, study, data_folder=data_folder, search_folder=search_folder)
+    return {run_id: job.to_json() for run_id, job in jobs.items()}
+
+
+def read_plan(path: str | Path) -> list[PlannedExperiment]:
+    """Return the experiments of ``plan.csv`` (cheap: no pandas, for the workflow).
+
+    Raises
+    ------
+    UserError
+        If it or ``specs.json`` beside it is damaged (it was renamed, and both are written anew by a
+        rerun), or they do not hold the same experiments.
+    """
+    experiments = read_rows(path, PlannedExperiment, exact=True)
+    specs_file = Path(path).with_name("specs.json")
+    jobs = _read_jobs(specs_file) if specs_file.exists() else {}
+    if jobs and {row.id for row in experiments} != set(jobs):
+        # Nothing says which of the two is right, and a shared file system may be behind.
+        raise UserError(
+            f"{path}: its experiments are not those of {specs_file.name}; run snakemake again, or, "
+            "if that says the same, delete both: they are written anew, and nothing is trained for "
+            "it"
+        )
+    try:
+        check_experiments(experiments, jobs)
+    except FieldError as error:
+        raise make_room(path, str(error)) from None
+    return experiments
+
+
+def read_experiment(path: str | Path, run_id: str) -> PlannedExperiment:
+    """Return one row of ``plan.csv``; a file that did not change is read once for all rows."""
+    return _experiments_by_id(str(path), Path(path).stat().st_mtime_ns)[run_id]
+
+
+@lru_cache(maxsize=1)
+def _experiments_by_id(path: str, stamp: int) -> dict[str, PlannedExperiment]:
+    return {row.id: row for row in read_plan(path)}
+
+
+def read_job(specs_file: str | Path, run_id: str) -> Job:
+    """Return the job of one experiment, read from ``specs.json``.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read or is damaged (it was renamed, and is written anew by a rerun),
+        or the plan holds no such experiment.
+    """
+    try:
+        entries = read_json_object(specs_file)
+    except OSError as error:
+        raise UserError(
+            f"{specs_file}: cannot be read ({error}), expected what was written with the plan; "
+            f"delete {Path(specs_file).parent / 'plan.csv'} and run snakemake again, it plans anew"
+        ) from None
+    if run_id not in entries:
+        raise UserError(
+            f"{specs_file}: has no experiment {run_id}, expected one of the {len(entries)} that "
+            "the plan holds; run snakemake again, it plans anew"
+        )
+    return _job_of_entry(specs_file, run_id, entries)
+
+
+def _read_jobs(specs_file: Path) -> dict[str, Job]:
+    entries = read_json_object(specs_file)
+    jobs = {run_id: _job_of_entry(specs_file, run_id, entries) for run_id in entries}
+    try:
+        check_jobs(jobs)
+    except FieldError as error:
+        raise make_room(specs_file, str(error)) from None
+    return jobs
+
+
+def _job_of_entry(specs_file: str | Path, run_id: str, entries: Mapping[str, Any]) -> Job:
+    try:
+        return Job.from_json(run_id, entries[run_id])
+    except FieldError as error:
+        raise make_room(specs_file, f"{run_id}: {error}") from None

@@ -1,0 +1,1 @@
+"""Ways to lay out a sweep: one module each, whose ``lay_out`` returns a `Layout`."""

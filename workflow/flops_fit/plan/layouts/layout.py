@@ -1,0 +1,42 @@
+"""What a way to lay out a sweep returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A size that is trained for so many steps; every learning rate and seed of it is a run."""
+
+    budget: float  # FLOPs
+    size: float
+    steps: int
+
+
+class Cause(Enum):
+    """Why a layout leaves out a size."""
+
+    TOO_FEW_STEPS = "too few steps"
+    UNITS_PER_PARAM = "D/N outside of the range"
+    MISSES_BUDGET = "whole steps miss the budget"
+    NOT_NEEDED = "more sizes than are wanted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A size that is left out at a budget, and why."""
+
+    budget: float
+    size: float
+    cause: Cause
+    reason: str  # the cause with its numbers, for reading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The cells of a sweep in the order of the plan, and what was left out."""
+
+    cells: tuple[Cell, ...]
+    dropped: tuple[Dropped, ...]
