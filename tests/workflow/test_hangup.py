@@ -15,10 +15,10 @@ from contextlib import suppress
 import psutil
 import pytest
 from checkout import environment, jobs_of
-from flops_fit.records.experiment_files import CHECKPOINT, state_folder
+from flops_fit.records.experiment_files import CHECKPOINT
 
 # A loss that takes its time where the test asks for it, and says that training has begun.
-PACED = '''
+PACED = """
 import os
 import pathlib
 import time
@@ -37,7 +37,7 @@ def paced(outputs, targets):
         if steps == 6:
             pathlib.Path(os.environ["MARK"]).touch()
     return nn.functional.cross_entropy(outputs, targets)
-'''
+"""
 COMMAND = ["snakemake", "--cores", "1", "--configfile", "config/studies/tiny.yaml"]
 SECONDS = 300  # for what takes a few of them on a quiet machine
 
@@ -46,9 +46,7 @@ SECONDS = 300  # for what takes a few of them on a quiet machine
 def paced(checkout, tmp_path):
     """A planned study whose trainings last half a minute where MARK is set."""
     checkout.config_file.with_name("paced.py").write_text(PACED)
-    checkout.configure(
-        lambda c: c.update(loss="paced:paced", plan=c["plan"] | {"budgets": [2e6]})
-    )
+    checkout.configure(lambda c: c.update(loss="paced:paced", plan=c["plan"] | {"budgets": [2e6]}))
     checkout.succeed("plan", "--cores", "1")
     checkout.variables["MARK"] = str(tmp_path / "mark")
     yield checkout
