@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -118,11 +117,3 @@ def read_csv_rows(path: str | Path, columns: Collection[str]) -> list[dict[str, 
                 path, f"row {number} has {len(row)} fields, expected the {len(header)} columns"
             )
     return [dict(zip(header, row, strict=True)) for row in rows]
-
-
-def spells_a_number(text: str) -> bool:
-    """Say whether a field of a CSV file is a finite number."""
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
