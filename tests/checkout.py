@@ -99,6 +99,15 @@ def jobs_of(output: str, rule: str = "train") -> int:
     return len(re.findall(rf"^(?:local)?(?:rule|checkpoint) {rule}:$", output, re.MULTILINE))
 
 
+def bring_records(source: Checkout, results: Path, but: int = 1) -> list[str]:
+    """Copy the finished records of a study to another results folder; return those left out."""
+    (results / "runs").mkdir(parents=True, exist_ok=True)
+    ids = list(source.records())
+    for run_id in ids[but:]:
+        shutil.copy2(source.study / "runs" / f"{run_id}.json", results / "runs")
+    return ids[:but]
+
+
 def copy_checkout(source: Path, target: Path, parts: tuple[str, ...] | None) -> Checkout:
     # With what Python compiled: it goes by the times of the sources, which are copied as well.
     if parts is None:

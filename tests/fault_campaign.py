@@ -187,7 +187,7 @@ class Campaign:
             command = [word for word in self._command() if word not in ("--cores", "2")]
             subprocess.run(
                 [*command, "--unlock"], cwd=self.checkout.path, env=environment(), check=True,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=600,
             )  # fmt: skip
 
     def _command(self) -> list[str]:

@@ -113,7 +113,7 @@ class Launchpad:
         """Train an experiment, which has to succeed, and return its record."""
         process = self.start(run_id, **more)
         try:
-            output, _ = process.communicate(timeout=240)
+            output, _ = process.communicate(timeout=600)
         except subprocess.TimeoutExpired:
             process.terminate()
             process.communicate(timeout=60)

@@ -45,7 +45,7 @@ def test_a_disk_that_is_mended_in_time_costs_nothing(launchpad):
     weights.parent.unlink()
     said += lines_until(process, "the record cannot be written (")
     record.rmdir()
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     assert read_record(record).completed
     assert load_file(weights)
@@ -60,18 +60,19 @@ def test_weights_that_cannot_be_written_cost_no_record(launchpad):
     weights = weights_file(launchpad.study, run_id)
     weights.parent.write_text("in the way")
     process = launchpad.start(run_id, FLOPS_FIT_RECORD_PATIENCE="0")
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     assert launchpad.record(run_id)["status"] == "completed"
     assert f"{weights}: the weights cannot be written (" in output
     assert "delete the record, and a rerun trains the experiment again" in output
 
 
-@pytest.mark.parametrize("name", ["FLOPS_FIT_RECORD_PATIENCE", "FLOPS_FIT_PATIENCE"])
-@pytest.mark.parametrize("value", ["abc", "-1", "nan"])
+@pytest.mark.parametrize(
+    ("name", "value"), [("FLOPS_FIT_RECORD_PATIENCE", "nan"), ("FLOPS_FIT_PATIENCE", "-1")]
+)
 def test_seconds_that_are_none_are_refused_before_anything_is_trained(launchpad, name, value):
     process = launchpad.start(launchpad.plan()[0], **{name: value})
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode not in (0, 75)
     assert f"error: {name}: found '{value}', expected a number of seconds" in output
     assert "steps of" not in output
