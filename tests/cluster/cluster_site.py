@@ -138,7 +138,7 @@ def cancel_jobs(cluster: Cluster) -> None:
         wait_until(lambda: not cluster.jobs("PENDING,RUNNING,COMPLETING"))
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 600) -> None:
     """Wait for a condition, which has to come true."""
     deadline = time.monotonic() + seconds
     while not condition():

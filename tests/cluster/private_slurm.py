@@ -42,7 +42,7 @@ PROGRAMS = {
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo", "sacct")
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 _PR_SET_CHILD_SUBREAPER = 36
-_DEADLINE = 60.0  # seconds until the nodes are idle
+_DEADLINE = 300.0  # seconds until the nodes are idle
 
 
 def demand_packages() -> None:
@@ -104,7 +104,7 @@ def private_slurm():
         yield Cluster(folder)
     finally:
         guardian.stdin.close()
-        guardian.wait(timeout=60)
+        guardian.wait(timeout=300)
 
 
 def write_configuration(folder: Path) -> None:

@@ -15,7 +15,7 @@ def test_two_nodes_give_the_loss_of_a_single_process(finished):
     finished.forget(run_id)
     typed = f"gpus_per_node: 2\n    gpu_type: {GPU_TYPE}"
     change(finished.profile, ("gpus_per_node: 4", typed))
-    output = finished.submit()
+    output = finished.submit("runs")
     assert jobs_of(output) == 1
     two_nodes = finished.checkout.records()[run_id]
     assert two_nodes["world"]["num_processes"] == 4
@@ -30,7 +30,7 @@ def test_two_nodes_give_the_loss_of_a_single_process(finished):
 
     finished.forget(run_id)
     finished.configure_training(processes=1)
-    assert jobs_of(finished.checkout.succeed("--cores", "1")) == 1
+    assert jobs_of(finished.checkout.succeed("runs", "--cores", "1")) == 1
     single = finished.checkout.records()[run_id]
     assert single["world"]["num_processes"] == 1
     for other in (two_nodes, records[run_id]):
@@ -50,14 +50,14 @@ def test_an_experiment_waits_for_one_node_where_two_have_its_gpus_between_them(f
         for node in NODES
     ]  # fmt: skip
     wait_until(lambda: set(finished.cluster.jobs("RUNNING")) == set(others))
-    run = finished.start("--retries", "0")
+    run = finished.start("runs", "--retries", "0")
     wait_until(lambda: len(finished.cluster.jobs()) == 3)
     (job,) = set(finished.cluster.jobs()) - set(others)
     state = ("squeue", "--noheader", f"--jobs={job}", "--format=%T %r")
     wait_until(lambda: finished.cluster.ask(*state).split() != ["PENDING", "None"])
     assert finished.cluster.ask(*state).split() == ["PENDING", "Resources"]
     finished.cluster.ask("scancel", others[1])
-    output, _ = run.communicate(timeout=300)
+    output, _ = run.communicate(timeout=600)
     assert run.returncode == 0, output
     uses = finished.uses()
     assert {use["job"] for use in uses} == {job}

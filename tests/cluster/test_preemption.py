@@ -28,12 +28,12 @@ def test_the_warning_before_the_time_limit_is_enough_for_long_steps(finished):
     finished.checkout.variables["FLOPS_FIT_PATIENCE"] = "1"
     slow = finished.checkout.path / "slow"
     slow.write_text("4")
-    run = finished.start()
+    run = finished.start("runs")
     wait_until(
         lambda: all(finished.checkpoint(i).exists() for i in (one_node, two_nodes)), seconds=600
     )
     slow.unlink()
-    output, _ = run.communicate(timeout=300)
+    output, _ = run.communicate(timeout=600)
     assert run.returncode == 0, output
     assert len(set(re.findall(r"(width=\S+ C=\S+): stopped by SIGUSR1 after step", output))) == 2
     # They left long before the limit itself.
@@ -75,12 +75,12 @@ def test_a_killed_job_costs_the_work_since_the_last_checkpoint(finished):
     slow = finished.checkout.path / "slow"
     slow.write_text("0.2")
     run = finished.start(f"results/tiny/runs/{run_id}.json", "--retries", "1")
-    wait_until(finished.checkpoint(run_id).exists, seconds=300)
+    wait_until(finished.checkpoint(run_id).exists, seconds=600)
     (job,) = finished.cluster.jobs()
     kill_processes(finished, job)
-    wait_until(lambda: len(finished.uses()) == 4, seconds=300)
+    wait_until(lambda: len(finished.uses()) == 4, seconds=600)
     slow.unlink()
-    output, _ = run.communicate(timeout=300)
+    output, _ = run.communicate(timeout=600)
     assert run.returncode == 0, output
     assert "stopped by" not in output
     assert len({use["job"] for use in finished.uses()}) == 2

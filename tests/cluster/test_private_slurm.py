@@ -40,14 +40,14 @@ def test_no_process_outlives_a_session_that_is_killed(cluster, tmp_path):
     folder = os.path.dirname(private_slurm.__file__)
     done = subprocess.run(
         [sys.executable, "-c", session], env=os.environ | {"PYTHONPATH": folder}, cwd=tmp_path,
-        stdout=subprocess.PIPE, text=True, timeout=120, check=False,
+        stdout=subprocess.PIPE, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL
     state = done.stdout.strip()
     assert state
     # Its guardian is the last to go, and takes the folder along.
     left = [p for p in psutil.process_iter() if _belongs(p, state)]
-    psutil.wait_procs(left, timeout=60)
+    psutil.wait_procs(left, timeout=600)
     assert not [p for p in psutil.process_iter() if _belongs(p, state)]
     assert not os.path.exists(state)
 

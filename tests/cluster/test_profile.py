@@ -74,7 +74,7 @@ def test_gpus_are_asked_for_by_a_type_with_hyphens(finished):
     finished.forget(run_id)
     typed = f"gpus_per_node: 4\n    gpu_type: {GPU_TYPE}"
     change(finished.profile, ("gpus_per_node: 4", typed))
-    assert jobs_of(finished.submit()) == 1
+    assert jobs_of(finished.submit("runs")) == 1
     # The job was given as many as there are processes, and its step has them all.
     assert [len(use["gpus"]) for use in finished.uses()] == [2, 2]
 
@@ -86,7 +86,7 @@ def test_nodes_without_gpus_for_us_train_on_their_cpus(finished):
     )
     finished.forget(run_id)
     change(finished.profile, ("gpus_per_node: 4", "gpus_per_node: 0"))
-    assert jobs_of(finished.submit()) == 1
+    assert jobs_of(finished.submit("runs")) == 1
     assert [use["gpus"] for use in finished.uses()] == [[""], [""]]
     assert finished.checkout.records()[run_id]["loss"] == record["loss"]
 
@@ -115,21 +115,21 @@ def test_a_cancelled_job_is_repeated_alone_and_one_that_slurm_queues_again_is_wa
     finished.configure_training(checkpoint_minutes=0.001)
     slow = finished.checkout.path / "slow"
     slow.write_text("0.2")
-    run = finished.start("--retries", "0")
-    wait_until(lambda: all(finished.checkpoint(i).exists() for i in pairs[:3]), seconds=300)
+    run = finished.start("runs", "--retries", "0")
+    wait_until(lambda: all(finished.checkpoint(i).exists() for i in pairs[:3]), seconds=600)
     jobs = {use["id"]: use["job"] for use in finished.uses()}
     finished.cluster.ask("scancel", jobs[cancelled])
     finished.cluster.ask("scontrol", "requeue", jobs[requeued])
-    wait_until(lambda: len(finished.uses()) == 8, seconds=300)
+    wait_until(lambda: len(finished.uses()) == 8, seconds=600)
     slow.unlink()
-    output, _ = run.communicate(timeout=300)
+    output, _ = run.communicate(timeout=600)
     assert run.returncode != 0, output
     assert f"SLURM-job '{jobs[cancelled]}' failed, SLURM status is: 'CANCELLED'" in output
     assert output.count("has been submitted with SLURM jobid") == 3
     assert [use["job"] for use in finished.uses() if use["id"] == requeued] == [jobs[requeued]] * 4
     again = finished.checkout.records()
     assert set(again) == set(records) - {cancelled}
-    assert jobs_of(finished.submit()) == 1
+    assert jobs_of(finished.submit("runs")) == 1
     again = finished.checkout.records()
     for run_id in (cancelled, requeued, other):
         for field in ("loss", "curve"):

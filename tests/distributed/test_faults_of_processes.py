@@ -79,7 +79,7 @@ def test_a_killed_process_ends_its_experiment(launchpad):
     process = launchpad.start(run_id, STUCK_FIFO=str(fifo), FOREVER="1")
     ranks = ranks_of(fifo)
     os.kill(ranks[1], signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=3000)
     assert process.returncode != 0
     assert not alive(ranks[0])
     assert not (launchpad.study / "runs" / f"{run_id}.json").exists()
@@ -95,7 +95,7 @@ def test_processes_do_not_outlive_their_agent(launchpad):
     agent = ranks[0].parent()
     assert agent.ppid() == process.pid
     agent.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode != 0
     assert psutil.wait_procs(ranks, timeout=30)[1] == []
     assert launchpad.launch(run_id)["status"] == "completed"

@@ -59,6 +59,6 @@ def test_more_gpus_than_are_visible_are_refused(launchpad):
     launchpad.config["train"] |= {"processes": len(GPUS) + 1, "batch": 10 * (len(GPUS) + 1)}
     run_id = launchpad.plan()[0]
     process = launchpad.start(run_id, CUDA_VISIBLE_DEVICES=",".join(GPUS))
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode != 0
     assert f"{len(GPUS) + 1} GPUs were asked for, but {len(GPUS)} are visible" in output

@@ -14,7 +14,7 @@ from checkout import ROOT
 from flops_fit.errors import UserError
 from flops_fit.launch.leases import lease_gpus, lease_port, visible_gpus
 
-pytestmark = pytest.mark.timeout(120)  # a lock that nobody frees would be waited for without end
+pytestmark = pytest.mark.timeout(600)  # a lock that nobody frees would be waited for without end
 
 UUIDS = [f"GPU-{i:08d}" for i in range(4)]
 
@@ -81,7 +81,7 @@ class Holder:
         return gpus.split(",")
 
     def finish(self) -> None:
-        self.process.communicate("\n", timeout=60)
+        self.process.communicate("\n", timeout=300)
         assert self.process.returncode == 0
 
 

@@ -47,7 +47,7 @@ def test_one_process_where_two_were_asked_for_is_an_error(launchpad):
     done = subprocess.run(
         [*launcher, *train_arguments(launchpad, run_id)], env=launchpad.environment(),
         cwd=launchpad.path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        check=False, timeout=120,
+        check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode != 0
     assert "error: train.processes: 2 processes were asked for, but 1 work together" in done.stdout
@@ -120,7 +120,7 @@ def with_experts(launchpad, processes: int, **train) -> str:
 def test_parameters_without_a_gradient_are_a_sentence_and_no_hang(launchpad):
     run_id = with_experts(launchpad, 2)
     process = launchpad.start(run_id)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 1
     for said in (output, (launchpad.study / "logs" / f"{run_id}.log").read_text()):
         assert "error: width=4 C=4e+05: parameters of the model got no gradient (" in said
@@ -175,7 +175,7 @@ def test_cpu_threads_are_divided_among_the_processes(launchpad):
     of_job = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "2")
     environment = launchpad.environment(**of_job)
     environment.pop("OMP_WAIT_POLICY", None)
-    subprocess.run(command, env=environment, cwd=launchpad.path, check=True, timeout=120)
+    subprocess.run(command, env=environment, cwd=launchpad.path, check=True, timeout=600)
     reports = [path.read_text() for path in launchpad.path.glob("threads-*")]
     assert reports == ["1 PASSIVE", "1 PASSIVE"]
 
@@ -187,7 +187,7 @@ def test_a_dataset_that_changed_since_the_plan_is_refused(launchpad):
         meta.read_text().replace('"content_fingerprint": "', '"content_fingerprint": "0')
     )
     process = launchpad.start(run_id)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode != 0
     assert "the dataset was prepared anew with other content; run snakemake again" in output
     assert "Traceback" not in output
