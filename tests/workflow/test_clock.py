@@ -40,7 +40,7 @@ def test_files_of_the_past_and_of_the_future_train_nothing_again(finished):
     expected = (finished.study / "runs.csv").read_bytes()
     table = (finished.study / "table.csv").read_bytes()
     rng = random.Random(3)
-    for _ in range(3):
+    for _ in range(2):
         scatter_times(finished, rng)
         assert jobs_of(finished.succeed("--cores", "2")) == 0
         assert (finished.study / "runs.csv").read_bytes() == expected
@@ -52,10 +52,10 @@ def test_trainings_under_a_jumping_clock(finished):
     hook = finished.path / "hook"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(JUMPING_CLOCK)
-    for path in (finished.study / "runs").glob("*.json"):
+    for path in sorted((finished.study / "runs").glob("*.json"))[:2]:
         path.unlink()
     finished.variables["PYTHONPATH"] = str(hook)
-    assert jobs_of(finished.succeed("runs", "--cores", "2")) == 6
+    assert jobs_of(finished.succeed("runs", "--cores", "2")) == 2
     del finished.variables["PYTHONPATH"]
     assert jobs_of(finished.succeed("--cores", "2")) == 0
     assert (finished.study / "runs.csv").read_bytes() == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -34,15 +35,18 @@ def rerun(checkout: Checkout) -> tuple[list[str], int]:
         named.append(found[1])
 
 
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_damaged_files_of_a_finished_study_are_made_anew(finished, damage):
+@pytest.mark.parametrize(
+    "kinds", [("truncated", "empty"), pytest.param(("empty", "truncated"), marks=pytest.mark.long)]
+)
+def test_damaged_files_of_a_finished_study_are_made_anew(finished, kinds):
+    """Every second file is damaged in one way, the others in the other one."""
     run_id, record = next(iter(finished.records().items()))
     whole = (finished.study / "runs.csv").read_bytes()
     (meta,) = finished.path.glob("results/data/*/meta.json")
     names = ("study.json", "plan.csv", "specs.json", "planned_study.json", "runs.csv", "fit.json")
     derived = [meta, *(finished.study / name for name in names)]
-    for path in derived:
-        path.write_bytes(damage(path.read_bytes()))
+    for path, kind in zip(derived, itertools.cycle(kinds)):
+        path.write_bytes(DAMAGE[kind](path.read_bytes()))
     named, trained = rerun(finished)
     assert trained == 0
     assert {finished.path / name for name in named} <= set(derived)
@@ -51,7 +55,7 @@ def test_damaged_files_of_a_finished_study_are_made_anew(finished, damage):
 
     # A record that is merged has no stored copy any more: it is trained again, and it alone.
     path = finished.study / "runs" / f"{run_id}.json"
-    path.write_bytes(damage(path.read_bytes()))
+    path.write_bytes(DAMAGE[kinds[0]](path.read_bytes()))
     assert rerun(finished) == ([str(path.relative_to(finished.path))], 1)
     assert (finished.study / "runs.csv").read_bytes() == whole
     assert json.loads(path.read_text())["loss"] == record["loss"]
@@ -74,18 +78,18 @@ def test_flipped_bits_of_what_was_planned_cost_no_training(finished):
     """They are noticed before anything is trained, and made anew."""
     whole = (finished.study / "runs.csv").read_bytes()
     deleted = finished.study / "runs" / f"{next(iter(finished.records()))}.json"
-    for name, after in (
-        ("specs.json", '"weight_decay": '), ("specs.json", '"flops_per_unit": '),
-        ("plan.csv", f"\n{deleted.stem},"),
-    ):  # fmt: skip
-        path = finished.study / name
-        before = path.read_bytes()
+    for flips in (
+        {"specs.json": '"weight_decay": '},
+        {"specs.json": '"flops_per_unit": ', "plan.csv": f"\n{deleted.stem},"},
+    ):
+        before = {name: (finished.study / name).read_bytes() for name in flips}
         deleted.unlink()
-        flip_a_digit(path, after)
+        for name, after in flips.items():
+            flip_a_digit(finished.study / name, after)
         named, trained = rerun(finished)
-        assert named == [f"results/tiny/{name}"]
+        assert sorted(named) == sorted(f"results/tiny/{name}" for name in flips)
         assert trained == 1
-        assert path.read_bytes() == before
+        assert {name: (finished.study / name).read_bytes() for name in flips} == before
         assert (finished.study / "runs.csv").read_bytes() == whole
 
 

@@ -50,19 +50,20 @@ def test_a_dead_process_fails_its_own_experiment_alone_and_a_rerun_repeats_that(
 
     def change(config):
         config["model"]["target"] = "mortal:Mortal"
+        config["plan"]["budgets"] = [4e6]
         config["train"]["processes"] = 2
 
     checkout.configure(change)
     checkout.succeed("plan")
     (checkout.path / "results" / "doomed").write_text("")
-    output = checkout.snakemake("--cores", "1").stdout
-    assert jobs_of(output) == 6
+    output = checkout.snakemake("runs", "--cores", "1").stdout
+    assert jobs_of(output) == 3
     assert "Error in rule train" in output
     sizes = sorted(record["spec"]["size"] for record in checkout.records().values())
-    assert sizes == [2, 2, 16, 16]
+    assert sizes == [2, 16]
     (checkout.path / "results" / "doomed").unlink()
-    assert jobs_of(checkout.succeed("--cores", "2")) == 2
-    assert len(checkout.records()) == 6
+    assert jobs_of(checkout.succeed("runs", "--cores", "2")) == 1
+    assert len(checkout.records()) == 3
     for record in checkout.records().values():
         assert record["world"]["num_processes"] == 2
 
@@ -80,9 +81,9 @@ def test_an_interrupt_leaves_no_process_and_a_rerun_goes_on(checkout):
     process.communicate(timeout=300)
     assert process.returncode != 0
     wait_for(lambda: not trainers(checkout.path))
-    checkout.configure()  # the small budgets again
-    checkout.succeed("--cores", "2")
-    assert len(checkout.records()) == 6
+    checkout.configure(lambda c: c["plan"].update(budgets=[4e6]))  # a small one now
+    checkout.succeed("runs", "--cores", "2")
+    assert len(checkout.records()) == 3
 
 
 def test_an_experiment_that_was_asked_to_leave_goes_on_in_the_retry(checkout):

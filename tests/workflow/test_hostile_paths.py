@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from checkout import PARTS, ROOT, copy_checkout
+from checkout import PARTS, ROOT, bring_records, copy_checkout, jobs_of
 
 HOSTILE = "a b'c\"d $(touch pwned) `touch pwned` ; touch pwned & ünï"
 
 
-def test_a_study_runs_in_a_folder_and_from_a_file_with_a_hostile_name(tmp_path):
+def test_a_study_runs_in_a_folder_and_from_a_file_with_a_hostile_name(trained, tmp_path):
     checkout = copy_checkout(ROOT, tmp_path / HOSTILE, PARTS)
+    bring_records(trained[0], checkout.study)
     name = f"{HOSTILE}.yaml"
     checkout.configure(name=name)
     config = f"config/studies/{name}"
     before = set(tmp_path.rglob("*"))
     output = checkout.succeed("--cores", "2", config=config)
+    assert jobs_of(output) == 1
     assert "6 done" in output
     assert (checkout.study / "table.md").exists()
     assert not list(tmp_path.rglob("pwned"))

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 import yaml
 from checkout import jobs_of
+from flops_fit.errors import UserError
+from flops_fit.plan.plan import make_plan
+from flops_fit.study.study import Study
+from flops_fit.user_code.dataset_meta import DatasetMeta
+from flops_fit.user_code.measure import measure_sizes
+from flops_fit.user_code.prepare import prepare
 
 BAD_MODULE = """
 import torch
@@ -62,7 +71,21 @@ def mistake(sentence, change):
     return pytest.param(change, sentence, id=" ".join(sentence[-1].split()[:6]))
 
 
-PLANNING_MISTAKES = [
+PREPARING, PLANNING = "rule prepare", "checkpoint plan_experiments"
+# One for each rule that meets the user's code.
+SHOWN_BY_SNAKEMAKE = [
+    (
+        PREPARING,
+        ["IterableDataset", "expected a map-style dataset", "prepare(folder"],
+        change("dataset", target="bad:Stream"),
+    ),
+    (
+        PLANNING,
+        ["bad:Fragile(width=5)", "RuntimeError: five is not allowed", "every one of model.sizes"],
+        change("model", target="bad:Fragile"),
+    ),
+]
+MISTAKES = [
     mistake(
         ["model.target", "has no 'Missing'", "Classifier"],
         change("model", target="teacher:Missing"),
@@ -71,14 +94,6 @@ PLANNING_MISTAKES = [
     mistake(
         ["model.size_param", "takes no argument 'width'", "n_features, n_classes"],
         change("model", target="bad:sizeless"),
-    ),
-    mistake(
-        ["bad:Fragile(width=5)", "RuntimeError: five is not allowed", "every one of model.sizes"],
-        change("model", target="bad:Fragile"),
-    ),
-    mistake(
-        ["IterableDataset", "expected a map-style dataset", "prepare(folder"],
-        change("dataset", target="bad:Stream"),
     ),
     mistake(["without __len__"], change("dataset", target="bad:NoLength")),
     mistake(
@@ -93,11 +108,12 @@ PLANNING_MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("change", "sentence"), PLANNING_MISTAKES)
-def test_a_mistake_in_the_users_code_stops_before_the_plan(checkout, change, sentence):
+@pytest.mark.parametrize(("rule", "sentence", "change"), SHOWN_BY_SNAKEMAKE)
+def test_a_mistake_in_the_users_code_stops_before_the_plan(checkout, rule, change, sentence):
     checkout.config_file.with_name("bad.py").write_text(BAD_MODULE)
     checkout.configure(change)
     output = checkout.refuse("--cores", "2")
+    assert f"Error in {rule}:" in output
     lines = [line for line in output.splitlines() if line.startswith("error: ")]
     assert len(set(lines)) == 1, output
     for part in ["config/studies/tiny.yaml", *sentence]:
@@ -105,6 +121,38 @@ def test_a_mistake_in_the_users_code_stops_before_the_plan(checkout, change, sen
     assert not (checkout.study / "plan.csv").exists()
     assert not (checkout.study / "specs.json").exists()
     assert not (checkout.study / "runs").exists()
+
+
+@pytest.fixture
+def plan(checkout, monkeypatch):
+    """Return a function that does what these two rules do, in this process."""
+    monkeypatch.chdir(checkout.path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the search for modules adds folders
+    checkout.config_file.with_name("bad.py").write_text(BAD_MODULE)
+
+    def run(change):
+        file = checkout.configure(change).relative_to(checkout.path)
+        study = Study.from_config(yaml.safe_load(file.read_text()), file)
+        meta = Path("results") / "data" / study.data_fingerprint / "meta.json"
+        prepare(study, meta)
+        return make_plan(study, measure_sizes(study, meta.parent), DatasetMeta.load(meta))
+
+    yield run
+    for name in ("bad", "teacher"):
+        sys.modules.pop(name, None)
+
+
+def test_without_a_mistake_it_plans(plan):
+    assert len(plan(None).experiments) == 6
+
+
+@pytest.mark.parametrize(("change", "sentence"), MISTAKES)
+def test_a_mistake_in_the_users_code_is_a_sentence(plan, change, sentence):
+    with pytest.raises(UserError) as caught:
+        plan(change)
+    for part in ["config/studies/tiny.yaml", *sentence]:
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_unknown_key(checkout):

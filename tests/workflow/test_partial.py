@@ -7,24 +7,18 @@ import json
 import subprocess
 from pathlib import Path
 
-from checkout import environment, jobs_of
+from checkout import bring_records, environment, jobs_of
 from test_faults_of_experiments import wait_for
 
-# Trains only once a file is there, and says that it waits.
+# The trainer starts only once a file is there, and says that it waits.
+FUTURE = "from __future__ import annotations\n"
 WAITING = """
 from pathlib import Path
 import time
 
-import torch
-from teacher import cross_entropy
-
-
-def waiting_loss(outputs, targets):
-    if torch.is_grad_enabled() and outputs.device.type != "meta":
-        Path("results/waiting").touch()
-        while not Path("results/go").exists():
-            time.sleep(0.05)
-    return cross_entropy(outputs, targets)
+Path("results/waiting").touch()
+while not Path("results/go").exists():
+    time.sleep(0.05)
 """
 
 
@@ -67,10 +61,15 @@ def test_too_little_to_fit_is_one_sentence_and_the_list_is_written(finished):
     assert not (finished.study / "partial" / "fit.json").exists()
 
 
-def test_a_study_that_is_edited_or_started_twice_while_it_runs_keeps_what_was_planned(checkout):
+def test_a_study_that_is_edited_or_started_twice_while_it_runs_keeps_what_was_planned(
+    checkout, trained
+):
     """The running study's results are those of the configuration that it started with."""
-    checkout.config_file.with_name("waiting.py").write_text(WAITING)
-    checkout.configure(lambda c: c.update(loss="waiting:waiting_loss"))
+    bring_records(trained[0], checkout.study)
+    trainer = checkout.path / "workflow" / "scripts" / "train.py"
+    text = trainer.read_text()
+    assert FUTURE in text
+    trainer.write_text(text.replace(FUTURE, FUTURE + WAITING))
     command = ["snakemake", "--cores", "2", "--configfile", "config/studies/tiny.yaml"]
     log = checkout.path / "first.log"
     with log.open("w") as file:
@@ -79,11 +78,7 @@ def test_a_study_that_is_edited_or_started_twice_while_it_runs_keeps_what_was_pl
         )
     try:
         wait_for((checkout.path / "results" / "waiting").exists, 300)
-
-        def edit(config):
-            config.update(loss="waiting:waiting_loss", fit={"params": "total"})
-
-        checkout.configure(edit)
+        checkout.configure(lambda c: c.update(fit={"params": "total"}))
         assert checkout.snakemake("--dry-run").returncode == 0
         assert "cannot be locked" in checkout.refuse("--cores", "1")
     finally:
