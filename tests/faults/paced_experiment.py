@@ -107,11 +107,14 @@ class Experiment:
         assert status == 0, output
         return self.launchpad.record(self.id)
 
-    def nothing_runs(self) -> bool:
+    def running(self) -> list[str]:
+        """Command lines of the processes that are left."""
         name = f"--id={self.id}"
-        return not any(
-            name in (process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])
-        )
+        commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+        return [" ".join(command) for command in commands if name in command]
+
+    def nothing_runs(self) -> bool:
+        return self.running() == []
 
 
 def wait_for(condition) -> None:

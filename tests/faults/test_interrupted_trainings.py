@@ -59,7 +59,7 @@ def check_left(experiment: Experiment, why: str) -> None:
     assert len(said) == 1, output
     assert re.search(rf"stopped by {why} after step \d+ of \d+; a rerun goes on from", said[0])
     assert "Traceback" not in output
-    assert experiment.nothing_runs()
+    assert experiment.running() == []
     assert experiment.checkpoints[0].exists()
 
 
@@ -128,7 +128,7 @@ def test_two_processes_of_which_one_dies_or_is_asked_to_leave(paced):
     os.kill(cut.wait_for_step(20, rank=1), signal.SIGKILL)
     status, output = cut.end()
     assert status not in (0, INTERRUPTED), output
-    assert cut.nothing_runs()
+    assert cut.running() == []
 
     cut.start()
     os.kill(cut.wait_for_step(20, rank=1), signal.SIGTERM)
@@ -185,5 +185,5 @@ def test_a_process_that_does_not_listen_is_killed_after_a_while(paced):
     status, output = stuck.end()
     assert status == 128 + signal.SIGTERM
     assert "it has not left within 1 s and is killed" in output
-    assert stuck.nothing_runs()
+    assert stuck.running() == []
     assert not Path(stuck.checkpoints[0]).exists()

@@ -11,7 +11,7 @@ from checkout import bring_records, environment, jobs_of
 from test_faults_of_experiments import wait_for
 
 # The trainer starts only once a file is there, and says that it waits.
-FUTURE = "from __future__ import annotations\n"
+ANCHOR = "from flops_fit.train.process import main\n"
 WAITING = """
 from pathlib import Path
 import time
@@ -68,8 +68,8 @@ def test_a_study_that_is_edited_or_started_twice_while_it_runs_keeps_what_was_pl
     bring_records(trained[0], checkout.study)
     trainer = checkout.path / "workflow" / "scripts" / "train.py"
     text = trainer.read_text()
-    assert FUTURE in text
-    trainer.write_text(text.replace(FUTURE, FUTURE + WAITING))
+    assert ANCHOR in text
+    trainer.write_text(text.replace(ANCHOR, ANCHOR + WAITING))
     command = ["snakemake", "--cores", "2", "--configfile", "config/studies/tiny.yaml"]
     log = checkout.path / "first.log"
     with log.open("w") as file:
