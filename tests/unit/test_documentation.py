@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+from flops_fit.laws.evidence.texts import judgement_kinds
 from flops_fit.study.document_keys import SCHEMA_FILE, schema_text, update
 from flops_fit.study.schema import study_schema, walk_keys
 
@@ -32,12 +34,33 @@ def test_the_example_of_the_readme_is_the_one_that_the_tests_run():
     assert (studies / "teacher.yaml").read_text() in blocks("yaml")
 
 
-def test_files_that_the_readme_links_to_exist():
-    links = re.findall(r"\]\(([^)#]+)\)", README) + re.findall(r'src="([^"]+)"', README)
-    assert links
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("*/*.md"))
+    if ".venv" not in path.parts
+)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_links_to_or_names_exist(page):
+    text = (ROOT / page).read_text()
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) + re.findall(r'src="([^"]+)"', text)
     for link in links:
         if not link.startswith("http"):
-            assert (ROOT / link).exists(), link
+            assert (ROOT / page).parent.joinpath(link).exists(), link
+    for name in re.findall(r"`((?:tests|benchmarks|workflow|docs|envs|profiles)/[\w./]*)`", text):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_pages_are_found():
+    assert {"README.md", "CONTRIBUTING.md", "docs/laws.md", "config/README.md"} <= set(PAGES)
+
+
+def test_each_judgement_is_explained_with_its_severity():
+    page = (ROOT / "docs" / "laws.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| .{20,} \|$", page, re.MULTILINE)
+    assert len(rows) == len(dict(rows))
+    assert dict(rows) == {code: severity for code, (severity, _) in judgement_kinds().items()}
 
 
 def test_the_commands_of_the_readme_are_targets_of_make():
