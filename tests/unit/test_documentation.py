@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from flops_fit.laws.evidence.texts import judgement_kinds
+from flops_fit.laws.judgement.texts import judgement_kinds
 from flops_fit.study.document_keys import SCHEMA_FILE, schema_text, update
 from flops_fit.study.schema import study_schema, walk_keys
 

@@ -14,12 +14,11 @@ with reported(snakemake.log[0]):
     from flops_fit.user_code.measure import measure_sizes
 
     study = Study.load(snakemake.input.study)
-    data_folder = Path(snakemake.input.meta).parent
-    study.check_data_folder(data_folder)
+    folder = Path(snakemake.input.meta).parent
+    study.check_data_folder(folder)
     write_whole(snakemake.output.study, study.to_json())
-    meta = DatasetMeta.load(snakemake.input.meta)
-    plan = make_plan(study, measure_sizes(study, data_folder), meta)
-    specs = plan_specs(plan, study, data_folder=str(data_folder), search_folder=str(study.folder))
+    plan = make_plan(study, measure_sizes(study, folder), DatasetMeta.load(snakemake.input.meta))
+    specs = plan_specs(plan, study, data_folder=str(folder), search_folder=str(study.folder))
     write_json(snakemake.output.specs, specs)
     write_whole(snakemake.output.summary, plan_summary(plan))
     write_whole(snakemake.output.plan, plan_csv(plan))

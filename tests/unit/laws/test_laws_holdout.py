@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import Surface, approach_named, fit_runs
-from flops_fit.laws.evidence.holdout import HoldoutScore
-from flops_fit.laws.evidence.recommendation import disagreements, recommend
+from flops_fit.laws.holdout import HoldoutScore
+from flops_fit.laws.recommendation import disagreements, recommend
 from flops_fit.laws.results import ApproachResult
 from judged import codes, found, only
 from known_laws import chinchilla_runs, columns, nine_sizes, parabolic_runs, surface, surface_N_opt

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from flops_fit.laws import fit_runs
-from flops_fit.laws.evidence.judgement import judge
-from flops_fit.laws.evidence.texts import KINDS, judgement_kinds
+from flops_fit.laws.judgement.judgement import judge
+from flops_fit.laws.judgement.texts import KINDS, judgement_kinds
 from known_laws import columns, nine_sizes, parabolic_runs, surface, surface_N_opt
 
 EXAMPLES = {

@@ -2,8 +2,9 @@
 
 An approach is an object of `approaches/` that fits laws to a `RunTable`, and its registry holds
 all of them. They rest on `data/` (the runs), `forms/` (surfaces, power laws, parabolas), `solver/`
-(the search for a surface) and `evidence/` (judgements, resampling, hold-out, recommendation).
-`fit_runs` brings them together, `reading` and `comparison` read what it found.
+(the search for a surface), `judgement/` (what is said of a fit) and `evidence/` (when it is said,
+resampling, intervals). `holdout` and `recommendation` compare approaches. `fit_runs` brings all of
+it together, `reading` and `comparison` read what it found.
 
 Plain columns suffice, here of nine runs whose loss is lowest at N = C^0.5:
 
@@ -32,7 +33,7 @@ _EXPORTS = {
     "FitOptions": "fit",
     "FlopsPerUnit": "data.accounting",
     "HuberLog": "solver.objectives",
-    "Judgement": "evidence.judgement",
+    "Judgement": "judgement.judgement",
     "Point": "results",
     "PowerLaw": "forms.power_law",
     "Prediction": "results",
@@ -53,7 +54,7 @@ _EXPORTS = {
     "fit_vpnls": "approaches.parametric",
     "group_budgets": "data.grouping",
     "height_weights": "forms.profile_weights",
-    "judgement_kinds": "evidence.texts",
+    "judgement_kinds": "judgement.texts",
     "keep_best_learning_rates": "data.table",
     "predict_optima": "predictions",
     "profile_weights": "forms.profile_weights",

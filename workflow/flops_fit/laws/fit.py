@@ -19,15 +19,15 @@ from flops_fit.laws.approaches.registry import (
 )
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable, keep_best_learning_rates, names_budgets, read_runs
-from flops_fit.laws.evidence.holdout import HoldoutScore, score_holdouts
 from flops_fit.laws.evidence.intervals import intervals_of, scattered_apart, standard_errors
-from flops_fit.laws.evidence.judgement import Judgement, judge
 from flops_fit.laws.evidence.judgements import judge_learning_rates, judge_predictions, judge_runs
-from flops_fit.laws.evidence.recommendation import disagreements, recommend
 from flops_fit.laws.evidence.resampling import Resampling, bootstrap_draws
 from flops_fit.laws.evidence.surface_judgements import compare_with_6nd
 from flops_fit.laws.fitted import Fit, FittedApproach, Resampled
+from flops_fit.laws.holdout import HoldoutScore, score_holdouts
+from flops_fit.laws.judgement.judgement import Judgement, judge
 from flops_fit.laws.predictions import merge_compute
+from flops_fit.laws.recommendation import disagreements, recommend
 from flops_fit.laws.results import ApproachResult, Prediction
 
 MAX_UNSAID_LOSS = 0.01
@@ -40,9 +40,9 @@ Progress = Callable[[str, int, int], None]
 """Called with the name of an approach, the chunks of resamples done, and all chunks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """What a fit may be asked for."""
+    """What a fit may be asked for. Its defaults, which `fit_runs` shares, stand here alone."""
 
     predict_budgets: Sequence[float] = ()
     """C (FLOPs) to predict, besides the study's budgets."""
@@ -77,8 +77,19 @@ def fit_runs(
     *,
     study: str,
     params: str,
+    predict_budgets: Sequence[float] = FitOptions.predict_budgets,
+    exclude: Collection[str] = FitOptions.exclude,
+    approaches: Sequence[str | int] | None = FitOptions.approaches,
+    bootstrap: int = FitOptions.bootstrap,
+    ci: float = FitOptions.ci,
+    seed: int = FitOptions.seed,
+    stratify: bool = FitOptions.stratify,
+    holdout_budgets: int = FitOptions.holdout_budgets,
+    tie_exponents: bool = FitOptions.tie_exponents,
+    curves: Curves | None = FitOptions.curves,
+    schedule_decays: bool = FitOptions.schedule_decays,
+    workers: int | None = FitOptions.workers,
     progress: Progress | None = None,
-    **options: Any,
 ) -> dict[str, Any]:
     """Fit the laws of a study to its runs.
 
@@ -93,8 +104,8 @@ def fit_runs(
         Which parameters N counts ("total" or "non_embedding"); written down, not used.
     progress : callable, optional
         Told of the bootstrap's progress.
-    **options
-        The fields of `FitOptions`.
+    predict_budgets ... workers
+        See the fields of `FitOptions`.
 
     Returns
     -------
@@ -107,7 +118,13 @@ def fit_runs(
         If an approach does not exist, the runs cannot be used (see `read_runs`), fewer than five
         are completed, or a budget to predict is not a positive number.
     """
-    found = fit_laws(runs, FitOptions(**options), study=study, params=params, progress=progress)
+    options = FitOptions(
+        predict_budgets=predict_budgets, exclude=exclude, approaches=approaches,
+        bootstrap=bootstrap, ci=ci, seed=seed, stratify=stratify, holdout_budgets=holdout_budgets,
+        tie_exponents=tie_exponents, curves=curves, schedule_decays=schedule_decays,
+        workers=workers,
+    )  # fmt: skip
+    found = fit_laws(runs, options, study=study, params=params, progress=progress)
     fit = found.to_json()
     # A NaN here is a defect of a fit: it must not reach a file that other tools read
     json.dumps(fit, allow_nan=False)

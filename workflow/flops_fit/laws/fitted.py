@@ -11,13 +11,13 @@ import numpy as np
 from flops_fit.laws.approach import Approach
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import Exclusion
-from flops_fit.laws.evidence.holdout import HoldoutScore
 from flops_fit.laws.evidence.intervals import Interval
-from flops_fit.laws.evidence.judgement import Judgement, add_judgements
-from flops_fit.laws.evidence.recommendation import Recommendation
 from flops_fit.laws.forms.power_law import PowerLaw
 from flops_fit.laws.forms.quantities import Draws
 from flops_fit.laws.forms.surface import Surface
+from flops_fit.laws.holdout import HoldoutScore
+from flops_fit.laws.judgement.judgement import Judgement, add_judgements
+from flops_fit.laws.recommendation import Recommendation
 from flops_fit.laws.results import ApproachResult, Prediction, Profile
 
 QUANTITIES = ("N_opt", "D_opt", "L_opt", "D_per_N")

@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from flops_fit.laws.evidence.judgement import Judgement
 from flops_fit.laws.forms.parabola import Parabola, has_minimum
 from flops_fit.laws.forms.power_law import PowerLaw
 from flops_fit.laws.forms.quantities import Draws
 from flops_fit.laws.forms.surface import Surface
+from flops_fit.laws.judgement.judgement import Judgement
 
 Status = Literal["ok", "unsupported", "failed"]
 

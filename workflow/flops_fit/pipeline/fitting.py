@@ -8,9 +8,9 @@ from typing import Any
 
 from flops_fit.errors import UserError
 from flops_fit.laws.data.table import UnknownExclusionError, UnusableRunsError
-from flops_fit.laws.evidence.judgement import Judgement, add_judgements, judge
-from flops_fit.laws.evidence.phrases import mixed_groups
 from flops_fit.laws.fit import Progress, fit_runs
+from flops_fit.laws.judgement.judgement import Judgement, add_judgements, judge
+from flops_fit.laws.judgement.phrases import mixed_groups
 from flops_fit.records.imported_table import derived_columns, read_imported_runs
 from flops_fit.records.merged_runs import (
     RUNS_COLUMNS,

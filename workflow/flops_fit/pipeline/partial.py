@@ -11,8 +11,8 @@ import pandas as pd
 
 from flops_fit.files.rows import csv_text
 from flops_fit.files.writing import write_json, write_whole
-from flops_fit.laws.evidence.judgement import add_judgements, judge
 from flops_fit.laws.fit import Progress
+from flops_fit.laws.judgement.judgement import add_judgements, judge
 from flops_fit.pipeline.collecting import collect_runs
 from flops_fit.pipeline.fitting import fit_merged_runs
 from flops_fit.pipeline.status import headline, missing_text, study_outcomes

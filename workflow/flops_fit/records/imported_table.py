@@ -13,7 +13,7 @@ import pandas as pd
 
 from flops_fit.errors import UserError
 from flops_fit.files.reading import make_room, read_csv_rows
-from flops_fit.laws.evidence.judgement import Judgement, judge
+from flops_fit.laws.judgement.judgement import Judgement, judge
 from flops_fit.study.study import RunsTable
 
 COLUMNS = ("id", "status", "budget", "size", "seed", "lr", "N", "D", "C", "loss", "epochs")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from flops_fit.errors import UserError
 from flops_fit.laws import approach as laws
 from flops_fit.laws.approaches.registry import approach_named
-from flops_fit.laws.evidence.judgement import Judgement
+from flops_fit.laws.judgement.judgement import Judgement
 from flops_fit.laws.results import Point, Profile
 
 Array = NDArray[np.float64]

@@ -16,9 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from flops_fit.laws.approach import Approach, ApproachOptions, Curves
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable
-from flops_fit.laws.evidence.judgement import Judgement, judge
 from flops_fit.laws.evidence.judgements import judge_laws, judge_offset
-from flops_fit.laws.evidence.phrases import WHY_END_POINTS
 from flops_fit.laws.evidence.resampling import (
     Chunk,
     Resampler,
@@ -27,6 +25,8 @@ from flops_fit.laws.evidence.resampling import (
 )
 from flops_fit.laws.forms.power_law import fit_power_law_with_offset
 from flops_fit.laws.forms.quantities import Draws, law_quantities
+from flops_fit.laws.judgement.judgement import Judgement, judge
+from flops_fit.laws.judgement.phrases import WHY_END_POINTS
 from flops_fit.laws.optima import Laws, optima_laws
 from flops_fit.laws.results import ApproachResult, Point
 

@@ -17,7 +17,6 @@ from flops_fit.laws.approaches.profile import MAX_REACH, fit_profile, resampled_
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.noise import replicate_noise
 from flops_fit.laws.data.table import RunTable
-from flops_fit.laws.evidence.judgement import Judgement, judge
 from flops_fit.laws.evidence.judgements import (
     judge_laws,
     judge_offset,
@@ -31,6 +30,7 @@ from flops_fit.laws.forms.parabola import MIN_SIZES
 from flops_fit.laws.forms.power_law import fit_power_law_with_offset
 from flops_fit.laws.forms.profile_weights import residual_limits
 from flops_fit.laws.forms.quantities import Draws, law_quantities
+from flops_fit.laws.judgement.judgement import Judgement, judge
 from flops_fit.laws.optima import Laws, optima_laws
 from flops_fit.laws.results import ApproachResult, Point, Profile
 from flops_fit.laws.solver.objectives import HuberLog

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from flops_fit.laws.approach import Approach, ApproachOptions
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable
-from flops_fit.laws.evidence.judgement import Judgement
 from flops_fit.laws.evidence.judgements import judge_laws
 from flops_fit.laws.evidence.resampling import (
     Chunk,
@@ -33,6 +32,7 @@ from flops_fit.laws.evidence.small_sample import (
 from flops_fit.laws.evidence.surface_judgements import judge_surface
 from flops_fit.laws.forms.quantities import SURFACE_COLUMNS, Draws, surface_quantities
 from flops_fit.laws.forms.surface import Surface
+from flops_fit.laws.judgement.judgement import Judgement
 from flops_fit.laws.optima import optima_laws
 from flops_fit.laws.predictions import predict_surface_optima
 from flops_fit.laws.results import ApproachResult, Point, Prediction

@@ -1,1 +1,1 @@
-"""How far a fit may be trusted: judgements, resampling, intervals, hold-out."""
+"""What the runs say for and against a fit: judgements, resampling, intervals."""

@@ -10,9 +10,9 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from flops_fit.laws.data.table import CellChoice, RunTable
-from flops_fit.laws.evidence.judgement import Judgement, judge
 from flops_fit.laws.evidence.optima_scatter import OptimaScatter
 from flops_fit.laws.forms.power_law import OffsetNote, PowerLaw
+from flops_fit.laws.judgement.judgement import Judgement, judge
 from flops_fit.laws.results import Point, Prediction, Profile
 
 MIN_BUDGETS_FOR_TEST = 3

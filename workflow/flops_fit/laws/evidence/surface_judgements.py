@@ -12,9 +12,9 @@ from scipy.stats import t as student_t
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.noise import Noise, replicate_noise
 from flops_fit.laws.data.table import RunTable
-from flops_fit.laws.evidence.judgement import Judgement, judge
 from flops_fit.laws.evidence.judgements import MAX_6ND_ERROR
 from flops_fit.laws.forms.surface import Surface
+from flops_fit.laws.judgement.judgement import Judgement, judge
 from flops_fit.laws.solver.newton import EXPONENT_BOUNDS, minimise_rows
 from flops_fit.laws.solver.objectives import Objective
 from flops_fit.laws.solver.terms import SurfaceData, jacobian

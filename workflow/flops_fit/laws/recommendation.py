@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from flops_fit.laws.approach import Approach
-from flops_fit.laws.evidence.holdout import HoldoutScore
-from flops_fit.laws.evidence.judgement import Judgement, has, judge
+from flops_fit.laws.holdout import HoldoutScore
+from flops_fit.laws.judgement.judgement import Judgement, has, judge
 from flops_fit.laws.results import ApproachResult
 
 CLEARLY_WORSE = 2.0

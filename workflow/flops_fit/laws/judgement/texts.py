@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flops_fit.laws.evidence import phrases
+from flops_fit.laws.judgement import phrases
 
 Severity = Literal["info", "warning", "serious"]
 """info: how a number came about, nothing to do. warning: numbers are less certain or more biased

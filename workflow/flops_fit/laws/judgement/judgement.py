@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flops_fit.laws.evidence.texts import KINDS, Severity
+from flops_fit.laws.judgement.texts import KINDS, Severity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

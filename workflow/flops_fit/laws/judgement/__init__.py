@@ -1,0 +1,1 @@
+"""What a statistician says about a fit: a judgement as data, and its text."""
