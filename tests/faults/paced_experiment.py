@@ -108,10 +108,17 @@ class Experiment:
         return self.launchpad.record(self.id)
 
     def running(self) -> list[str]:
-        """Command lines of the processes that are left."""
-        name = f"--id={self.id}"
+        """Command lines of the processes that are left.
+
+        By the folder: the same experiment has the same id in another test, which may run now.
+        """
         commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
-        return [" ".join(command) for command in commands if name in command]
+        return [
+            " ".join(command)
+            for command in commands
+            if f"--id={self.id}" in command
+            and any(str(self.launchpad.path) in word for word in command)
+        ]
 
     def nothing_runs(self) -> bool:
         return self.running() == []
