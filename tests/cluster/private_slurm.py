@@ -158,17 +158,22 @@ def write_configuration(folder: Path) -> None:
         )
     )
     (folder / "state").mkdir()
-    # The executor's job steps run without any SLURM_* variable, SLURM_CONF included.
-    (folder / "bin").mkdir()
-    for name in COMMANDS:
-        path = folder / "bin" / name
-        path.write_text(
-            f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which(name)} "$@"\n'
-        )
-        path.chmod(0o755)
+    write_commands(folder / "bin", folder / "slurm.conf")
     key = folder / "munge.key"
     key.touch(mode=0o600)
     key.write_bytes(secrets.token_bytes(128))
+
+
+def write_commands(folder: Path, configuration: Path) -> None:
+    """Write SLURM's commands so that each names our configuration itself.
+
+    The executor's job steps run without any SLURM_* variable, SLURM_CONF included.
+    """
+    folder.mkdir()
+    for name in COMMANDS:
+        path = folder / name
+        path.write_text(f'#!/bin/sh\nSLURM_CONF={configuration} exec {shutil.which(name)} "$@"\n')
+        path.chmod(0o755)
 
 
 def start_daemons(folder: Path) -> None:
