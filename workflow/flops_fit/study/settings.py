@@ -10,7 +10,7 @@ import math
 
 from pydantic import model_validator
 
-from flops_fit.laws import approach_names
+from flops_fit.laws.approaches.registry import approach_names
 from flops_fit.study.section import Section, key, section, spelled
 from flops_fit.study.train_settings import PerBudget, TrainSettings
 from flops_fit.study.values import (

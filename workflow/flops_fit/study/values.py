@@ -21,7 +21,7 @@ from pydantic_core import (
     ValidationError,
 )
 
-from flops_fit.laws import approach_names
+from flops_fit.laws.approaches.registry import approach_names
 
 # What YAML 1.1 reads as text although its author meant a number: an exponent without "." and sign.
 _EXPONENT_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
