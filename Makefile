@@ -2,13 +2,14 @@
 # make test       everything that the tests need, and the tests, on all cores
 # make test-long  the long campaigns that back up the shorter tests of `make test`
 # make lint       what has to hold for the text of every file
+# make keys       the schema and the table of keys, after a setting was added or changed
 # All create .venv where there is none; repeated, they do only what is missing.
 PYTHON ?= python3
 VENV := .venv
 ENVS := $(wildcard envs/*.txt) envs/install.py pyproject.toml
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo test test-long lint
+.PHONY: demo test test-long lint keys
 
 demo: $(VENV)/.flops-fit
 	snakemake --cores all
@@ -32,6 +33,9 @@ lint: $(VENV)/.flops-fit-tests
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 	PYTHONPATH=workflow lint-imports --no-cache
+
+keys: $(VENV)/.flops-fit-tests
+	PYTHONPATH=workflow python -m flops_fit.study.document_keys
 
 # The stamps lie inside the environment: they go when it goes.
 $(VENV)/.flops-fit: $(ENVS)

@@ -63,7 +63,10 @@ def test_each_judgement_is_explained_with_its_severity():
     assert dict(rows) == {code: severity for code, (severity, _) in judgement_kinds().items()}
 
 
-def test_the_commands_of_the_readme_are_targets_of_make():
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_commands_that_a_page_names_are_targets_of_make(page):
     makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"^make (\w+)", "\n".join(blocks("sh")), re.MULTILINE)):
+    targets = re.findall(r"(?:^|`)make ([\w-]+)", (ROOT / page).read_text(), re.MULTILINE)
+    assert {"test"} <= set(targets)
+    for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
