@@ -184,6 +184,6 @@ def test_a_process_that_does_not_listen_is_killed_after_a_while(paced):
     stuck.process.send_signal(signal.SIGTERM)
     status, output = stuck.end()
     assert status == 128 + signal.SIGTERM
-    assert "it has not left within 1 s and is killed" in output
+    assert "the training has not left within 1 s and is killed" in output
     assert stuck.running() == []
     assert not Path(stuck.checkpoints[0]).exists()

@@ -62,7 +62,7 @@ def test_what_a_machine_lacks_costs_no_result(undisturbed, tmp_path):
     assert (path / "survived" / "runs.csv").read_bytes() == (whole.study / "runs.csv").read_bytes()
     assert status("disk") != 0
     assert "No space left on device" in said("disk")
-    assert "run snakemake again once that is mended" in said("disk")
+    assert "run snakemake again once that is fixed" in said("disk")
     assert "Traceback" not in said("disk")
     assert status("read_only") != 0
     sentence = (

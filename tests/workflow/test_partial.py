@@ -179,5 +179,5 @@ def test_a_run_that_ends_before_a_plan_says_so(checkout):
     assert "unknown" in second
     assert second.endswith("/prepare.log)")
     assert third == (
-        "  next: `snakemake --cores all --configfile config/studies/tiny.yaml` once that is mended"
+        "  next: `snakemake --cores all --configfile config/studies/tiny.yaml` once that is fixed"
     )

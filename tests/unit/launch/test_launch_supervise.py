@@ -107,7 +107,7 @@ def test_a_command_that_does_not_leave_is_killed_with_all_that_it_started(tmp_pa
         "process.wait()\n"
     )
     assert run(code, FLOPS_FIT_PATIENCE="0.5") == 128 + signal.SIGTERM
-    assert "it has not left within 0.5 s and is killed" in capfd.readouterr().err
+    assert "the training has not left within 0.5 s and is killed" in capfd.readouterr().err
     started, end = int(pid.read_text()), time.monotonic() + 30
     while lives(started):
         assert time.monotonic() < end, "it was left behind"

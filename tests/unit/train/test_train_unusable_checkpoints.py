@@ -85,7 +85,7 @@ def test_checkpoints_of_another_experiment_or_of_changed_code_are_not_used(
     ours.mkdir(parents=True)
     (ours / CHECKPOINT).write_bytes(newest.read_bytes())
     assert train(job, tmp_path)["world"]["resumed"] is False
-    assert any(f"it is of the experiment {other.id}" in line for line in said())
+    assert any(f"it belongs to the experiment {other.id}" in line for line in said())
     previous.unlink()
     (code,) = tmp_path.glob("user_module_*.py")
     code.write_text(code.read_text().replace("nn.Tanh()", "nn.Sigmoid()"))
@@ -115,7 +115,7 @@ def test_an_optimizer_that_refuses_its_state_fails_once(planned_cut, tmp_path, m
                 raise KeyError("mine")
 
         patch.setattr(torch.optim.SGD, "load_state_dict", refuse)
-        with pytest.raises(UserError, match=r"does not take up its own state .*was removed"):
+        with pytest.raises(UserError, match=r"rejects its own saved state .*was removed"):
             train(job, tmp_path)
     assert not newest.exists()
     assert train(job, tmp_path)["status"] == "completed"

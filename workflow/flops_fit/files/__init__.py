@@ -1,1 +1,1 @@
-"""Files that are written whole or not at all, and read with care."""
+"""Files that are written whole or not at all, and checked when they are read."""

@@ -1,4 +1,4 @@
-"""Records that are read from JSON: the dataclass is the one table of a record's fields."""
+"""Records read from JSON: the dataclass is the single definition of a record's fields."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_fields(kind: type, plain: Any) -> None:
     kind
         A dataclass whose fields are numbers, text, truth values, None, ``dict``, ``list`` or
         ``tuple`` (both are lists in JSON), unions of these, or dataclasses, which are plain objects
-        here and not looked into.
+        here and whose contents are not checked.
     plain
         What the JSON file holds.
     """
@@ -55,20 +55,20 @@ def check_fields(kind: type, plain: Any) -> None:
 
 
 def from_plain(kind: type[Record], plain: Any, *, closed: bool = False) -> Record:
-    """Return the dataclass that a plain JSON object spells, with dataclasses inside of it.
+    """Return the dataclass that a plain JSON object represents, including nested dataclasses.
 
-    Numbers stay what they are: a field of type float keeps a whole number, since an id may be
-    derived from how it is spelled.
+    Numbers keep their type: a float field keeps an int, since an id may be derived from its
+    spelling.
 
     Parameters
     ----------
     closed
-        Whether fields that the dataclass does not have are refused instead of left out.
+        Whether fields that the dataclass does not have are refused instead of ignored.
 
     Raises
     ------
     FieldError
-        As `check_fields` does; a field inside of another one is named with both (``model.kwargs``).
+        As in `check_fields`; a nested field is named by its path (``model.kwargs``).
     """
     check_fields(kind, plain)
     table = _table(kind)
@@ -94,7 +94,7 @@ def to_plain(record: Any) -> dict[str, Any]:
 
 @cache
 def _table(kind: type) -> dict[str, tuple[tuple[type, ...], type | None]]:
-    """Return per field the types that JSON may have there, and the dataclass that it becomes."""
+    """Return for each field its accepted JSON types, and the dataclass it becomes, if any."""
     hints = typing.get_type_hints(kind)
     return {field.name: _accepted(hints[field.name]) for field in dataclasses.fields(kind)}
 

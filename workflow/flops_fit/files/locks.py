@@ -1,7 +1,7 @@
 """Locks on files: they end when the file is closed, or with the process that holds them.
 
-They are advisory locks of the whole file (``flock``), which child processes share that inherit the
-open file. On a network file system they hold between nodes where it supports them.
+They are advisory locks of the whole file (``flock``), shared by child processes that inherit the
+open file. On a network file system that supports them, they also work between nodes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def lock(path: str | Path, *, shared: bool = False) -> IO[str]:
     path
         Created where it is missing; its folder has to be there.
     shared
-        Beside other shared locks, instead of alone.
+        Share the lock with other shared holders, instead of holding it exclusively.
     """
     file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - the caller closes or keeps it
     try:
@@ -32,7 +32,7 @@ def lock(path: str | Path, *, shared: bool = False) -> IO[str]:
 
 
 def lock_if_free(path: str | Path, *, inheritable: bool = False) -> IO[str] | None:
-    """Lock a file alone and return the open file, or None if it is locked already.
+    """Lock a file exclusively and return the open file, or None if it is locked already.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def lock_if_free(path: str | Path, *, inheritable: bool = False) -> IO[str] | No
 
 
 def is_locked(path: str | Path) -> bool:
-    """Say whether a process holds the file's lock alone; a file that is missing is not locked."""
+    """Return whether a process holds the file's exclusive lock; a missing file is not locked."""
     try:
         with open(path, encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""How long is waited for what may be mended meanwhile: seconds in environment variables."""
+"""Retrying what may be fixed in the meantime, for as long as an environment variable says."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def seconds_from(environment: Mapping[str, str], name: str, default: float) -> f
     Raises
     ------
     UserError
-        If it is no number of seconds.
+        If it is not a number of seconds.
     """
     text = environment.get(name) or str(default)
     try:
@@ -32,19 +32,19 @@ def seconds_from(environment: Mapping[str, str], name: str, default: float) -> f
 def write_patiently(
     write: Callable[[], None], what: str, patience: float, complain: Callable[[str], None]
 ) -> None:
-    """Call ``write`` until it does not raise an OSError, for so many seconds.
+    """Call ``write`` until it raises no OSError, for up to ``patience`` seconds.
 
-    A training may have taken days, and a disk that is full be mended.
+    A training may have taken days, and a full disk can be cleared.
 
     Parameters
     ----------
     what
-        Its name in the sentence that ``complain`` is told once.
+        The name of the file's content in the sentence that ``complain`` gets once.
 
     Raises
     ------
     OSError
-        Of the last try.
+        From the last try.
     """
     deadline = time.monotonic() + patience
     complained = False

@@ -13,4 +13,4 @@ if __name__ == "__main__":
     except OSError as error:
         if not is_trouble_of_the_machine(error):
             raise
-        sys.exit(f"error: {error}; run snakemake again once that is mended")
+        sys.exit(f"error: {error}; run snakemake again once that is fixed")

@@ -1,7 +1,8 @@
 """From one planned experiment to one ``accelerate launch`` command (per node).
 
-``python -m flops_fit.launch`` is all that the train rule calls; what may change between machines
-(processes, devices, ports, threads) is decided here, out of sight of Snakemake's rerun triggers.
+``python -m flops_fit.launch`` is all that the train rule calls; everything that may differ between
+machines (processes, devices, ports, threads) is decided here, out of sight of Snakemake's rerun
+triggers.
 Imports no torch.
 """
 
@@ -78,13 +79,13 @@ def accelerate_command(
         "--dynamo_backend=no",
     ]
     if processes > 1:
-        # The agent would make a folder in the temporary one, also where nothing goes into it.
+        # Without a log folder the agent creates a temporary one, even if it stays empty.
         command += [f"--main_process_port={rendezvous.port}", f"--log_dir={os.devnull}"]
         if rendezvous.nodes > 1:
             command += [f"--main_process_ip={rendezvous.address}"]
         if not job.accelerate_config:
             # The flag means "several processes on this machine"; on a machine without GPUs the
-            # trainer joins them through gloo. A configuration of the study's own says how itself.
+            # trainer joins them through gloo. The study's own configuration decides this itself.
             command += ["--multi_gpu"]
     else:
         command += ["--quiet"]  # the trainer's own sentence is enough
@@ -105,9 +106,9 @@ def accelerate_executable() -> str:
 def process_environment(threads: int, processes: int) -> dict[str, str]:
     """Return the environment of the training processes: CPU threads divided among them.
 
-    Waiting threads sleep (OMP_WAIT_POLICY): on busy cores spinning ones cost a factor of 60.
-    Variables of another launch that this one was started in (a pod, an MPI job, somebody's
-    torchrun) would tell the processes to join that one, and are left out.
+    Waiting threads sleep (OMP_WAIT_POLICY): on busy cores, spinning threads cost a factor of 60.
+    Variables of a surrounding launch (a pod, an MPI job, somebody's torchrun) are dropped, because
+    the processes would try to join that launch.
     """
     environment = {
         name: value
@@ -122,12 +123,13 @@ def process_environment(threads: int, processes: int) -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Link the stored record of a finished experiment, or run its ``accelerate launch``.
 
-    In a SLURM job of several nodes it becomes the ``srun`` that starts it again on each of them.
+    In a SLURM job of several nodes, this process becomes an ``srun`` that starts the launcher on
+    each node.
 
     Returns
     -------
     int
-        Exit status; 75 where the training was asked to leave and has saved.
+        Exit status; 75 if the training was asked to leave.
     """
     options = parse(arguments)
     study_folder = options.plan.parent
@@ -137,8 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rank = int(os.environ["SLURM_NODEID"])
         rendezvous = Rendezvous(nodes=options.nodes, rank=rank, address=address, port=int(port))
         return run_accelerate(options, job, visible_gpus(os.environ), rendezvous)
-    # After a kill a launcher or its `accelerate launch` may go on, or the trainer alone: they are
-    # waited for, and no trainer starts beside them.
+    # After a kill, an earlier launcher, its `accelerate launch` or just the trainer may still be
+    # running: wait for them, so that two trainers never run side by side.
     with held_experiment(study_folder, options.id, LAUNCH_LOCK):
         with held_experiment(study_folder, options.id):
             if use_stored_record(study_folder, options.id):
@@ -158,7 +160,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--id", required=True, help="id of the experiment")
     parser.add_argument("--log", type=Path, required=True, help="log file of the experiment")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads on this node")
-    # What one launcher tells those of the single nodes:
+    # Passed by the job's launcher to the launchers of the nodes:
     parser.add_argument("--nodes", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--rendezvous", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
@@ -167,7 +169,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def become_srun(
     options: argparse.Namespace, job: Job, hosts: Sequence[str], *, with_gpus: bool
 ) -> NoReturn:
-    """Become the command that runs this launcher on every node; locks and leases stay with it."""
+    """Exec the command that runs this launcher on every node, keeping locks and leases."""
     per_node = processes_per_node(job.processes, hosts)
     launcher = [
         sys.executable,
@@ -211,9 +213,10 @@ def run_accelerate(
                 "itself, set the variable in the job's script"
             )
     study_folder = options.plan.parent
-    # Others may have finished it while this one waited for a GPU. (Nodes cannot decide that alone.)
+    # It may have been finished elsewhere while this launcher waited for a GPU. (With several nodes,
+    # no single one can decide this.)
     if rendezvous is None and use_stored_record(study_folder, options.id):
-        print(f"{options.id}: finished meanwhile, its stored record is used")
+        print(f"{options.id}: finished in the meantime, its stored record is used")
         return 0
     script_arguments = [
         f"--study-folder={study_folder}",

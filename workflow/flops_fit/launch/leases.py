@@ -1,13 +1,13 @@
-"""Who uses which GPU and port of this node: leases that end with the processes that hold them.
+"""Leases on this node's GPUs and ports, which end with the processes that hold them.
 
 Snakemake counts GPUs but does not say which one a job has. A lease is a lock on a node-local file,
-named after the GPU's UUID. It has two halves, so that it is held without a gap from before a
-training starts until the last process of it is gone, whichever of them is killed first:
+named after the GPU's UUID. It has two halves, so that it is held without a gap from before the
+training starts until its last process is gone, whichever process is killed first:
 
 - the *claim*, an exclusive lock of the launcher, which ``accelerate launch`` inherits;
 - the *use*, a shared lock of every training process.
 
-A GPU is free when both halves are. Imports no torch.
+A GPU is free when both halves are unlocked. Imports no torch.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
     """Return the UUIDs of the GPUs that this process may use, in order.
 
     All GPUs of the node, or those that ``CUDA_VISIBLE_DEVICES`` names (by index in PCI order, or by
-    UUID), as a batch system or a user has set it. In a SLURM job without it, none: SLURM sets it
-    where it gives GPUs, and all others of the node are somebody else's.
+    UUID), as a batch system or a user has set it. None in a SLURM job without that variable: SLURM
+    sets it when it allocates GPUs, and the node's other GPUs belong to other jobs.
 
     Raises
     ------
@@ -70,9 +70,10 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
 
 
 def lease_gpus(count: int, gpus: Sequence[str], folder: Path | None = None) -> list[str]:
-    """Claim ``count`` of the visible GPUs, waiting until so many are free.
+    """Claim ``count`` of the visible GPUs, waiting until that many are free.
 
-    The claims belong to this process and to a child that inherits its files (``close_fds=False``).
+    The claims are held by this process and by children that inherit its open files
+    (``close_fds=False``).
 
     Returns
     -------
@@ -82,7 +83,7 @@ def lease_gpus(count: int, gpus: Sequence[str], folder: Path | None = None) -> l
     Raises
     ------
     UserError
-        If ``count`` is more than there are.
+        If ``count`` exceeds the number of visible GPUs.
     """
     if count > len(gpus):
         raise UserError(
@@ -109,7 +110,7 @@ def use_files(gpus: Sequence[str], folder: Path | None = None) -> list[Path]:
 
 
 def hold_use(environment: Mapping[str, str]) -> None:
-    """Take the shared half of the leases that the launcher names, for the life of this process."""
+    """Hold the shared half of the leases named by the launcher until this process ends."""
     for path in filter(None, environment.get(USE_FILES, "").split(os.pathsep)):
         _KEPT.append(lock(path, shared=True))
 
@@ -117,8 +118,8 @@ def hold_use(environment: Mapping[str, str]) -> None:
 def lease_port(folder: Path | None = None) -> int:
     """Claim a TCP port of this node for the rendezvous of one experiment's processes.
 
-    Two experiments never get the same one: the claim is a lock, kept by this process and by a child
-    that inherits its files, and the port is free of other programs at this moment.
+    Two experiments never get the same port: the claim is a lock, held by this process and by
+    children that inherit its open files. No other program uses the port at the time of the claim.
     """
     folder = folder or lease_folder()
     start = os.getpid() % len(_PORTS)

@@ -15,15 +15,15 @@ from typing import NoReturn
 
 import psutil
 
-# Of EX_TEMPFAIL in sysexits.h: nothing is wrong, a later attempt goes on from what was saved.
+# EX_TEMPFAIL of sysexits.h: nothing is wrong, and a later attempt resumes from the checkpoint.
 INTERRUPTED = 75
-# Environment variable: a file of the launcher's, to which a training writes its status.
+# Environment variable: the launcher's file to which a training writes its status, because
 # `accelerate launch` turns every status but 0 into 1, and prints a page about it.
 STATUS_FILE = "FLOPS_FIT_STATUS_FILE"
 WARNINGS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_FOLLOW = 10.0
-# Read before the imports that take seconds: an orphan has another parent.
+# Read before the slow imports: a process orphaned during them would see a different parent.
 _PARENT_AT_START = os.getppid()
 
 
@@ -34,15 +34,16 @@ class Warned:
         self.signal: int | None = None
 
     def asked(self) -> bool:
-        """Whether there was one."""
+        """Whether such a signal has arrived."""
         return self.signal is not None
 
     def listen(self) -> Warned:
-        """Remember signals from now on, instead of dying of them.
+        """From now on remember signals instead of dying from them.
 
-        An interrupt of the terminal (SIGINT) counts unless it is ignored, as it is where a
-        launcher passes it on in its own way. Once a process that this one works with has ended,
-        they can no longer agree on a step to save at, and SIGTERM terminates this one at once.
+        An interrupt from the terminal (SIGINT) counts unless it is ignored, as it is under a
+        launcher that passes it on itself. Once another process of the training has ended, the
+        processes can no longer agree on a step to save at, so SIGTERM then terminates this one at
+        once.
         """
         for number in WARNINGS:
             signal.signal(number, self._remember)
@@ -79,19 +80,19 @@ def _all_at_work() -> bool:
 def end_with_agent() -> threading.Event:
     """Kill this process, silently, once the agent that started it has died.
 
-    The rendezvous of several processes is a store that their agent keeps. Without the agent, those
-    that have not joined yet would wait for half an hour and hold the experiment's lock meanwhile.
+    Several processes rendezvous through a store that their agent keeps. If the agent died,
+    processes that have not joined yet would wait for half an hour, holding the experiment's lock.
 
     Returns
     -------
     threading.Event
-        Set it when this process needs none of the others any more: it then outlives the agent.
+        Set it once this process no longer needs the others; it may then outlive the agent.
     """
     alone = threading.Event()
 
     def look() -> None:
         while not alone.wait(_SECONDS_BETWEEN_LOOKS):
-            # If the agent died while this process was starting, init has adopted it.
+            # If the agent died while this process was starting, init has adopted this process.
             if os.getppid() != _PARENT_AT_START or _PARENT_AT_START == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -102,16 +103,16 @@ def end_with_agent() -> threading.Event:
 def leave(status: int, *, together: bool = False) -> NoReturn:
     """End this process, whose log says why, with a status that reaches the launcher.
 
-    The agent of several processes would print a page about each one that fails, below the sentence
-    that a person needs, or would wait for the others when one leaves alone. So the agent is killed
-    first, and the other processes follow it.
+    With several processes, the agent would print a page about each one that fails, burying the
+    sentence that a person needs, and would wait for the others when one leaves alone. So the agent
+    is killed first, and the other processes end with it.
 
     Parameters
     ----------
     status
-        `INTERRUPTED`, or that of a failure.
+        `INTERRUPTED`, or the status of a failure.
     together
-        Whether all processes leave, as they have agreed.
+        Whether all processes have agreed to leave.
     """
     if not _tell(status):
         sys.exit(status)
@@ -124,9 +125,9 @@ def leave(status: int, *, together: bool = False) -> NoReturn:
 
 
 def follow() -> None:
-    """Wait to be ended if another process has said why the training fails.
+    """Wait to be killed if another process has already reported why the training fails.
 
-    The error of this process is then only a consequence (a lost connection) and would hide the
+    This process's own error is then only a consequence (a lost connection) that would hide the
     cause.
     """
     try:
@@ -136,11 +137,11 @@ def follow() -> None:
     except (KeyError, OSError):
         return
     if told:
-        time.sleep(_SECONDS_TO_FOLLOW)  # `end_with_agent` ends it sooner
+        time.sleep(_SECONDS_TO_FOLLOW)  # `end_with_agent` ends this process sooner
 
 
 def _tell(status: int) -> bool:
-    """Write a status for the launcher, unless another process has written one before."""
+    """Write a status for the launcher, unless another process has already written one."""
     try:
         # Other processes may write at the same time; the launcher may have removed the file.
         file = os.open(os.environ[STATUS_FILE], os.O_RDWR)
@@ -156,7 +157,7 @@ def _tell(status: int) -> bool:
 
 @contextmanager
 def signals_held_back() -> Iterator[None]:
-    """Block signals while new processes start, which cannot handle one yet."""
+    """Block signals while new processes start, as they cannot handle any yet."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, WARNINGS)
     try:
         yield
@@ -167,8 +168,8 @@ def signals_held_back() -> Iterator[None]:
 def leave_signals_to_the_trainer(worker: int) -> None:
     """Let a data-loading process survive a signal that asks its trainer to save and leave.
 
-    A signal often goes to all processes of a job at once, and a trainer whose loader dies cannot
-    save. A termination by the trainer itself still counts.
+    A signal often goes to all processes of a job at once, and a trainer whose data-loading process
+    dies cannot save. SIGTERM from the trainer itself still ends the process.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""One experiment on several nodes: which they are, and one launcher on each of them.
+"""One experiment on several nodes of a SLURM job, with one launcher on each.
 
-SLURM places the launchers (srun), and the rendezvous of the processes is on the first node of the
-job. Imports no torch.
+SLURM places the launchers (srun), and the processes rendezvous on the job's first node. Imports no
+torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from flops_fit.errors import UserError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendezvous:
-    """Where the processes of an experiment find each other, and which of its nodes this one is."""
+    """Where the processes of an experiment find each other, and the rank of this node."""
 
     nodes: int
     rank: int
@@ -26,8 +26,8 @@ class Rendezvous:
 def hosts_of_job(environment: Mapping[str, str]) -> list[str]:
     """Return the nodes of the SLURM job whose batch script this process belongs to, in order.
 
-    Empty outside of SLURM, in a job of one node, and in a job step: steps are placed already.
-    SLURM is asked, because Snakemake's executor keeps its variables from the jobs.
+    Empty outside SLURM, in a job of one node, and in a job step, which is placed already. The list
+    comes from SLURM's commands, because Snakemake's executor hides SLURM's variables from jobs.
     """
     job = environment.get("SLURM_JOB_ID")
     if not job or "SLURM_STEP_ID" in environment or environment.get("SLURM_JOB_NUM_NODES") == "1":
@@ -66,9 +66,9 @@ def srun_command(
     Parameters
     ----------
     launcher
-        Command of the launcher of one node.
+        Command of one node's launcher.
     threads, gpus
-        What it has on each of them.
+        CPU threads and GPUs of each node.
     """
     command = [
         "srun",
@@ -77,7 +77,7 @@ def srun_command(
         "--ntasks-per-node=1",
         f"--cpus-per-task={threads}",
         "--cpu-bind=none",  # one launcher starts several processes
-        # Otherwise the other nodes would wait for one that failed.
+        # Otherwise the other nodes would wait for a node that failed.
         "--kill-on-bad-exit=1",
     ]
     if gpus:

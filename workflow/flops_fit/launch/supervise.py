@@ -1,9 +1,9 @@
-"""One ``accelerate launch`` as a child: signals reach its training, whose status comes back.
+"""Runs ``accelerate launch`` as a child, passes signals to its training, and returns its status.
 
-``accelerate launch`` dies of a signal while its training goes on, or grants it 30 seconds, and
-turns every status of a training into 1. So it is started with these signals ignored, and its
-supervisor passes them on to the training processes themselves. Leases that the supervisor holds are
-inherited: they last as long as any of the processes lives. Imports no torch.
+On a signal, ``accelerate launch`` dies while its training goes on, or gives it 30 seconds; and it
+turns every failure status of a training into 1. So it is started with these signals ignored, and
+the supervisor passes them to the training processes directly. The supervisor's leases are
+inherited: they last as long as any of the processes is alive. Imports no torch.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ import psutil
 from flops_fit.files.patience import seconds_from
 from flops_fit.launch.signals import INTERRUPTED, STATUS_FILE, WARNINGS
 
-# A warning: the training takes the time that it needs to save; whoever warns sets the limit.
+# Warnings: the training takes as long as it needs to save; the sender of the signal sets a limit.
 _PATIENT = (signal.SIGUSR1, signal.SIGUSR2)
-# Somebody is waiting for the end: a training that has not left in time is killed.
+# Requests to end: a training that has not left in time is killed.
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PATIENCE = "FLOPS_FIT_PATIENCE"  # environment variable: for so many seconds
+PATIENCE = "FLOPS_FIT_PATIENCE"  # environment variable: seconds to wait before killing
 _DEFAULT_PATIENCE = 30.0  # as long as SLURM waits by default (KillWait)
 _SECONDS_BETWEEN_REMINDERS = 1.0
 
-# What the agent of several processes (torch.distributed.run) reads: it leaves signals to the
+# Read by the agent of several processes (torch.distributed.run): it leaves signals to the
 # supervisor.
 _AGENT = {"PET_SIGNALS_TO_HANDLE": "SIGQUIT"}
 
@@ -48,8 +48,9 @@ def supervise(command: Sequence[str], environment: Mapping[str, str]) -> int:
     Returns
     -------
     int
-        75 (EX_TEMPFAIL) if the training was asked to leave and did; 128 and the number of the
-        signal if it had to be killed; else what it told, or the command's own status.
+        75 (EX_TEMPFAIL) if the training was asked to leave and did; 128 plus the number of the
+        signal if it had to be killed; otherwise the status that the training reported, or else the
+        command's own.
     """
     with tempfile.NamedTemporaryFile(prefix="flops-fit-status-") as status_file:
         environment = {**environment, **_AGENT, STATUS_FILE: status_file.name}
@@ -73,7 +74,7 @@ def _ignore_signals() -> None:
 
 
 class _Messenger:
-    """Passes signals on to the trainings, every second anew: one that starts may miss the first."""
+    """Repeats signals to the trainings every second, as one that is starting may miss the first."""
 
     def __init__(self, patience: float) -> None:
         self.patience = patience
@@ -84,9 +85,9 @@ class _Messenger:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Pass on signals in the block, but for endings that are ignored already (nohup).
+        """Pass on signals in the block, except requests to end that are ignored already (nohup).
 
-        Warnings always: the Snakemake around this one ignores them so as not to die of them.
+        Warnings are always passed on: an enclosing Snakemake ignores them only to survive them.
         """
         heard = [n for n in _ENDINGS if signal.getsignal(n) is not signal.SIG_IGN]
         heard += _PATIENT
@@ -119,7 +120,8 @@ class _Messenger:
         if not self.killed:
             self.killed = True
             with suppress(OSError):  # the terminal was closed
-                print(f"it has not left within {self.patience:g} s and is killed", file=sys.stderr)
+                reason = f"the training has not left within {self.patience:g} s and is killed"
+                print(reason, file=sys.stderr)
         self._send(signal.SIGKILL, recursive=True)
         self.process.kill()
 

@@ -172,5 +172,5 @@ def closing_lines_without_plan(
     return [
         f"{study}: no experiment is planned: 0 done, 0 diverged, 0 failed, 0 missing",
         f"  failed: {why}",
-        f"  next: `{command}` once that is mended",
+        f"  next: `{command}` once that is fixed",
     ]

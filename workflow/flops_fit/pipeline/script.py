@@ -38,7 +38,7 @@ def reported(log: str | Path) -> Iterator[None]:
         _end_with(f"error: {error}\n", path)
     except Exception as error:
         if is_trouble_of_the_machine(error):
-            _end_with(f"error: {error}; run snakemake again once that is mended\n", path)
+            _end_with(f"error: {error}; run snakemake again once that is fixed\n", path)
         _end_with(traceback.format_exc(), path)
 
 

@@ -1,4 +1,4 @@
-"""The Accelerator that joins the processes of an experiment, and the hardware that it found."""
+"""The Accelerator that joins the processes of an experiment, and the hardware it runs on."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def start_accelerator(job: Job, gpus: int) -> Accelerator:
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision="no" if job.spec.precision == "float64" else job.spec.precision,
-        # Looks in every step which parameters have a gradient, instead of waiting for all of them.
+        # True: checks in every step which parameters have a gradient, instead of waiting for all.
         kwargs_handlers=[
             DistributedDataParallelKwargs(find_unused_parameters=job.find_unused_parameters)
         ],
@@ -71,7 +71,7 @@ def device_name(device: torch.device) -> str:
 
 
 def peak_memory(accelerator: Accelerator) -> int:
-    """Return the largest memory of any process: of its GPU, or resident where there is none."""
+    """Return the largest peak memory of any process in bytes: GPU memory, or resident on a CPU."""
     if accelerator.device.type == "cuda":
         local = torch.cuda.max_memory_allocated(accelerator.device)
     else:

@@ -1,4 +1,4 @@
-"""After which steps the processes of a training synchronise on saving and leaving."""
+"""How the processes of a training agree on the step after which they save or leave."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _MOST_GROWTH = 10  # of the number of steps between two rounds
 class Agreement:
     """Lets all processes save, or leave, after the same step.
 
-    They exchange their wishes in rounds, about one a second however short a step is: the step of
-    the next round is part of what they agree on. So the steps in between cost nothing, and no
-    process ever waits for a round that the others do not take part in.
+    They exchange their requests in rounds, about one per second however short a step is, and each
+    round also fixes the step of the next. So the steps in between cost nothing, and no process ever
+    waits for a round that the others do not take part in.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
@@ -34,7 +34,7 @@ class Agreement:
         save
             Whether it is time for a checkpoint; only the main process decides that.
         leave
-            Whether this process was asked to leave; one is enough.
+            Whether this process was asked to leave; a request to one process is enough.
         """
         if self.alone:
             return save, leave

@@ -1,4 +1,4 @@
-"""Samples by index, collated, and placed where Accelerator computes."""
+"""Loads samples by index, collates them, and moves them to the Accelerator's device."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Batches:
     Parameters
     ----------
     accelerator
-        Says which device the tensors go to.
+        Its device is where the tensors go.
     dtype
-        What floating-point inputs and targets are cast to, None to leave them.
+        Type to which floating-point inputs and targets are cast; None leaves them as they are.
     threads
-        CPU threads of this process. Where a GPU computes, all but one load samples; with a single
-        one the process itself does, while its GPU is busy with what it was given before.
+        CPU threads of this process. On a GPU, all threads but one load samples; with a single
+        thread, the process itself loads them while its GPU works on earlier batches.
     """
 
     def __init__(

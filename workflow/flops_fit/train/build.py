@@ -1,4 +1,4 @@
-"""The parts of an experiment, built from the user's code and held to what was planned."""
+"""The parts of an experiment, built from the user's code and checked against the plan."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Parts:
     model: torch.nn.Module  # bare, on the CPU
     count: ParameterCount
     optimizer: torch.optim.Optimizer
-    dtype: torch.dtype | None  # of inputs and targets; None leaves them
+    dtype: torch.dtype | None  # of inputs and targets; None leaves theirs
 
 
 def build(job: Job) -> Parts:
@@ -42,8 +42,7 @@ def build(job: Job) -> Parts:
     Raises
     ------
     UserError
-        If the user's code does not hold its contract, or model or dataset are not those that were
-        planned.
+        If the user's code breaks its contract, or the model or the dataset is not the planned one.
     """
     spec = job.spec
     dtype = torch.float64 if spec.precision == "float64" else None

@@ -1,8 +1,8 @@
-"""The file of a checkpoint: written aside and renamed, checked to the last bit when it is read.
+"""The checkpoint file: written aside and renamed, and verified by checksum when it is read.
 
 A checkpoint is one safetensors file. Its metadata hold a JSON text that says where each tensor
 belongs (nested dictionaries, lists and tuples, as the state of an optimizer is), and a checksum of
-that text and of every tensor. Reading one executes no code that the file could bring along.
+that text and of every tensor. Reading a checkpoint executes no code from the file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Keys = tuple[Any, ...]  # keys and indices from the outermost container to a val
 
 
 class UnusableCheckpointError(Exception):
-    """The file is no checkpoint that training could go on from; the message says why."""
+    """The file is not a checkpoint that a training could resume from; the message says why."""
 
 
 class UnsavableStateError(Exception):
@@ -52,8 +52,8 @@ def encode(content: Any) -> tuple[str, dict[str, torch.Tensor]]:
     def add(tensor: torch.Tensor) -> str:
         tensor = tensor.detach().contiguous()
         if tensor.untyped_storage().nbytes() != tensor.nbytes:
-            tensor = tensor.clone()  # a view: only what it shows is saved
-        # A tensor that stands in several places (tied weights) is saved once.
+            tensor = tensor.clone()  # a view: save only its own elements
+        # A tensor that occurs in several places (tied weights) is saved once.
         same = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape))
         if tensor.numel() and same in names:
             return names[same]
@@ -83,15 +83,15 @@ def encode(content: Any) -> tuple[str, dict[str, torch.Tensor]]:
 
 
 def decode(structure: str, fetch: Callable[[Keys, str], torch.Tensor]) -> Any:
-    """Put a structure together again.
+    """Rebuild the nested structure that :func:`encode` split.
 
     Parameters
     ----------
     structure
-        The text of :func:`encode`.
+        The JSON text.
     fetch
-        Returns the tensor for a path in the structure, given its name; called in the order in which
-        the text names them.
+        Returns the tensor for a path in the structure, given its name; called in the order of the
+        names in the text.
     """
 
     def walk(node: Any, path: Keys) -> Any:
@@ -125,16 +125,16 @@ def checksum(structure: str, tensors: Mapping[str, torch.Tensor]) -> str:
 def write_checkpoint(
     folder: str | Path, structure: str, tensors: Mapping[str, torch.Tensor]
 ) -> None:
-    """Write the newest checkpoint; the one before stays, as the previous one.
+    """Write the newest checkpoint and keep its predecessor as the previous one.
 
     Raises
     ------
     OSError
-        If it cannot be written; what was there stays as it was.
+        If it cannot be written; existing checkpoints stay as they were.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for forgotten in folder.glob(f".{CHECKPOINT}.*.tmp"):  # of a process that was killed
+    for forgotten in folder.glob(f".{CHECKPOINT}.*.tmp"):  # left by a killed process
         forgotten.unlink(missing_ok=True)
     newest = folder / CHECKPOINT
     metadata = {"structure": structure, "checksum": checksum(structure, tensors)}
@@ -150,7 +150,7 @@ def read_checkpoint(path: str | Path) -> tuple[str, dict[str, torch.Tensor]]:
     FileNotFoundError
         If there is no such file.
     UnusableCheckpointError
-        If it is no whole checkpoint.
+        If it is not a complete, undamaged checkpoint.
     """
     if not Path(path).stat().st_size:
         raise UnusableCheckpointError("it is empty")
@@ -160,15 +160,15 @@ def read_checkpoint(path: str | Path) -> tuple[str, dict[str, torch.Tensor]]:
             structure, expected = metadata["structure"], metadata["checksum"]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         found = checksum(structure, tensors)
-    except Exception as error:  # whatever damage does to the reader: it is no checkpoint
+    except Exception as error:  # whatever the reader raises, the file is damaged
         raise UnusableCheckpointError(f"it is damaged ({error})") from None
     if found != expected:
-        raise UnusableCheckpointError("it is damaged (its checksum is another one)")
+        raise UnusableCheckpointError("it is damaged (its checksum does not match)")
     return structure, tensors
 
 
 def write_weights(path: str | Path, weights: Mapping[str, torch.Tensor]) -> None:
-    """Write a model's weights for its user, as ``safetensors.torch.load_file`` reads them."""
+    """Write a model's weights for the user, readable by ``safetensors.torch.load_file``."""
     with whole_file(path) as aside:
         save_tensors(aside, weights, {"format": "pt"})
 
@@ -176,7 +176,7 @@ def write_weights(path: str | Path, weights: Mapping[str, torch.Tensor]) -> None
 def save_tensors(
     path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write a safetensors file; a file system that refuses is an OSError."""
+    """Write a safetensors file; a failure of the file system is raised as an OSError."""
     try:
         save_file(dict(tensors), path, metadata=dict(metadata))
     except SafetensorError as error:

@@ -14,7 +14,7 @@ CURVE_ROWS = 200
 
 @dataclass(slots=True, kw_only=True)
 class Curve:
-    """The training curve, and the running sums that its next row is made of."""
+    """The training curve, and the running sums for its next row."""
 
     device: torch.device
     rows: list[list[float | None]] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Curve:
     def mean(self, accelerator: Accelerator) -> float | None:
         """Mean loss over all processes since the last row (a collective call).
 
-        None where nothing was predicted: a step may hold nothing but padding.
+        None if nothing was predicted: a step may hold nothing but padding.
         """
         total, count = accelerator.reduce(self.sums, reduction="sum").tolist()
         if count == 0 and total == 0:
@@ -39,7 +39,7 @@ class Curve:
         return total / count if count else math.nan
 
     def close_row(self, step: int, D: int, mean: float | None, lr: float) -> None:
-        """Write a row and start the next one; a mean that is no number is null."""
+        """Append a row and reset the sums; a mean that is not finite becomes None."""
         is_number = mean is not None and math.isfinite(mean)
         self.rows.append([step, D, mean if is_number else None, lr])
         self.sums = torch.zeros_like(self.sums)

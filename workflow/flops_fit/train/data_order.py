@@ -1,7 +1,7 @@
-"""Which samples an optimizer step sees: a function of (seed, step) alone, without any memory.
+"""Which samples an optimizer step sees: a stateless function of (seed, step).
 
-An epoch's order is a pseudo-random permutation that is computed index by index, so that a run can
-start at any step, every process finds its own slice, and a dataset of 1e9 samples needs no table.
+An epoch's order is a pseudo-random permutation, computed index by index, so that a run can start at
+any step, every process computes its own slice, and a dataset of 1e9 samples needs no table.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def samples_of_steps(
 ) -> np.ndarray:
     """Return the dataset indices of the steps ``first .. last - 1`` over all processes.
 
-    Steps walk through epoch after epoch without a gap: a step may end one epoch and begin the next.
+    Epochs follow each other without a gap: a step may end one epoch and begin the next.
 
     Parameters
     ----------
@@ -77,9 +77,9 @@ def samples_of_steps(
 
 
 def process_slice(count: int, process: int, processes: int) -> slice:
-    """Return the contiguous share of ``count`` samples that belongs to one of the processes.
+    """Return one process's contiguous share of ``count`` samples.
 
-    The shares differ by at most one sample, and together hold each sample once.
+    The shares differ by at most one sample, and together contain each sample once.
     """
     return slice(count * process // processes, count * (process + 1) // processes)
 

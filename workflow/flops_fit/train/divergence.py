@@ -1,4 +1,4 @@
-"""When a training is given up: a loss that is no number, or one that has exploded."""
+"""When a training is abandoned: its loss is not finite, or has exploded."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ _SHARE_OF_STEPS = 0.1
 
 @dataclass(slots=True, kw_only=True)
 class Divergence:
-    """Judges the mean training losses of a run, in the order of its checks.
+    """Decides from the mean training losses of a run, check by check, whether it has diverged.
 
-    A mean that is no finite number ends a run at once. A loss has exploded where every check
-    of a tenth of the run (at least 100 steps), or its last one, is after the warm-up and above
+    A mean that is not finite ends a run at once. A loss has exploded if, after the warm-up, every
+    check in a tenth of the run (at least 100 steps), or the last check of the run, is above
 
         max(10 L0, L0 + 20 nats)
 
-    with L0 the first mean of the run, that of the untrained model. An untrained model that spreads
-    its predictions evenly over V classes has L0 = log V; a loss of ten times that says that it
-    gives what really follows the probability V^-10. Spikes of a large learning rate pass within
-    some steps, and a warm-up may begin with a few of them, so neither of these counts; a run that
-    has been worse than untrained for a tenth of its steps will not tell how good its size is.
-    The margin keeps small losses (a regression, log densities below zero) from a factor that means
-    nothing there.
+    where L0 is the first mean of the run, that of the untrained model. An untrained model that
+    spreads its predictions evenly over V classes has L0 = log V; ten times that loss means that it
+    assigns the probability V^-10 to the true class. Spikes from a large learning rate pass within
+    some steps, and a warm-up may begin with a few of them, so neither counts; but a run that has
+    been worse than untrained for a tenth of its steps says nothing about how good its size is. The
+    margin covers small losses (a regression, log densities below zero), for which a factor is
+    meaningless.
 
-    The rule sees means over all processes at steps that follow from the length of the run alone:
+    The rule sees means over all processes, at steps that depend only on the length of the run, so
     it fires at the same step whatever the number of processes or interruptions.
     """
 
     steps: int  # of the whole run
     warmup: int  # steps
     initial: float | None = None  # L0
-    since: int | None = None  # first of the consecutive checks that were too high
+    since: int | None = None  # step of the first of the consecutive checks that were too high
     reason: str = field(default="", compare=False)
 
     @property
@@ -45,7 +45,7 @@ class Divergence:
         return max(_FEWEST_STEPS, math.ceil(_SHARE_OF_STEPS * self.steps))
 
     def seen(self, step: int, mean: float | None) -> bool:
-        """Take one check into account and say whether the run is to end.
+        """Take one check into account and return whether to end the run.
 
         Parameters
         ----------
@@ -71,9 +71,9 @@ class Divergence:
         return step == self.steps or step - self.since >= self.patience
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`restore` takes up."""
+        """Return the state that :meth:`restore` reads."""
         return {"initial": self.initial, "since": self.since}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where another instance stopped."""
+        """Continue from the state of another instance."""
         self.initial, self.since = state["initial"], state["since"]

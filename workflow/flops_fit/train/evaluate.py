@@ -64,31 +64,31 @@ def evaluate(
 ) -> Evaluation | None:
     """Evaluate the fixed validation set, each unit exactly once, over all processes.
 
-    A chunk is computed by one process as a whole and the sums of the chunks are added in their own
-    order in float64, so that the number of processes changes nothing.
+    Each chunk is computed by a single process, and the sums of the chunks are added in chunk order
+    in float64, so the result does not depend on the number of processes.
 
     Parameters
     ----------
     model
         The bare model (no wrapper that would synchronise).
     eval_units
-        Units to evaluate; all of the split where it holds fewer.
+        Units to evaluate; the whole split if it holds fewer.
     batch_samples
         Samples of one forward pass.
     equal_passes
-        Run as many forward passes in every process, further ones without effect: those of a
-        sharded model are collective calls.
+        Run the same number of forward passes in every process, padded with idle ones: the passes
+        of a sharded model are collective calls.
     interrupted
         Whether this process was asked to leave.
 
     Returns
     -------
     Evaluation or None
-        None on every process where one of them was asked to leave before all was evaluated.
+        None, on every process, if one of them was asked to leave before the end.
     """
     units = units_per_sample(dataset)
     chunks = evaluation_chunks(len(dataset), eval_units // units)
-    # (2, chunks + 1): loss sums and unit counts, zeros where another process fills in; the last
+    # (2, chunks + 1): loss sums and unit counts, zeros for the chunks of other processes; the last
     # column counts the processes that were asked to leave
     totals = torch.zeros(2, len(chunks) + 1, dtype=torch.float64, device=accelerator.device)
     mine, real = _passes(chunks, batch_samples, accelerator, equal=equal_passes)
@@ -119,8 +119,8 @@ def _passes(
     Returns
     -------
     list of (int, list of int)
-        Number of the chunk, and dataset indices. Idle passes follow the real ones where all
-        processes are to make equally many.
+        Number of the chunk, and dataset indices. If all processes need the same number of passes,
+        idle ones follow the real ones.
     """
     processes = accelerator.num_processes
     passes = [

@@ -1,4 +1,4 @@
-"""One experiment from its job to its record: the steps of a training in their order."""
+"""One experiment from its job to its record."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def train_experiment(
     study_folder
         Where checkpoints are kept; None keeps none.
     warned
-        Knows whether this process was asked to save and leave.
+        Whether this process was asked to save and leave.
     weights
-        Takes up the final weights of a completed run on the main process; None on all processes
-        does without.
+        Dictionary into which the main process puts the final weights of a completed run; None, on
+        all processes, if they are not wanted.
 
     Raises
     ------
     Interrupted
         On every process, if one was asked to leave before the end.
     UserError
-        If the processes, the model or the dataset are not those that were planned.
+        If the processes, the model or the dataset are not as planned.
     """
     started, start = time.monotonic(), now()
     accelerator = start_accelerator(job, gpus)
@@ -78,14 +78,14 @@ def train_experiment(
     if weights is not None and evaluation is not None:
         weights |= collect_weights(trainer.prepared.bare, keep=accelerator.is_main_process)
     saver.warned.finish()
-    # Without an orderly end, processes that are joined by gloo die at exit now and then.
+    # Without an orderly shutdown, processes joined by gloo occasionally crash at exit.
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return run_record(job, trainer, evaluation, seconds, hardware)
 
 
 def _evaluate(trainer: Trainer, saver: Saver) -> Evaluation | None:
-    """Return the validation loss; None where the training diverged, if only now.
+    """Return the validation loss; None if it is not finite or the training had diverged before.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The random generators that a training process may draw from, across interruptions."""
+"""The random generators of a training process, kept across interruptions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from accelerate.utils import set_seed
 
 
 class Generators:
-    """Says which state of the generators is saved, and puts a saved one back when it is time to.
+    """Decides which state of the generators a checkpoint saves, and when a saved one is put back.
 
     Parameters
     ----------
@@ -26,11 +26,11 @@ class Generators:
         self._at_end: dict[str, Any] | None = None
 
     def state(self) -> dict[str, Any]:
-        """Return the state that a checkpoint of this moment holds."""
+        """Return the state for a checkpoint written now."""
         return self._at_end or random_state(self.device)
 
     def put_back_later(self, saved: Mapping[str, Any]) -> None:
-        """Keep a saved state until `put_back`: what comes before the next step may draw as well."""
+        """Keep a saved state until `put_back`, as code before the next step may draw, too."""
         self._saved = saved
 
     def put_back(self) -> None:
@@ -40,8 +40,8 @@ class Generators:
             self._saved = None
 
     def end_training(self) -> None:
-        """Save the present state from now on: an evaluation that is repeated draws the same."""
-        self.put_back()  # where no step was left to do it
+        """Fix the state to save from now on, so that a repeated evaluation draws the same."""
+        self.put_back()  # in case no step was left to do so
         self._at_end = random_state(self.device)
 
 
@@ -71,9 +71,9 @@ def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None
 
 
 def seed_afresh(seed: int, step: int, process: int) -> None:
-    """Seed a process that goes on where another number of processes stopped.
+    """Seed a process that resumes a training with a different number of processes.
 
-    None of the streams up to there is its own, and none may be drawn from again.
+    It must not continue any of the random streams used so far, since none of them is its own.
     """
     (mixed,) = np.random.SeedSequence((seed, step, process)).generate_state(1)
     set_seed(int(mixed) % 2**31)

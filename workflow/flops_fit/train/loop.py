@@ -33,8 +33,8 @@ _STEPS_ORDERED_AT_ONCE = 256  # computing the data order step by step is slow fo
 class Trainer:
     """One training in one process: its parts, how it takes a step, and its state.
 
-    Built, prepared (placed and wrapped) and agreed on by all processes when it is made; all of them
-    call its methods at the same time.
+    The constructor builds and prepares (places and wraps) the parts, and agrees with the other
+    processes on the micro-batch. All processes call each method at the same time.
 
     Parameters
     ----------
@@ -43,15 +43,15 @@ class Trainer:
     accelerator
         Places model and batches, and runs the backward pass.
     attempts
-        This attempt, as the state remembers it.
+        This attempt, for the state to record.
     threads
         CPU threads of this process.
 
     Raises
     ------
     UserError
-        If the user's code does not hold its contract, model or dataset are not those that were
-        planned, or a single sample does not fit into memory.
+        If the user's code breaks its contract, the model or the dataset is not the planned one, or
+        a single sample does not fit into memory.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Trainer:
         self.share = process_slice(
             self.samples_per_step, accelerator.process_index, accelerator.num_processes
         )
-        # Between several processes, a gradient that does not come would be waited for.
+        # With several processes, each would wait for a gradient that never comes.
         self.all_used = (
             accelerator.num_processes > 1
             and not self.prepared.sharded
@@ -102,7 +102,7 @@ class Trainer:
         Parameters
         ----------
         after_step
-            Called after every step; what it raises ends the training.
+            Called after every step; an exception from it ends the training.
         """
         state = self.state
         rows = set(curve_steps(state.steps))
@@ -141,9 +141,9 @@ class Trainer:
         Returns
         -------
         Evaluation or None
-            None on every process where one of them was asked to leave before the end.
+            None, on every process, if one of them was asked to leave before the end.
         """
-        for buffer in self.prepared.bare.buffers():  # each process kept its own since the last step
+        for buffer in self.prepared.bare.buffers():  # these differ between processes
             buffer.copy_(broadcast(buffer.clone()))
         return evaluate(
             self.prepared.bare,
@@ -163,7 +163,7 @@ class Trainer:
         Raises
         ------
         UserError
-            If a parameter got no gradient that other processes would wait for.
+            If a parameter got no gradient, for which the other processes would wait.
         """
         unused: list[str] = []
 
@@ -177,7 +177,7 @@ class Trainer:
         return micro_batch
 
     def _try_samples(self, samples: int) -> list[str]:
-        """Run a forward and backward pass over the first samples, without a trace.
+        """Run a forward and backward pass over the first samples, leaving no trace.
 
         Returns
         -------
@@ -238,35 +238,35 @@ class Trainer:
         counts: list[torch.Tensor | int] = []
         for k in range(passes):
             inputs, targets = next(micro_batches)
-            # Whole gradients of a sharded model would not fit: they are reduced in every pass.
+            # Unreduced gradients of a sharded model would not fit: reduce them in every pass.
             reduced = self.prepared.sharded or k == passes - 1
             whole = contextlib.nullcontext()
             with whole if reduced else accelerator.no_sync(self.prepared.wrapped):
                 with accelerator.autocast():
                     value = self.parts.loss(self.prepared.called(inputs), targets)
                 total, count = loss_sum_and_count(value, self._micro_units(k))
-                # Data parallelism averages gradients over the processes; the mean over the units of
-                # the global batch is wanted.
+                # Data parallelism averages gradients over the processes, but we want the mean over
+                # the units of the global batch.
                 accelerator.backward(total * (accelerator.num_processes / self.spec.batch))
             self.state.curve.add(total, count)
             counts.append(count)
         return counts, total.detach() / count
 
     def _rescale_gradients(self, counts: list[torch.Tensor | int]) -> None:
-        """Divide by the units that the loss really predicted, where it returns their count."""
+        """Divide by the number of units actually predicted, if the loss returns it."""
         if isinstance(counts[0], int):  # a mean over all units of the batch
             return
         local = torch.stack(counts).sum().double().to(self.accelerator.device)
         predicted = self.accelerator.reduce(local, reduction="sum")
-        # Where nothing but padding was seen, the gradients are zero already. (Without a look at the
-        # number itself, a GPU need not be waited for.)
+        # If the batch was nothing but padding, the gradients are zero already. (`torch.where`
+        # instead of `if`: reading the number would wait for the GPU.)
         factor = torch.where(predicted == 0, 1.0, self.spec.batch / predicted)
         for parameter in self.prepared.called.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(factor.to(parameter.grad.dtype))
 
     def _check_loss(self, lr: float, *, is_row: bool) -> None:
-        """See whether the training has diverged, and write a row of the curve where one is due."""
+        """Check for divergence, and append a row to the curve if one is due."""
         state = self.state
         mean = state.curve.mean(self.accelerator)
         state.diverged = state.divergence.seen(state.step, mean)
@@ -274,7 +274,7 @@ class Trainer:
             state.curve.close_row(state.step, state.step * self.spec.batch, mean, lr)
         if state.diverged:
             LOG.warning(
-                "%s: it ends after step %d of %d: %s",
+                "%s: ends after step %d of %d: %s",
                 self.job.title, state.step, state.steps, state.divergence.reason,
             )  # fmt: skip
 
@@ -285,7 +285,7 @@ class Trainer:
         return samples * self.parts.units_per_sample
 
     def _index_lists(self) -> Iterator[list[int]]:
-        """Dataset indices of every micro-batch of this process that is still to come."""
+        """Dataset indices of each remaining micro-batch of this process."""
         state, length = self.state, len(self.parts.train_data)
         for first in range(state.step, state.steps, _STEPS_ORDERED_AT_ONCE):
             last = min(first + _STEPS_ORDERED_AT_ONCE, state.steps)

@@ -21,16 +21,15 @@ def agree_on_micro_batch(
     """Return how many samples every process takes at once.
 
     Each process halves its share until a forward and backward pass fits; the smallest result of all
-    processes holds for all. No process waits for another before it has its own result: where each
-    decided for itself between collective calls, one that runs out of memory would leave the others
-    hanging.
+    processes applies to all. There is no collective call before every process has its own result:
+    a process that ran out of memory between two such calls would leave the others hanging.
 
     Parameters
     ----------
     share
         Samples of this process per optimizer step.
     attempt
-        Runs a forward and backward pass over so many samples, without synchronising gradients.
+        Runs a forward and backward pass over that many samples, without synchronising gradients.
 
     Raises
     ------
@@ -50,7 +49,7 @@ def agree_on_micro_batch(
     found = torch.tensor([fits, share], device=accelerator.device)
     everywhere = accelerator.gather(found).view(-1, 2).tolist()  # (processes, 2)
     largest_share = max(share for _, share in everywhere)
-    # A process whose whole share fits says nothing against the larger share of another one.
+    # A process whose whole share fits does not limit another one with a larger share.
     smallest = min((fits for fits, share in everywhere if fits < share), default=largest_share)
     if smallest == 0:
         raise UserError(
@@ -69,10 +68,10 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 @contextmanager
 def undisturbed(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Run a trial pass that leaves no trace: random states, buffers and gradients are put back.
+    """Restore random states and buffers after a trial pass, and drop its gradients.
 
-    While it runs, as much memory is held as the optimizer will use from its first step on (two
-    numbers per parameter, as AdamW does), so that the trial is not too easy.
+    During the pass, the memory that the optimizer will need from its first step on (two numbers per
+    parameter, as for AdamW) is held, so that the trial is realistic.
     """
     python_state, numpy_state = random.getstate(), np.random.get_state()
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}

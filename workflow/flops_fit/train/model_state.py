@@ -1,8 +1,8 @@
 """The state of model and optimizer as plain tensors and numbers, and back again.
 
 It does not depend on how the model is wrapped: parameters that are sharded over the processes
-(DTensor) are put together for the file and sharded again when they are read, so that another number
-of processes can go on.
+(DTensor) are gathered for the file and sharded again when it is read, so that a training can resume
+with another number of processes.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ def collect_state(
 ) -> dict[str, Any]:
     """Return the state of model and optimizer (a collective call where they are sharded).
 
-    Buffers that are no part of the model's state dict are in it as well: the next step may depend
-    on them.
+    It includes buffers that are not part of the model's state dict, as the next step may depend on
+    them.
 
     Parameters
     ----------
     model
         The bare model.
     keep
-        Whether this process wants the tensors, on its CPU; elsewhere None stands in their place.
+        Whether this process gets the tensors, on its CPU; if not, each of them is None.
     """
     state = {
         "model": tensors_of_model(model),
@@ -72,11 +72,11 @@ def _with_extra_state(model: nn.Module) -> list[tuple[str, nn.Module]]:
 def mismatch(
     state: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> str | None:
-    """Say in which way a state of model and optimizer is not one of these, None if it is."""
+    """Say how a saved state does not fit this model and optimizer; None if it does."""
     ours = tensors_of_model(model)
     for name in sorted({*ours, *state["model"]}):
         if name not in ours or name not in state["model"]:
-            return f"{name} is in one of checkpoint and model only"
+            return f"{name} is in only one of checkpoint and model"
         found, expected = state["model"][name], ours[name]
         if (found.dtype, found.shape) != (expected.dtype, expected.shape):
             return (
@@ -93,9 +93,9 @@ def mismatch(
 def placed(
     model: nn.Module, optimizer: torch.optim.Optimizer, fetch: Callable[[Keys, str], torch.Tensor]
 ) -> Callable[[Keys, str], torch.Tensor]:
-    """Return ``fetch`` with its whole tensors sharded as this model's parameters are.
+    """Return ``fetch`` with its tensors sharded as this model's parameters are.
 
-    Tensor by tensor, so that no process ever holds more than one that is whole.
+    They are sharded one by one, so that no process ever holds more than one whole tensor.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     ours = tensors_of_model(model)
@@ -137,7 +137,7 @@ def restore_state(
 
 
 def _restore_types(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
-    """Undo that torch casts every tensor of an optimizer's state to its parameter's type."""
+    """Undo torch's cast of every tensor in an optimizer's state to its parameter's type."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for index, entries in saved.get("state", {}).items():
         if not isinstance(index, int) or not isinstance(entries, Mapping):

@@ -26,12 +26,12 @@ def build_optimizer(
     spec
         The experiment's spec.
     folder
-        Where the user's modules are searched.
+        Where the user's modules are looked up.
 
     Raises
     ------
     UserError
-        If the user's factory returns no optimizer.
+        If the user's factory does not return an optimizer.
     """
     lr, decay = spec.lr, spec.weight_decay
     scaled = lr * size_scale(spec)
@@ -39,7 +39,7 @@ def build_optimizer(
     target = spec.optimizer.target
     if target != "adamw":
         factory = import_target(target, folder, "train.optimizer")
-        # A factory makes its own groups: the scaling reaches them as one rate for all.
+        # A factory makes its own groups, so the scaling can only give it one rate for all.
         optimizer = factory(model, scaled if apply == "all" else lr, decay)
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise UserError(
@@ -67,7 +67,7 @@ def matrix_parameters(
 ) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
     """Split the trainable parameters into matrices and all others.
 
-    A matrix has two or more dimensions and is no input lookup table.
+    A matrix has two or more dimensions and is not an input lookup table.
     """
     tables = lookup_tables(model)
     matrices, others = [], []

@@ -1,8 +1,8 @@
-"""What a GPU could do at most: the denominator of model FLOPs utilisation (MFU)."""
+"""Peak FLOP/s of GPUs: the denominator of model FLOPs utilisation (MFU)."""
 
 from __future__ import annotations
 
-# Dense bf16 and fp16 tensor-core FLOP/s by the vendor's data sheets, most specific name first.
+# Dense bf16 and fp16 tensor-core FLOP/s from the vendor's data sheets, most specific name first.
 _PEAKS = (
     ("H200", 989.4e12),
     ("H100 PCIe", 756e12),

@@ -1,4 +1,4 @@
-"""Model and optimizer where Accelerator computes, wrapped so that processes work together."""
+"""Model and optimizer on the Accelerator's device, wrapped for several processes."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Prepared:
     wrapped: torch.nn.Module
     """Averages its gradients over the processes."""
     called: torch.nn.Module
-    """For training passes: the wrapped one, compiled where the study asks for it."""
+    """For training passes: the wrapped model, compiled if the study asks for it."""
     optimizer: torch.optim.Optimizer
     sharded: bool
 
 
 def prepare(parts: Parts, job: Job, accelerator: Accelerator) -> Prepared:
-    """Place and wrap model and optimizer, and seed what the training draws (dropout).
+    """Place and wrap model and optimizer, and seed the training's random draws (dropout).
 
     Raises
     ------
     UserError
-        If the parameters are sharded where that was not asked for, or the other way round.
+        If the parameters are sharded although that was not asked for, or the other way round.
     """
     shards = shards_asked(accelerator)
     wrapped, optimizer = accelerator.prepare(parts.model, parts.optimizer)

@@ -22,13 +22,13 @@ from flops_fit.train.checkpoint import write_weights
 from flops_fit.train.experiment import train_experiment
 from flops_fit.train.progress import LOG, open_log
 
-# Environment variable: for so many seconds a record that cannot be written is tried again.
+# Environment variable: for how many seconds writing a record is retried.
 RECORD_PATIENCE = "FLOPS_FIT_RECORD_PATIENCE"
 DEFAULT_RECORD_PATIENCE = 600
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train one experiment in the place that the environment gives this process, and end with it.
+    """Train one experiment as the process that the environment describes, and exit.
 
     The exit status, 0 or 1, is for ``accelerate launch``; `leave` tells the launcher the real one.
     """
@@ -50,15 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         leave(1)
     except Exception as error:
         if is_trouble_of_the_machine(error):
-            LOG.error("error: %s; run snakemake again once that is mended", error)
+            LOG.error("error: %s; run snakemake again once that is fixed", error)
             leave(1)
         follow()
         LOG.exception("the experiment %s failed", options.id)
-        sys.exit(1)  # the agent knows of a process that was killed, and says so
+        sys.exit(1)  # the agent reports it if another process was killed
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read what the launcher says."""
+    """Read the launcher's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--study-folder", type=Path, required=True)
     parser.add_argument("--id", required=True)
@@ -76,12 +76,12 @@ def train_and_store(
     is_main: bool,
     alone: bool,
 ) -> None:
-    """Train the experiment; the main process holds its lock and writes what comes of it.
+    """Train the experiment; the main process holds its lock and writes the results.
 
     Parameters
     ----------
     trained
-        Set once this process needs no other one any more.
+        Set once this process no longer needs the others.
     alone
         Whether it is the only process of the training.
     """
@@ -116,10 +116,10 @@ def train_and_store(
 
 
 def keep_weights(weights: dict[str, torch.Tensor], path: Path, patience: float) -> None:
-    """Write the final weights; where that is impossible, the record is worth more than they are."""
+    """Write the final weights; a failure only warns, as the record matters more."""
     try:
         write_patiently(lambda: write_weights(path, weights), "its weights", patience, LOG.warning)
-    except Exception as error:  # whatever it is, no training is lost for it
+    except Exception as error:  # no failure here may cost the training's record
         LOG.warning(
             "%s: the weights cannot be written (%s) and are lost; to have them, delete the record, "
             "and a rerun trains the experiment again",

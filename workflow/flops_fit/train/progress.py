@@ -1,4 +1,4 @@
-"""What a person sees of a running experiment: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a running experiment: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 def open_log(path: Path, process: int) -> None:
     """Send the log to ``path``, and to standard error unless a progress bar has the terminal.
 
-    The trainer writes its file itself: a shell redirection would take the terminal from the bar.
+    The trainer writes the file itself: a shell redirection would deprive the bar of its terminal.
     """
     name = "" if process == 0 else f"[process {process}] "
     LOG.setLevel(logging.INFO if process == 0 else logging.WARNING)
@@ -33,7 +33,7 @@ def open_log(path: Path, process: int) -> None:
 
 
 class _LogFile(logging.FileHandler):
-    """A training does not talk about each line that a full disk has no room for."""
+    """A log file that silently drops lines when the disk is full."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not isinstance(sys.exc_info()[1], OSError):
@@ -46,7 +46,7 @@ class Progress:
     Parameters
     ----------
     title
-        What the bar and the lines begin with.
+        Text at the start of the bar and of each line.
     steps
         Optimizer steps of the run.
     batch
@@ -95,7 +95,7 @@ class Progress:
                 self._drop_bar()
 
     def _drop_bar(self) -> None:
-        """Go on without the bar, which would write again when it is collected."""
+        """Go on without the bar, which would otherwise write again when garbage-collected."""
         self.bar.disable = True
         self.bar = None
 
@@ -105,7 +105,7 @@ class Progress:
         return self.active and time.monotonic() - self.last >= wait
 
     def show(self, step: int, loss: float) -> None:
-        """Show that ``step`` steps are done and the training loss of the last one."""
+        """Show the number of steps done and the training loss of the last one."""
         now = time.monotonic()
         if self.bar is not None:
             self.bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)

@@ -37,7 +37,7 @@ def collect_provenance(
     start
         When the process started (UTC).
     source
-        Its source fingerprints when it started.
+        Source fingerprints of the user's code at that time.
     """
     return Provenance(
         python=platform.python_version(),
@@ -53,7 +53,7 @@ def collect_provenance(
 
 
 def source_fingerprints(spec: Spec, folder: str | Path) -> dict[str, str | None]:
-    """Return the source fingerprint of everything of the user's that a spec names."""
+    """Return the source fingerprint of each piece of user code that a spec names."""
     targets = {
         "model": spec.model.target,
         "dataset": spec.dataset.target,
@@ -68,7 +68,7 @@ def source_fingerprints(spec: Spec, folder: str | Path) -> dict[str, str | None]
 
 
 def git_state(folder: str | Path) -> dict[str, Any] | None:
-    """Return ``commit`` and ``dirty`` of the repository around ``folder``, None outside of one."""
+    """Return ``commit`` and ``dirty`` of the git repository around ``folder``, if any."""
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None

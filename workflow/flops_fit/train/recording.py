@@ -1,4 +1,4 @@
-"""The run record of a training that has come to its end."""
+"""The run record of a finished training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flops_fit.train.provenance import collect_provenance
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seconds:
-    """What a training took beside its steps."""
+    """Time that a training took in addition to its steps."""
 
     startup: float
     evaluation: float
@@ -25,7 +25,7 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """What a training ran on, asked from all processes while they are joined."""
+    """What a training ran on, gathered from all processes while they are joined."""
 
     device: str
     processes: int
@@ -34,7 +34,7 @@ class Hardware:
 
     @classmethod
     def of(cls, accelerator: Accelerator) -> Hardware:
-        """Ask all processes (a collective call)."""
+        """Gather it from all processes (a collective call)."""
         return cls(
             device=device_name(accelerator.device),
             processes=accelerator.num_processes,
@@ -55,9 +55,9 @@ def run_record(
     Parameters
     ----------
     trainer
-        At the end of its training.
+        After its training has ended.
     evaluation
-        None where the training diverged.
+        None if the training diverged.
     """
     state, count = trainer.state, trainer.parts.count
     D = state.step * job.spec.batch
@@ -86,7 +86,7 @@ def run_record(
             hosts=hardware.hosts,
             resumed=state.attempts.resumed,
         ),
-        # The code that was trained: its files may have been edited, or be gone, since it started.
+        # The code as it was at the start: its files may have been edited or deleted since.
         provenance=collect_provenance(
             job.spec, job.search_folder, state.attempts.start, state.attempts.source
         ),
@@ -96,10 +96,10 @@ def run_record(
 def _throughput(
     job: Job, trainer: Trainer, D: int, C: float, seconds: Seconds, hardware: Hardware
 ) -> Throughput:
-    """Return ``throughput``: speeds are those of the steps that count, over all attempts."""
+    """Return ``throughput``: speeds cover the steps that count, over all attempts."""
     stopwatch = trainer.state.stopwatch
     flops_per_second = C / stopwatch.training
-    # Of attempts on different hardware no share of a peak can be told.
+    # If the attempts ran on different hardware, there is no common peak to compare with.
     alike = len(trainer.state.attempts.places) == 1
     used = mfu(flops_per_second, hardware.device, job.spec.precision, hardware.processes)
     return Throughput(

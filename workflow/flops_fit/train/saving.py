@@ -1,4 +1,4 @@
-"""When a training saves, when it leaves, and from where it goes on: the same in all processes."""
+"""When a training saves or leaves, and where it resumes, in step across all processes."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class Saver:
     job
         The experiment.
     state
-        What is saved and restored.
+        The state to save and restore.
     accelerator
-        Joins the processes: all call every method at the same step, the main one reads and writes.
+        Joins the processes: all call each method at the same step; the main one reads and writes.
     study_folder
         Where the experiment keeps its state; None keeps none.
     warned
-        Knows whether this process was asked to leave.
+        Whether this process was asked to leave.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Saver:
         self.cannot_save = ""
 
     def after_step(self) -> None:
-        """Save where it is time to, and leave where a process was asked to.
+        """Save if a checkpoint is due, and leave if a process was asked to.
 
         Raises
         ------
@@ -89,7 +89,7 @@ class Saver:
             self.save()
 
     def after_training(self) -> None:
-        """Save the end of a training that was long enough to be saved on its way."""
+        """Save the final state of a training that was long enough to be saved before."""
         self.state.generators.end_training()
         if self.saved_step not in (None, self.state.step) and not self.state.diverged:
             self.save()
@@ -104,7 +104,7 @@ class Saver:
         """
         self.warned.finish()
         saved = self.save()
-        # Without an orderly end, processes that are joined by gloo die at exit now and then.
+        # Without an orderly shutdown, processes joined by gloo occasionally crash at exit.
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
         number = self.warned.signal
@@ -115,7 +115,7 @@ class Saver:
         )
 
     def save(self) -> Path | None:
-        """Write a checkpoint; return its file on the main process, None where it failed."""
+        """Write a checkpoint; return its file on the main process, None if it failed."""
         with self.state.stopwatch.timing_a_save():
             self.saved_step = self.state.step
             written = self._save()
@@ -125,8 +125,8 @@ class Saver:
     def _save(self) -> Path | None:
         if self.folder is None:
             return None
-        # The collective call comes first: whatever fails after it fails on the main process alone,
-        # which says so and trains on.
+        # The collective call comes first: a later failure affects only the main process, which
+        # reports it and trains on.
         state = self.state.collect()
         if state is None or self.cannot_save:
             return None
@@ -135,25 +135,25 @@ class Saver:
         except UnsavableStateError as error:
             self.cannot_save = str(error)
             LOG.warning(
-                "%s: it has a state that no checkpoint can hold and trains on without: %s",
+                "%s: no checkpoint can hold its state, it trains on without one: %s",
                 self.title, error,
             )  # fmt: skip
             return None
         except OSError as error:
             LOG.warning(
-                "%s: %s: the checkpoint cannot be written (%s); it trains on",
+                "%s: %s: the checkpoint cannot be written (%s); the training goes on",
                 self.title, self.folder / CHECKPOINT, error,
             )  # fmt: skip
             return None
         return self.folder / CHECKPOINT
 
     def resume(self) -> None:
-        """Go on from the newest checkpoint that is whole and of this very experiment, if any.
+        """Resume from the newest undamaged checkpoint of this experiment, if any.
 
         Raises
         ------
         UserError
-            If the optimizer does not take up its own state; the checkpoint was removed.
+            If the optimizer rejects its own saved state; the checkpoint was removed.
         """
         found, tensors, path = None, {}, None
         if self.accelerator.is_main_process and self.folder is not None:
@@ -166,11 +166,11 @@ class Saver:
         try:
             self.state.restore(content)
         except RefusedStateError as error:
-            # The file is whole, and the optimizer refuses it: the next attempt starts anew.
+            # The file is intact but unusable: the next attempt has to start from scratch.
             if self.accelerator.is_main_process:
                 clear_checkpoints(self.study_folder, self.run_id)
             raise UserError(
-                f"{path or self.folder}: the optimizer does not take up its own state "
+                f"{path or self.folder}: the optimizer rejects its own saved state "
                 f"({error}); the checkpoint was removed, run snakemake again"
             ) from error
         self.saved_step = self.state.step
@@ -186,7 +186,7 @@ class Saver:
                 continue
             except UnusableCheckpointError as error:
                 LOG.warning("%s: %s: is not used: %s", self.title, path, error)
-            except Exception as error:  # whatever is in it: no file may stop an experiment
+            except Exception as error:  # whatever it holds, no file may stop an experiment
                 LOG.warning("%s: %s: is not used: %r", self.title, path, error)
             else:
                 return structure, tensors, path
@@ -196,12 +196,12 @@ class Saver:
         if content["format"] != FORMAT:
             raise UnusableCheckpointError(f"its format is {content['format']}, expected {FORMAT}")
         if content["id"] != self.run_id:
-            raise UnusableCheckpointError(f"it is of the experiment {content['id']}")
+            raise UnusableCheckpointError(f"it belongs to the experiment {content['id']}")
         if problem := self.state.why_not(content):
             raise UnusableCheckpointError(problem)
 
     def _fetch(self, tensors: Mapping[str, torch.Tensor]) -> Callable[[Keys, str], torch.Tensor]:
-        """Return a function that gives every process the tensors that the main one has read."""
+        """Return a function that gives every process the tensors read by the main one."""
         if self.accelerator.num_processes == 1:
             return lambda keys, name: tensors[name]
         device, is_main = self.accelerator.device, self.accelerator.is_main_process

@@ -1,8 +1,8 @@
-"""Parameters that are sharded over the processes (FSDP2), where a study asks for it.
+"""Parameters that are sharded over the processes (FSDP2), if a study asks for it.
 
 Each pass through a sharded model gathers its parameters from all processes. Trials, training and
-evaluation therefore run equally many passes everywhere, or processes would wait for each other
-for ever.
+evaluation therefore run the same number of passes in every process; otherwise the processes would
+wait for each other for ever.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from flops_fit.errors import UserError
 
 USABLE = 0.9
-"""Share of a GPU's memory that a trial may be expected to need: the rest is for fragments."""
+"""Largest share of a GPU's memory that a trial may be expected to need; the rest allows for
+fragmentation."""
 
 
 def shards_asked(accelerator: Accelerator) -> bool:
-    """Say whether the launch asked for shards, and let the Accelerator make them on CPUs, too."""
+    """Return whether the launch asked for sharding, and enable it on CPUs, too."""
     asked = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
     if not asked or accelerator.num_processes == 1:
         return False
     if accelerator.distributed_type == DistributedType.MULTI_CPU:
-        # accelerate leaves CPUs out; fully_shard itself shards there, too, joined by gloo.
+        # accelerate leaves CPUs out, although fully_shard itself works there, through gloo.
         plugin = FullyShardedDataParallelPlugin()
         if accelerator.mixed_precision != "no":
             plugin.set_mixed_precision(accelerator.mixed_precision)
@@ -37,14 +38,14 @@ def shards_asked(accelerator: Accelerator) -> bool:
 
 
 def check_sharded(model: torch.nn.Module, asked: bool) -> bool:
-    """Say whether a prepared model is sharded.
+    """Return whether a prepared model is sharded.
 
     Raises
     ------
     UserError
         If that is not what was asked for.
     """
-    # Its import takes most of a second. accelerate has made it where it sharded.
+    # Importing the module takes most of a second; if accelerate sharded, it is imported already.
     fsdp = sys.modules.get("torch.distributed.fsdp")
     sharded = fsdp is not None and isinstance(model, fsdp.FSDPModule)
     if sharded != asked:
@@ -74,10 +75,10 @@ def agree_on_sharded_micro_batch(
     share
         Samples of each process per optimizer step, the same in all of them.
     attempt
-        Runs a forward and backward pass over so many samples (a collective call).
+        Runs a forward and backward pass over that many samples (a collective call).
     """
     device = accelerator.device
-    if device.type != "cuda":  # nothing says beforehand how much a CPU's memory would take
+    if device.type != "cuda":  # CPU memory use cannot be predicted
         attempt(share)
         return share
 
@@ -101,20 +102,20 @@ def grow_micro_batch(
     capacity: int,
     everywhere: Callable[[bool], bool],
 ) -> int:
-    """Return how many samples every process takes at once, found from below.
+    """Return how many samples every process takes at once, found by doubling from one.
 
-    A process that runs out of memory amid a pass would leave the others waiting, so that a trial is
-    made only where all processes expect it to fit: memory grows linearly with the samples.
+    A process that runs out of memory during a pass would leave the others waiting, so a trial is
+    made only if all processes expect it to fit: memory grows linearly with the samples.
 
     Parameters
     ----------
     share
         Samples of each process per optimizer step.
     peak_of
-        Runs a forward and backward pass over so many samples (a collective call) and returns the
+        Runs a forward and backward pass over that many samples (a collective call) and returns the
         peak memory of this process in bytes.
     base
-        Memory of this process before, in bytes.
+        Memory of this process before the trials, in bytes.
     capacity
         Memory that this process may use, in bytes.
     everywhere

@@ -1,4 +1,4 @@
-"""The state of a training: all that its next step depends on, and what its record says of the past.
+"""The state of a training: all that its next step depends on, and its history for the record.
 
 A checkpoint is this state. What it does not hold (the data order, the learning rate of a step)
 follows from the experiment and the number of steps done.
@@ -22,7 +22,7 @@ from flops_fit.train.stopwatch import Stopwatch
 
 
 class RefusedStateError(Exception):
-    """The optimizer does not take up its own state; the message is that of its error."""
+    """The optimizer rejects its own saved state; the message is that of its error."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,13 +39,13 @@ class Attempts:
         self.places = self.places or [self.place]
 
     def restore(self, start: str, places: list[list[Any]]) -> None:
-        """Take up the attempts before this one."""
+        """Add the attempts before this one."""
         self.start, self.resumed = start, True
         self.places = places + [self.place] * (self.place not in places)
 
 
 class TrainingState:
-    """What changes from step to step in one process, and is saved.
+    """The part of a training that changes from step to step in one process, and is saved.
 
     Parameters
     ----------
@@ -56,15 +56,15 @@ class TrainingState:
     accelerator
         Joins the processes, and has the gradient scaler.
     seed
-        The experiment's.
+        The experiment's seed.
     steps
         Optimizer steps of the whole run.
     warmup
-        Those of them that warm up.
+        How many of them belong to the warm-up.
     micro_batch
         Samples that each process takes at once.
     attempts
-        So far this one alone.
+        Only this attempt, until `restore` adds earlier ones.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class TrainingState:
         self.attempts = attempts
 
     def collect(self) -> dict[str, Any] | None:
-        """Return all of it as plain values and tensors on the CPU (a collective call).
+        """Return the state as plain values and tensors on the CPU (a collective call).
 
         Returns
         -------
         dict or None
-            What `restore` takes up; None on all processes but the main one.
+            The input of `restore`; None on all processes but the main one.
         """
         is_main = self.accelerator.is_main_process
         tensors = collect_state(self.model, self.optimizer, keep=is_main)
@@ -122,7 +122,7 @@ class TrainingState:
         }
 
     def why_not(self, saved: Mapping[str, Any]) -> str | None:
-        """Say why a saved state is not one of this training; None if it is."""
+        """Say why a saved state does not fit this training; None if it does."""
         now = self.attempts.source
         changed = [key for key, source in now.items() if saved["source"].get(key) != source]
         if changed:
@@ -130,7 +130,7 @@ class TrainingState:
         return mismatch(saved, self.model, self.optimizer)
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Go on from a saved state; its tensors are on the CPU, or sharded as the model's are.
+        """Continue from a saved state; its tensors are on the CPU, or sharded as the model's are.
 
         Raises
         ------
@@ -151,7 +151,7 @@ class TrainingState:
         self._restore_processes(saved["processes"], saved["micro_batch"])
 
     def _restore_processes(self, processes: list[Mapping[str, Any]], micro_batch: int) -> None:
-        """Take up what each process had of its own: sums of the curve, generators, micro-batch."""
+        """Restore what differs between processes: curve sums, generators and the micro-batch."""
         index = self.accelerator.process_index
         sums = torch.tensor([process["sums"] for process in processes], dtype=torch.float64)
         if len(processes) == self.accelerator.num_processes:
@@ -159,7 +159,7 @@ class TrainingState:
             self.generators.put_back_later(processes[index]["random"])
             self.micro_batch = min(self.micro_batch, micro_batch)
             return
-        # Another number of processes: what they had seen is added up, and one of them has it.
+        # The number of processes changed: process 0 takes over the sums of all of them.
         if index == 0:
             self.curve.sums.copy_(sums.sum(dim=0))
         seed_afresh(self.seed, self.step, index)

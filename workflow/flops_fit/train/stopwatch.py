@@ -1,4 +1,4 @@
-"""Seconds of training that count for what the record says about speed."""
+"""Timing of a training, for the speeds in its record."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Seconds of training that count for what the record says about speed.
+    """Seconds of training, for the speeds in the record.
 
-    They are those of the steps that count, over all attempts: a killed attempt's work since its
-    last checkpoint is in neither the seconds nor the units. Saving is timed by itself.
+    Only steps that count are timed, over all attempts: the work of a killed attempt since its last
+    checkpoint is in neither the seconds nor the units. Saving is timed separately.
     """
 
     def __init__(self) -> None:
