@@ -49,6 +49,34 @@ def test_every_module_that_a_script_really_imports_is_a_source_of_it(script):
     assert not any(source.is_relative_to(WORKFLOW / "flops_fit" / "train") for source in sources)
 
 
+# Fits with every approach, and prints what was loaded by the end of it.
+FIT = """
+import sys
+import numpy as np
+from flops_fit.laws import fit_runs
+
+C = np.repeat([1e12, 1e13, 1e14, 1e15], 5)
+N = np.sqrt(C) * np.tile([0.25, 0.5, 1.0, 2.0, 4.0], 4)
+loss = 2 + 30 / N**0.3 + 30 / (C / (6 * N)) ** 0.3
+runs = {"budget": C, "N": N, "D": C / (6 * N), "C": C, "loss": loss}
+fit = fit_runs(runs, study="all", params="total", bootstrap=5, workers=1)
+assert all(entry["status"] == "ok" for entry in fit["approaches"].values()), fit["approaches"]
+for name, module in sorted(sys.modules.items()):
+    if name.split(".")[0] == "flops_fit":
+        print(module.__file__)
+"""
+
+
+def test_every_module_that_a_fit_loads_on_its_way_is_a_source_of_it():
+    done = subprocess.run(
+        [sys.executable, "-c", FIT], text=True, check=True, capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(WORKFLOW)},
+    )  # fmt: skip
+    loaded = {Path(line) for line in done.stdout.splitlines()}
+    assert WORKFLOW / "flops_fit/laws/approaches/envelope.py" in loaded
+    assert loaded <= set(imported_sources(WORKFLOW / "scripts" / "fit.py", WORKFLOW))
+
+
 def test_imports_are_found_in_every_way_of_writing_them(tmp_path):
     package = tmp_path / "flops_fit"
     for name in ("a/b.py", "a/__init__.py", "c.py", "d.py", "e.py", "f.py", "__init__.py"):
@@ -64,6 +92,12 @@ def test_imports_are_found_in_every_way_of_writing_them(tmp_path):
     )
     found = ["__init__.py", "a/__init__.py", "a/b.py"]
     assert imported_sources(script, tmp_path) == sorted([script, *(package / n for n in found)])
+    # By an import path in quotes
+    registry = tmp_path / "registry.py"
+    registry.write_text('PLACES = {"e": "flops_fit.e:thing", "no": "not flops_fit.d"}\n')
+    assert imported_sources(registry, tmp_path) == sorted(
+        [registry, package / "__init__.py", package / "e.py"]
+    )
     # Through others, and in a function, over several lines
     other = tmp_path / "other.py"
     other.write_text("import flops_fit.f as g\n")

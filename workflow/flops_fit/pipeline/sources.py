@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -10,14 +11,15 @@ from pathlib import Path
 _PACKAGE = "flops_fit"
 _STARTS = (f"from {_PACKAGE}", f"import {_PACKAGE}")
 _MOST_LINES = 100  # of one import statement
+_IMPORT_PATH = re.compile(rf"""["']({_PACKAGE}(?:\.\w+)+)(?::\w+)?["']""")
 
 
 def imported_sources(script: str | Path, search_folder: str | Path) -> list[Path]:
     """Return a script and the modules of this library that it imports, directly or through others.
 
     Imports are read, not executed, so that it costs milliseconds and no torch. Those inside of
-    functions and for type checking count, too: they may matter, and running an analysis again is
-    cheap.
+    functions and for type checking count, too, and so do import paths in quotes, by which a
+    registry names its modules: they may matter, and running an analysis again is cheap.
 
     Parameters
     ----------
@@ -49,6 +51,7 @@ def _imported_names(lines: Sequence[str]) -> Iterator[str]:
     The import statements alone are parsed: a whole module takes ten times as long.
     """
     for i, line in enumerate(lines):
+        yield from _IMPORT_PATH.findall(line)
         if not line.lstrip().startswith(_STARTS):
             continue
         for node in _statement(lines[i : i + _MOST_LINES]):

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from flops_fit.laws.approach import Approach
 
 _APPROACHES: dict[str, str | Approach] = {
-    "1": "envelope:ENVELOPE",
-    "2": "isoflop:ISOFLOP",
-    "3": "parametric:APPROACH_3",
-    "vpnls": "parametric:VPNLS",
+    "1": "flops_fit.laws.approaches.envelope:ENVELOPE",
+    "2": "flops_fit.laws.approaches.isoflop:ISOFLOP",
+    "3": "flops_fit.laws.approaches.parametric:APPROACH_3",
+    "vpnls": "flops_fit.laws.approaches.parametric:VPNLS",
 }
-"""Where each lies in this package, or the object itself; in the order of fit.json."""
+"""The import path of each, or the object itself; in the order of fit.json."""
 
 
 def approach_names() -> tuple[str, ...]:
@@ -39,7 +39,7 @@ def approach_named(name: str) -> Approach:
     found = _APPROACHES[name]
     if isinstance(found, str):
         module, _, attribute = found.partition(":")
-        found = getattr(import_module(f"flops_fit.laws.approaches.{module}"), attribute)
+        found = getattr(import_module(module), attribute)
     return found
 
 
