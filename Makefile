@@ -22,7 +22,7 @@ demo: $(VENV)/.flops-fit
 	@echo "Runs:    results/demo/runs.csv, results/demo/runs/"
 
 test: $(VENV)/.flops-fit-tests
-	pytest -n auto --dist loadgroup
+	pytest -n auto
 
 test-long: $(VENV)/.flops-fit-tests
 	pytest -m "long or hypothesis" --hypothesis-profile=long
