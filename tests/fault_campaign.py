@@ -169,7 +169,7 @@ class Campaign:
                 self.kills[kind] += 1
             with suppress(ProcessLookupError):
                 if victim != SNAKEMAKE:
-                    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C, to begin anew
+                    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C, to start again
             process.wait(timeout=600)
         self._note_retrained(before)
 

@@ -96,7 +96,7 @@ def test_what_the_profile_spells_wrong_is_refused_before_anything_is_submitted(f
     change(finished.profile, ("    gpus_per_node: 4", "    gpus_per_nodes: 4"))
     for dry in (["-n"], []):
         output = finished.checkout.refuse("--workflow-profile", "profiles/slurm", *dry)
-        assert "gpus_per_nodes (set-resources of the rule train): nobody reads it" in output
+        assert "gpus_per_nodes (set-resources of the rule train): is unknown" in output
         assert "has been submitted" not in output
     change(finished.profile, ("    gpus_per_nodes: 4", "    # gpus_per_node: 4"))
     output = finished.checkout.refuse("--workflow-profile", "profiles/slurm")

@@ -189,7 +189,7 @@ def test_a_dataset_that_changed_since_the_plan_is_refused(launchpad):
     process = launchpad.start(run_id)
     output, _ = process.communicate(timeout=600)
     assert process.returncode != 0
-    assert "the dataset was prepared anew with other content; run snakemake again" in output
+    assert "the dataset was prepared again with other content; run snakemake again" in output
     assert "Traceback" not in output
 
 

@@ -41,7 +41,7 @@ def test_a_disk_that_is_mended_in_time_costs_nothing(launchpad):
     weights.parent.write_text("in the way")
     process = launchpad.start(run_id, FLOPS_FIT_RECORD_PATIENCE="300")
     said = lines_until(process, "its weights cannot be written (")
-    assert said[-1].rstrip().endswith("; it is tried again for 300 s")
+    assert said[-1].rstrip().endswith("; retrying for 300 s")
     weights.parent.unlink()
     said += lines_until(process, "the record cannot be written (")
     record.rmdir()

@@ -109,7 +109,7 @@ def test_one_process_that_dies_or_leaves_in_every_way(paced, tmp_path):
     again = paced.start(cut.id)
     output, _ = again.communicate(timeout=600)
     assert again.returncode == 0, output
-    assert "waiting for the process that trains" in output
+    assert "waiting for the process that is already training" in output
     assert "its stored record is used" in output
 
     record = paced.record(cut.id)

@@ -60,7 +60,7 @@ def test_an_orphan_that_is_still_starting_is_waited_for(starting):
     experiment.process.kill()
     experiment.process.wait()
     again = experiment.launchpad.start(experiment.id, **hold)
-    assert again.stdout.readline().startswith("waiting for the process that trains")
+    assert again.stdout.readline().startswith("waiting for the process that is already training")
     assert is_held(experiment.study, experiment.id)
     assert log.stat() == before
     (folder / "go").touch()

@@ -119,5 +119,5 @@ def test_records_that_were_damaged_before_the_merge_come_back_from_their_stored_
         path.write_bytes(b"")
     output = finished.succeed("--cores", "2")
     assert jobs_of(output) == 0
-    assert output.count("it was written anew from its stored copy") == 6
+    assert output.count("it was rewritten from its stored copy") == 6
     assert (finished.study / "runs.csv").read_bytes() == whole

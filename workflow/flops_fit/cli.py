@@ -34,10 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the arguments; compute may also stand behind an option.
+    """Read the arguments; compute may also follow an option.
 
-    argparse takes positional arguments at one place only, and its own remedy
-    (`parse_intermixed_args`) knows no subcommands: what it leaves over is compute, or a mistake.
+    argparse accepts positional arguments in one place only, and its own remedy
+    (`parse_intermixed_args`) does not support subcommands. So the arguments it leaves over are
+    either compute or a mistake.
     """
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
@@ -51,10 +52,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="flops-fit", description="Read the laws of a study that was fitted."
+        prog="flops-fit", description="Use the laws of a fitted study."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    predict = commands.add_parser("predict", help="the best N and D at a compute")
+    predict = commands.add_parser("predict", help="the best N and D at a given compute")
     predict.add_argument("fit", type=Path, help="fit.json of a study")
     predict.add_argument("C", type=_number, nargs="*", help="compute in FLOPs, such as 1e21")
     predict.add_argument(

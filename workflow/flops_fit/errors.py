@@ -1,10 +1,10 @@
-"""The exceptions that the whole library knows; `UserError` is the one for a user's mistake."""
+"""The exceptions used throughout the library; `UserError` is for a user's mistakes."""
 
 from __future__ import annotations
 
 import errno
 
-# Of an OSError that is no defect of the program: the machine has no room, or no permission.
+# Numbers of OSErrors that are not a defect of the program: no space, or no permission.
 _TROUBLE_OF_THE_MACHINE = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
     errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE,
@@ -12,7 +12,7 @@ _TROUBLE_OF_THE_MACHINE = (
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend: the message is one sentence that says how.
+    """A mistake that the user can fix: the message is one sentence that says how.
 
     Scripts print the message and leave with exit status 1; everything else that is raised is a
     defect of flops-fit and keeps its traceback.
@@ -24,9 +24,9 @@ class Interrupted(Exception):  # noqa: N818 - nothing went wrong
 
 
 class InterruptedAlone(Interrupted):
-    """Only this process of the training has stopped: it had not met the others yet."""
+    """Only this process of the training has stopped, before it joined the others."""
 
 
 def is_trouble_of_the_machine(error: BaseException) -> bool:
-    """Say whether an error tells of a full disk, a read-only folder, too many open files."""
+    """Return whether an error means a full disk, a read-only folder or too many open files."""
     return isinstance(error, OSError) and error.errno in _TROUBLE_OF_THE_MACHINE

@@ -105,7 +105,7 @@ except UserError as error:
 UNIT_FILE = PLANNED_STUDY_FILE = STUDY_FILE
 PLAN_FILES = []
 if not IMPORTED:
-    # Both: what was moved aside because it is damaged is planned anew.
+    # Both: what was moved aside because it is damaged is planned again.
     PLAN_FILES = [f"{STUDY_FOLDER}/plan.csv", f"{STUDY_FOLDER}/specs.json"]
     PLANNED_STUDY_FILE = f"{STUDY_FOLDER}/planned_study.json"
     DATA_FOLDER = f"results/data/{STUDY.data_fingerprint}"

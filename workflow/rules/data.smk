@@ -7,7 +7,7 @@ rule prepare:
     conda:
         "../../envs/environment.yaml"
     resources:
-        # No input: studies share a dataset's folder, and one must not prepare it anew for the other.
+        # No input: studies share a dataset's folder, and one must not prepare it again for the other.
         # A resource is no rerun trigger; all that counts of the study is in the folder's name.
         study=STUDY_FILE,
     script:

@@ -17,7 +17,7 @@ def refusal(path, read) -> str:
     assert aside.read_bytes() == content
     before, reason, after = str(caught.value).partition(": ")[0], *str(caught.value).split("; ")
     assert before == str(path)
-    assert after == f"it is {aside.name} now, and a rerun writes it anew"
+    assert after == f"it is {aside.name} now, and a rerun writes it again"
     return reason.removeprefix(f"{path}: ")
 
 

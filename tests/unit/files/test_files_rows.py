@@ -68,7 +68,7 @@ def test_what_is_no_number_is_named_and_makes_room(tmp_path, column, text, sente
     with pytest.raises(UserError) as caught:
         read_rows(file, Row)
     assert str(caught.value) == (
-        f"{file}: a: {sentence}; it is rows.csv.damaged now, and a rerun writes it anew"
+        f"{file}: a: {sentence}; it is rows.csv.damaged now, and a rerun writes it again"
     )
     assert not file.exists()
 

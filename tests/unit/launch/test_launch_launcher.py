@@ -236,7 +236,7 @@ def test_an_experiment_that_is_not_planned_is_a_sentence(study):
         main(folder, "0123456789ab")
     assert str(caught.value) == (
         f"{folder}/specs.json: has no experiment 0123456789ab, expected one of the 4 that the plan "
-        "holds; run snakemake again, it plans anew"
+        "holds; run snakemake again to plan again"
     )
     assert not (folder / "logs").exists()
 
@@ -244,8 +244,8 @@ def test_an_experiment_that_is_not_planned_is_a_sentence(study):
 @pytest.mark.parametrize(
     ("content", "advice"),
     [
-        (None, "delete {}/plan.csv and run snakemake again, it plans anew"),
-        ("{", "it is specs.json.damaged now, and a rerun writes it anew"),
+        (None, "delete {}/plan.csv and run snakemake again to plan again"),
+        ("{", "it is specs.json.damaged now, and a rerun writes it again"),
     ],
 )
 def test_specs_that_cannot_be_read_are_a_sentence(study, content, advice):

@@ -99,7 +99,7 @@ def test_values_are_read_as_a_profile_spells_them():
     ],
 )
 def test_a_misspelt_name_is_refused_with_the_right_one(name, meant):
-    with pytest.raises(UserError, match=rf"^{name} \(.*\): nobody reads it, expected {meant}$"):
+    with pytest.raises(UserError, match=rf"^{name} \(.*\): is unknown, expected {meant}$"):
         Site.from_resources({"gpus_per_node": 4, name: 4})
 
 

@@ -145,14 +145,14 @@ def test_records_without_a_checksum_are_taken_and_named(finished, capfd):
         write_json(finished / "runs" / f"{row.id}.json", record_of(row))
     assert collect_runs(plan, finished, "total", "small") == whole
     assert capfd.readouterr().err == (
-        f"{finished / 'runs'}: records without a checksum, so that nothing tells whether they were "
+        f"{finished / 'runs'}: records without a checksum, so nothing shows whether they were "
         f"edited: {plan[1].id}, {plan[2].id}\n"
     )
 
 
 def test_an_id_that_stands_twice_is_refused(finished):
     plan = read_plan(finished / "plan.csv")
-    with pytest.raises(UserError, match=f"plan.csv: the id {plan[0].id} stands twice"):
+    with pytest.raises(UserError, match=f"plan.csv: the id {plan[0].id} occurs twice"):
         collect_runs([*plan, plan[0]], finished, "total")
 
 

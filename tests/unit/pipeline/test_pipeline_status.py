@@ -122,8 +122,8 @@ def test_a_run_ends_with_three_lines(tmp_path, rows):
     assert lines("--configfile", "a b.yaml") == [
         "small: 4 experiments: 0 done, 0 diverged, 0 failed, 4 missing",
         "  not trained yet: C=6e+06 size=50 seed=0 lr=0.01 and 3 more",
-        "  next: `snakemake --cores all --configfile 'a b.yaml'` trains what is missing alone; "
-        "`snakemake partial --cores all --configfile 'a b.yaml'` fits what there is",
+        "  next: `snakemake --cores all --configfile 'a b.yaml'` trains only what is missing; "
+        "`snakemake partial --cores all --configfile 'a b.yaml'` fits what is there",
     ]
     for row in others:
         finish(tmp_path, row)

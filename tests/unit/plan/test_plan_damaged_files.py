@@ -43,7 +43,7 @@ def test_a_changed_number_of_the_plan_makes_room_for_another(tmp_path):
                     read_plan(path)
                 assert str(caught.value).startswith(f"{path}: "), (name, text)
                 assert str(caught.value).endswith(
-                    "is plan.csv.damaged now, and a rerun writes it anew"
+                    "is plan.csv.damaged now, and a rerun writes it again"
                 )
                 assert not path.exists()
     path.write_text(plan_csv(planned()))
@@ -65,7 +65,7 @@ def test_a_changed_value_of_the_specs_makes_room_for_others(tmp_path):
         others += [value + 1] if isinstance(value, int | float) else []
         for other in others:
             spoilt(name, other)
-            with pytest.raises(UserError, match=r"\.damaged now, and a rerun writes it anew"):
+            with pytest.raises(UserError, match=r"\.damaged now, and a rerun writes it again"):
                 read_plan(plan)
             assert plan.exists() != file.exists(), (name, other)
     spec = whole[run_id]["spec"]

@@ -87,7 +87,8 @@ def test_the_lock_ends_with_a_killed_process(tmp_path):
 def test_who_waits_gets_the_lock_when_it_is_free(tmp_path, lock):
     with held_experiment(tmp_path, ROW.id, lock):
         waiter = holder(tmp_path, ROW.id, lock)
-        assert waiter.stderr.readline() == f"waiting for the process that trains {ROW.id} already\n"
+        said = waiter.stderr.readline()
+        assert said == f"waiting for the process that is already training {ROW.id}\n"
         assert waiter.poll() is None
     out, _ = waiter.communicate()
     assert (out, waiter.returncode) == ("held\n", 0)

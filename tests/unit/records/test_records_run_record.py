@@ -339,7 +339,7 @@ def test_a_record_waits_for_room(tmp_path, small_files):
     (sentence,) = said
     stored = state_folder(tmp_path, ROW.id) / "record.json"
     assert sentence.startswith("the record cannot be written (")
-    assert f"'{stored}'); it is tried again for 60 s" in sentence
+    assert f"'{stored}'); retrying for 60 s" in sentence
 
 
 def test_a_record_does_not_wait_for_ever(tmp_path, small_files):

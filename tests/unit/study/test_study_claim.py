@@ -91,7 +91,7 @@ def test_a_damaged_study_file_is_moved_aside_and_written_anew(tmp_path, capfd, c
     assert claim_study(small_study(), tmp_path) == file
     assert file.read_bytes() == whole
     assert file.with_name("study.json.damaged").read_bytes() == content
-    assert f"it was written anew from {FILE}" in capfd.readouterr().err
+    assert f"it was rewritten from {FILE}" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))

@@ -38,11 +38,11 @@ def test_a_sum_and_its_count_are_taken_as_they_are(count):
         ({"loss": torch.tensor(1.0)}, "returned dict"),
         ((torch.tensor(1.0),), "returned 1 values"),
         ((torch.tensor(1.0), 2, 3), "returned 3 values"),
-        ((1.0, 2), "the first of the pair is no scalar tensor"),
-        ((torch.ones(2), 2), "the first of the pair is no scalar tensor"),
-        ((torch.tensor(1.0), torch.ones(2)), "the second of the pair is no number"),
-        ((torch.tensor(1.0), None), "the second of the pair is no number"),
-        ((torch.tensor(1.0), "2"), "the second of the pair is no number"),
+        ((1.0, 2), "the first of the pair is not a scalar tensor"),
+        ((torch.ones(2), 2), "the first of the pair is not a scalar tensor"),
+        ((torch.tensor(1.0), torch.ones(2)), "the second of the pair is not a number"),
+        ((torch.tensor(1.0), None), "the second of the pair is not a number"),
+        ((torch.tensor(1.0), "2"), "the second of the pair is not a number"),
     ],
 )
 def test_what_is_no_loss_is_a_sentence(value, cause):

@@ -246,7 +246,7 @@ def test_a_model_that_the_meta_device_takes_is_measured_in_silence(study, data_f
     [
         ({"loss": "vector"}, "returned a tensor of shape (12,), expected a scalar"),
         ({"loss": "triple"}, "returned 3 values, expected a scalar"),
-        ({"loss": "half_pair"}, "the second of the pair is no number, expected a scalar"),
+        ({"loss": "half_pair"}, "the second of the pair is not a number, expected a scalar"),
         ({"loss": "number"}, "returned float, expected a scalar"),
         ({"loss": "mean_square"}, "mean_square failed with RuntimeError: "),
         ({"data": "Ragged"}, "do not make a batch (RuntimeError: stack expects each tensor"),

@@ -55,9 +55,7 @@ def write_patiently(
             if time.monotonic() >= deadline:
                 raise
             if not complained:
-                complain(
-                    f"{what} cannot be written ({error}); it is tried again for {patience:g} s"
-                )
+                complain(f"{what} cannot be written ({error}); retrying for {patience:g} s")
                 complained = True
             time.sleep(_SECONDS_BETWEEN_TRIES)
         else:

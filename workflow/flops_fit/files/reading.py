@@ -22,7 +22,7 @@ class DamagedFileError(ValueError):
     """A file holds nothing that can be read; the message says why."""
 
 
-def make_room(path: str | Path, reason: str, consequence: str = "writes it anew") -> UserError:
+def make_room(path: str | Path, reason: str, consequence: str = "writes it again") -> UserError:
     """Rename a damaged file to ``<name>.damaged`` and return the error that says so.
 
     Parameters

@@ -1,7 +1,7 @@
-"""What one experiment asks of a batch system, derived from its row of the plan.
+"""The resources that one experiment requests from a batch system, derived from its plan row.
 
-Resources are no rerun trigger: all of this may change without training anything again. Imports no
-torch and no Snakemake.
+Resources do not trigger reruns: all of this may change without training anything again. Imports
+neither torch nor Snakemake.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _STARTUP_MINUTES = 10  # importing, building, the trial passes, the last evaluat
 # gradients and two Adam moments, which a checkpoint or a CPU holds.
 _PROCESS_MB = 4_000
 _BYTES_PER_PARAMETER = 16
-_MARGIN = 2  # on the training time; every further attempt gets as much again
-_LARGEST_MEMORY_FACTOR = 2  # a retry is seldom for want of memory
+_MARGIN = 2  # factor on the training time; each further attempt adds as much again
+_LARGEST_MEMORY_FACTOR = 2  # a retry is seldom due to a lack of memory
 _WARNING_SECONDS = 120  # between the signal to save and the end
-_SHORTEST_MAX_MINUTES = 5  # of which the warning leaves three to start and train in
+_SHORTEST_MAX_MINUTES = 5  # the warning leaves three of them to start and train
 _GPU_TYPE = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -38,7 +38,7 @@ class Site:
     cpus_per_process: int = 1
     flops_per_second: float = 1.0e12  # of one process, assumed or measured
     max_minutes: int | None = None  # longest time limit that the partition allows
-    sbatch_options: str = ""  # further ones, word for word
+    sbatch_options: str = ""  # further options, passed verbatim
 
     @classmethod
     def from_resources(cls, resources: Mapping[str, Any], executor: str | None = None) -> Site:
@@ -49,18 +49,18 @@ class Site:
         resources
             By name, each as the profile spells it (None: not given).
         executor
-            Name of Snakemake's executor, where it is known.
+            Name of Snakemake's executor, if known.
 
         Raises
         ------
         UserError
-            If a name is nearly one of ours, a value is not what is expected, or SLURM is used
-            without a word about its nodes.
+            If a name is a near miss of a known one, a value is invalid, or SLURM is used without
+            describing its nodes.
         """
         for name in resources:
             if meant := _meant(name):
                 raise UserError(
-                    f"{name} (set-resources of the rule train): nobody reads it, expected {meant}"
+                    f"{name} (set-resources of the rule train): is unknown, expected {meant}"
                 )
         given = {f.name: _unquoted(resources.get(f.name)) for f in fields(cls)}
         found = {name: value for name, value in given.items() if value is not None}
@@ -104,12 +104,12 @@ class Request:
 
 
 def request(experiment: PlannedExperiment, site: Site, attempt: int = 1) -> Request:
-    """Return what an experiment asks for.
+    """Return the resources that an experiment requests.
 
     Parameters
     ----------
     experiment
-        What was planned.
+        Its row of the plan.
     site
         What the profile says about the cluster.
     attempt
@@ -124,15 +124,15 @@ def request(experiment: PlannedExperiment, site: Site, attempt: int = 1) -> Requ
     nodes = nodes_for(processes, site.gpus_per_node)
     per_node = processes // nodes
     on_cluster, several = site.gpus_per_node is not None, nodes > 1
-    # Not SIGTERM: on that a training has 30 seconds to leave (launch.supervise), which is the
-    # last word at the limit itself.
+    # Not SIGTERM: it gives a training only 30 seconds to leave (launch.supervise), and SLURM sends
+    # it at the limit itself.
     options = [f"--signal=USR1@{_WARNING_SECONDS}"]
     gpu: int | None = processes
     if site.gpus_per_node == 0:
         gpu = None
     elif several or (on_cluster and "-" in (site.gpu_type or "")):
-        # The executor's total of GPUs would be spread unevenly over several nodes, and its
-        # gpu_model refuses hyphens, which SLURM's own detection finds (nvidia_a100-sxm4-80gb).
+        # SLURM would spread the executor's total of GPUs unevenly over several nodes, and the
+        # executor's gpu_model refuses hyphens, which detected types have (nvidia_a100-sxm4-80gb).
         gpu = None
         kind = f"{site.gpu_type}:" if site.gpu_type else ""
         options.append(f"--gpus-per-node={kind}{per_node}")
@@ -142,10 +142,10 @@ def request(experiment: PlannedExperiment, site: Site, attempt: int = 1) -> Requ
         threads=per_node * site.cpus_per_process,
         gpu=gpu,
         gpu_model=None if gpu is None else site.gpu_type,
-        # Also a single one is asked for: SLURM would spread the GPUs over nodes in partial use.
+        # Even a single node is requested: SLURM might spread the GPUs over partly used nodes.
         nodes=nodes if on_cluster else None,
         tasks=nodes if several else None,
-        # The plugin then starts the launcher itself on the first node, and not inside of srun.
+        # The plugin then starts the launcher directly on the first node, not inside srun.
         mpi="srun" if several else None,
         slurm_extra=" ".join([*options, *filter(None, [site.sbatch_options])])
         if on_cluster
@@ -156,7 +156,7 @@ def request(experiment: PlannedExperiment, site: Site, attempt: int = 1) -> Requ
 
 
 def nodes_for(processes: int, gpus_per_node: int | None) -> int:
-    """Return on how many nodes the processes run: one, or as many as they fill.
+    """Return how many nodes the processes run on: one, or as many as they fill.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def nodes_for(processes: int, gpus_per_node: int | None) -> int:
 
 
 def minutes(C: float, processes: int, site: Site, attempt: int = 1) -> int:
-    """Return the time limit in minutes: start, and training with a margin that grows with attempts.
+    """Return the time limit in minutes: startup, and training with a margin that grows per attempt.
 
     Parameters
     ----------
@@ -194,13 +194,13 @@ def process_mb(n_params: int) -> int:
 
 @functools.cache
 def _meant(name: str) -> str | None:
-    """Return the name of ours that an unknown one nearly is: Snakemake takes any name."""
+    """Return the known name that an unknown one resembles, since Snakemake accepts any name."""
     ours = [f.name for f in fields(Site)]
     return None if name in ours else next(iter(difflib.get_close_matches(name, ours, 1, 0.8)), None)
 
 
 def _unquoted(value: Any) -> Any:
-    """Return a text without the quotes that Snakemake puts around some (2e9) and users may."""
+    """Return a text without the quotes that Snakemake (around 2e9, for example) or users add."""
     if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         return value[1:-1]
     return value

@@ -1,1 +1,1 @@
-"""What the scripts of the workflow call."""
+"""The library side of the workflow: what its rules and scripts call."""

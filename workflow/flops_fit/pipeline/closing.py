@@ -1,6 +1,6 @@
-"""What a run of Snakemake says at its end, and how its options are repeated. Imports no torch.
+"""The closing lines of a Snakemake run, with commands that repeat its options. Imports no torch.
 
-Nothing of Snakemake is imported: what its messages are is handed in.
+It does not import Snakemake either: callers pass in the messages to watch for.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from flops_fit.errors import UserError
 from flops_fit.pipeline.status import Outcome, headline, last_lines, study_outcomes
 from flops_fit.plan.files import read_plan
 
-# The options that say which study it is, in which folder, and what it runs on. A command without
-# them would be about the demo, or would train on the machine that submits jobs to a cluster.
+# The options that choose the study, its folder, and what it runs on. A command without them would
+# use the demo study, or train on the machine that submits jobs to a cluster.
 _WITH_ONE_VALUE = {
     "--snakefile", "--directory", "--profile", "--workflow-profile", "--executor", "--jobs",
 }  # fmt: skip
@@ -33,7 +33,7 @@ _LONG = {
 def repeated_options(arguments: Sequence[str]) -> list[str]:
     """Return the options of a command line that another command for the same study needs.
 
-    Unless a profile or an executor says what it runs on, that is all cores of this machine.
+    All cores of this machine are added unless a profile or an executor says what to run on.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def repeated_options(arguments: Sequence[str]) -> list[str]:
 
 
 def _options(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield the options among the words that are to be repeated, each with its values."""
+    """Yield those of the options that must be repeated, each with its values."""
     words = list(arguments)
     while words:
         name, values = _split(words.pop(0))
@@ -63,7 +63,7 @@ def _options(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _split(word: str) -> tuple[str, list[str]]:
-    """Return an option by its long name, and the value that is written in the same word."""
+    """Return the long name of an option, and the value given in the same word."""
     if word.startswith("--"):
         name, equals, value = word.partition("=")
         return name, [value] if equals else []
@@ -84,7 +84,7 @@ def print_closing_lines(study: str, study_folder: str, plan_logs: Sequence[str])
     Parameters
     ----------
     plan_logs
-        What may say why there is no plan.
+        Logs that may say why there is no plan.
     """
     options = repeated_options(sys.argv[1:])
     try:
@@ -124,7 +124,7 @@ def closing_lines(
     Parameters
     ----------
     options
-        As of :func:`repeated_options`.
+        From :func:`repeated_options`.
     """
     folder = Path(study_folder)
     command, partial = command_line(*options), command_line("partial", *options)
@@ -143,7 +143,7 @@ def closing_lines(
     else:
         second = f"  all records are in {folder / 'runs'}, merged in {folder / 'runs.csv'}"
     if left:
-        third = f"  next: `{command}` trains what is missing alone; `{partial}` fits what there is"
+        third = f"  next: `{command}` trains only what is missing; `{partial}` fits what is there"
     elif (folder / "fit.json").exists():
         third = f"  next: read {folder / 'table.md'}, and look at {folder / 'figures'}"
     else:
@@ -159,16 +159,16 @@ def closing_lines_without_plan(
     Parameters
     ----------
     error
-        Why it cannot: it is damaged, or there is none yet.
+        Why it cannot be read: it is damaged, or there is none yet.
     logs
-        What may say why there is none.
+        Logs that may say why there is none.
     options
-        As of :func:`repeated_options`.
+        From :func:`repeated_options`.
     """
     command = command_line(*options)
     reasons = [str(error)] if isinstance(error, UserError) else []
     reasons += [f"{text.splitlines()[-1]} ({log})" for log in logs if (text := last_lines(log))]
-    why = reasons[0] if reasons else "it ended before its experiments were planned"
+    why = reasons[0] if reasons else "the run ended before its experiments were planned"
     return [
         f"{study}: no experiment is planned: 0 done, 0 diverged, 0 failed, 0 missing",
         f"  failed: {why}",

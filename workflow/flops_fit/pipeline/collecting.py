@@ -1,4 +1,4 @@
-"""From the records of a study's experiments to the rows of ``runs.csv``. Imports no torch."""
+"""Merges the records of a study's experiments into ``runs.csv``. Imports no torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def collect_runs(
 ) -> list[MergedRun]:
     """Merge the records of the planned experiments, in the plan's order.
 
-    Records without a checksum, in which an edit cannot be noticed, are named on standard error.
+    Records without a checksum, whose edits would go unnoticed, are named on standard error.
 
     Parameters
     ----------
@@ -41,12 +41,12 @@ def collect_runs(
     params
         Which count is N: ``total`` or ``non_embedding``.
     study
-        Name of the study that the records have to be of; None takes any.
+        Name of the study that the records must belong to; None accepts any.
 
     Raises
     ------
     UserError
-        If a file is missing or no valid record of its experiment, or two experiments have one id.
+        If a file is missing or not a valid record of its experiment, or an id occurs twice.
     """
     rows: list[MergedRun] = []
     seen: set[str] = set()
@@ -54,7 +54,7 @@ def collect_runs(
     for experiment in planned:
         if experiment.id in seen:
             raise UserError(
-                f"plan.csv: the id {experiment.id} stands twice, expected one row per id"
+                f"plan.csv: the id {experiment.id} occurs twice, expected one row per id"
             )
         seen.add(experiment.id)
         record = _read_or_restore(study_folder, experiment.id)
@@ -64,7 +64,7 @@ def collect_runs(
         rows.append(_merged(experiment, record, params))
     if unchecked:
         print(
-            f"{Path(study_folder) / 'runs'}: records without a checksum, so that nothing tells "
+            f"{Path(study_folder) / 'runs'}: records without a checksum, so nothing shows "
             f"whether they were edited: {listed(unchecked)}",
             file=sys.stderr,
         )
@@ -74,7 +74,7 @@ def collect_runs(
 def read_planned_record(
     experiment: PlannedExperiment, study_folder: str | Path, study: str | None = None
 ) -> RunRecord:
-    """Return the checked record of a planned experiment.
+    """Return the record of a planned experiment, checked.
 
     Parameters
     ----------
@@ -97,14 +97,14 @@ def read_planned_record(
 def check_as_planned(
     record: RunRecord, experiment: PlannedExperiment, study: str | None, source: str
 ) -> None:
-    """Raise a UserError unless a checked record is that of a planned experiment.
+    """Raise a UserError unless a checked record belongs to a planned experiment.
 
     Parameters
     ----------
     study
         Its name; None where that of the record does not matter.
     source
-        What the sentence names: the record's file.
+        The record's file, for the error message.
     """
     advice = "delete it, and a rerun trains this experiment again"
     expected: dict[str, Any] = {
@@ -133,9 +133,10 @@ def check_as_planned(
 
 
 def _read_or_restore(study_folder: str | Path, run_id: str) -> RunRecord:
-    """Return a record, from its stored copy where its file is damaged.
+    """Return a record, restored from its stored copy if its file is damaged.
 
-    Without that, the damaged file is moved aside: a rerun finds it missing, and trains it again.
+    Without a stored copy, the damaged file is moved aside; a rerun finds it missing and trains the
+    experiment again.
     """
     path = run_file(study_folder, run_id)
     try:
@@ -144,9 +145,7 @@ def _read_or_restore(study_folder: str | Path, run_id: str) -> RunRecord:
         raise UserError(f"{path}: is missing; run snakemake again to train it") from None
     except DamagedRecordError as error:
         if use_stored_record(study_folder, run_id):
-            print(
-                f"{path}: {error.reason}; it was written anew from its stored copy", file=sys.stderr
-            )
+            print(f"{path}: {error.reason}; it was rewritten from its stored copy", file=sys.stderr)
             return read_record(path, run_id)
         raise make_room(path, error.reason, "trains this experiment again") from None
 
@@ -172,7 +171,7 @@ def _merged(experiment: PlannedExperiment, record: RunRecord, params: str) -> Me
         steps=record.steps,
         batch=experiment.batch,
         units_per_param=record.D / record.n_params_non_embedding,
-        # The plan's share of an epoch per unit, times what was really trained.
+        # The plan's epochs per unit, times the units actually trained on.
         epochs=experiment.epochs * record.D / experiment.D,
         **{f"{part}_source": source.get(part) for part in CODE_PARTS},
         dataset_content=record.provenance.content_fingerprint,

@@ -1,4 +1,4 @@
-"""From a study and its runs to the content of fit.json."""
+"""Fits a study's runs, which gives the content of fit.json."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def fit_study(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Fit what a study asks for to its ``runs.csv`` and return the content of ``fit.json``.
+    """Fit a study's ``runs.csv`` as the study asks and return the content of ``fit.json``.
 
     Raises
     ------
     UserError
-        As :func:`fit_merged_runs`, and if ``runs.csv`` is damaged.
+        As in :func:`fit_merged_runs`, and if ``runs.csv`` is damaged.
     """
     if study.runs_table is None:
         return fit_merged_runs(
@@ -45,7 +45,7 @@ def fit_study(
         study,
         runs.to_dict("list"),
         expected=runs_file,
-        # The file to correct is the user's own, not what was read from it.
+        # The file to correct is the user's own, not the copy made from it.
         source=study.runs_table.path,
         workers=workers,
         progress=progress,
@@ -63,7 +63,7 @@ def fit_merged_runs(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Fit what a study asks for and return the content of ``fit.json``.
+    """Fit runs as a study asks and return the content of ``fit.json``.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def fit_merged_runs(
     Raises
     ------
     UserError
-        If runs of different code or data stand side by side and ``fit.allow_mixed_code`` is false,
+        If runs of different code or data are mixed and ``fit.allow_mixed_code`` is false,
         if ``fit.exclude`` names no run, or if the runs cannot be fitted.
     """
     judgements = _check_code(study, runs, runs_file)
@@ -96,7 +96,7 @@ def fit_merged_runs(
 
 
 def read_curves(folder: Path, ids: Iterable[str]) -> dict[str, Sequence[CurveRow]]:
-    """Return the training curves of the records in a folder, by id; without those that are gone."""
+    """Return the training curves of the records in a folder, by id, skipping missing files."""
     curves = {}
     for name in ids:
         try:
@@ -118,14 +118,14 @@ def _fit(
     workers: int | None,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """Call `fit_runs` with the settings of a study; its errors name files of the user's.
+    """Call `fit_runs` with the settings of a study; its errors name the user's files.
 
     Parameters
     ----------
     expected
-        What says which ids there are.
+        Where the known ids are found, for the error message.
     source
-        The file to correct where runs cannot be used.
+        The file to correct if runs cannot be used.
     """
     try:
         return fit_runs(
@@ -155,7 +155,7 @@ def _fit(
 
 
 def _check_code(study: Study, runs: Sequence[MergedRun], runs_file: str | Path) -> list[Judgement]:
-    """Refuse runs of different code or data, or judge them where the study allows them."""
+    """Refuse runs of different code or data, or report them if the study allows them."""
     excluded = set(study.fit.exclude)
     mixed = mixed_fingerprints(run for run in runs if run.completed and run.id not in excluded)
     if not mixed:
@@ -163,8 +163,8 @@ def _check_code(study: Study, runs: Sequence[MergedRun], runs_file: str | Path) 
     if not study.fit.allow_mixed_code:
         described = mixed_groups(mixed)
         raise UserError(
-            f"{runs_file}: runs of different code or data stand side by side ({described}); raise "
-            "the version of what changed in the configuration, which trains all of them anew, or "
+            f"{runs_file}: runs of different code or data are mixed ({described}); raise "
+            "the version of what changed in the configuration, which trains all of them again, or "
             "set fit.allow_mixed_code: true"
         )
     return [judge("mixed_code", fingerprints=mixed)]

@@ -1,7 +1,7 @@
-"""How the main process of Snakemake takes the signals of a terminal and of SLURM.
+"""How the main process of Snakemake handles signals from a terminal and from SLURM.
 
-A terminal that is closed, or a lost connection, sends SIGHUP, of which Snakemake dies where it
-stands: its folder stays locked. Here it ends as at Ctrl-C. Nothing of Snakemake is imported.
+A closed terminal or a lost connection sends SIGHUP, which kills Snakemake on the spot and leaves
+its folder locked. With this module it ends as on Ctrl-C. It does not import Snakemake.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _FAREWELL = (
 
 
 def leave_warnings_to_the_trainer(environment: MutableMapping[str, str]) -> None:
-    """Ignore SLURM's warning before the time limit, where this process is part of a SLURM job.
+    """Ignore SLURM's warning before the time limit, if this process is part of a SLURM job.
 
-    It goes to all processes of an experiment's job step: to the Snakemake in it, too, and to the
-    shell that it starts. Only the trainer is to act on it.
+    SLURM sends it to all processes of an experiment's job step, including the Snakemake in it and
+    the shell which that starts. Only the trainer should act on it.
     """
     if "SLURM_JOB_ID" in environment and _in_main_thread():
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def end_at_hangup() -> None:
-    """Have SIGHUP end this process as an interrupt (Ctrl-C) does, with all that it started.
+    """Make SIGHUP end this process and all that it started, as an interrupt (Ctrl-C) does.
 
-    Where it is ignored (nohup), it stays ignored.
+    If the signal is ignored (nohup), it stays ignored.
     """
     if _in_main_thread() and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, _hang_up)
@@ -49,16 +49,16 @@ def _in_main_thread() -> bool:
 def _hang_up(number: int, frame: FrameType | None) -> None:
     """Silence the terminal, pass the hangup on, and interrupt the main thread, once.
 
-    A shell and the kernel may both send the signal to the whole group of processes; but somebody's
-    `kill` goes to this one alone, and so does the kernel's where this one leads its session.
+    A shell and the kernel may both send the signal to the whole process group; but a person's
+    `kill` reaches only this process, and so does the kernel's signal if it leads its session.
 
     Raises
     ------
     KeyboardInterrupt
-        What Snakemake waits for its jobs at, and gives up its lock.
+        On this, Snakemake waits for its jobs and releases its lock.
     """
     if _logs(frame):
-        # Snakemake's handler of logs drops an interrupt that comes while it writes.
+        # Snakemake's log handler swallows an interrupt that arrives while it writes.
         main = threading.main_thread().ident
         threading.Timer(_SECONDS_UNTIL_LOGGED, signal.pthread_kill, (main, number)).start()
         return
@@ -80,9 +80,9 @@ def _logs(frame: FrameType | None) -> bool:
 
 
 def _silence() -> None:
-    """Send further output nowhere: writing to a closed terminal, or to a pipe of its, is an error.
+    """Discard further output, since writing to a closed terminal or to a pipe to it fails.
 
-    Files are kept.
+    Output to files is kept.
     """
     with suppress(OSError):
         os.write(2, _FAREWELL)

@@ -1,4 +1,4 @@
-"""What a study says before it is finished: ``results/<study>/partial/``."""
+"""Results of a study before it is finished: ``results/<study>/partial/``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fit_partial(
 
     It holds ``runs.csv``, ``fit.json``, ``table.csv``, ``table.md``, ``figures/`` and
     ``missing.txt``, which names each experiment without a record, with the last lines of its log.
-    What an earlier call wrote is removed first, so that no old number passes for a new one.
+    The files of an earlier call are removed first, so that no old number passes for a new one.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def fit_partial(
     Raises
     ------
     UserError
-        If the finished experiments are too few to fit; ``missing.txt`` is written all the same.
+        If the finished experiments are too few to fit; ``missing.txt`` is written anyway.
     """
     study_folder = Path(study_folder)
     folder = study_folder / "partial"

@@ -1,4 +1,4 @@
-"""A bar for the resamples of a fit, where a terminal shows it."""
+"""A progress bar for the resamples of a fit, on a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flops_fit.laws.fit import Progress
 
 @contextmanager
 def resampling_bar() -> Iterator[Progress]:
-    """Yield the callback that `fit_runs` takes; it draws on a terminal and is silent elsewhere."""
+    """Yield a callback for `fit_runs` that draws on a terminal and is silent elsewhere."""
     bar = tqdm(disable=None, unit="chunk", leave=False)
 
     def show(name: str, done: int, of: int) -> None:

@@ -1,6 +1,6 @@
-"""What the rules ask while Snakemake reads them: paths, cores, resources. Imports no torch.
+"""What rules need while Snakemake reads them: paths, cores, resources. Imports no torch.
 
-Nothing of Snakemake is imported; its running workflow is handed in.
+It does not import Snakemake either: callers pass in the running workflow.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ from flops_fit.plan.files import read_experiment, read_plan
 
 
 def readable_path(path: str | Path) -> str:
-    """Return a path as one would type it from here: a moved checkout keeps its studies."""
+    """Return a path as one would type it here, so that a moved checkout keeps its studies."""
     path = Path(path).resolve()
     here = Path.cwd().resolve()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def sources_of(script: str) -> list[str]:
-    """Return the files that one of ``workflow/scripts/`` consists of, with all that it imports.
+    """Return the source files of a script in ``workflow/scripts/``: itself and all its imports.
 
-    An analysis lists them as its input, and runs again when its code changed. Training, preparing
-    and planning never do: what changes the outcome of an experiment is part of its id.
+    An analysis lists them as its input, and so runs again when its code has changed. Training,
+    preparing and planning never do: whatever changes the outcome of an experiment is in its id.
     """
     path = LIBRARY_FOLDER / "scripts" / script
     return [readable_path(source) for source in imported_sources(path, LIBRARY_FOLDER)]
 
 
 def cores_here(workflow: Any) -> int:
-    """Return how many cores of this machine are ours: --cores, or --local-cores on a cluster."""
+    """Return how many local cores we may use: --cores, or --local-cores on a cluster."""
     settings = workflow.resource_settings
     return settings.cores or settings.local_cores or 1
 
 
 def time_of(path: str | Path) -> int | None:
-    """Return when a file was written, in nanoseconds; None where there is none."""
+    """Return when a file was written, in nanoseconds; None if there is none."""
     return os.stat(path).st_mtime_ns if os.path.exists(path) else None
 
 
 def time_of_finished_plan(study_folder: str | Path) -> int | None:
-    """Return when the plan that lies in a study's folder was written; None where there is none.
+    """Return when the plan in a study's folder was written; None if there is none.
 
     Raises
     ------
     UserError
-        If the plan is damaged and was moved aside: here that is a sentence, where a rule asks for
-        its inputs it would be a traceback. A plan that is left in place may have been interrupted
-        halfway, and is made anew.
+        If the plan is damaged and was moved aside: raised here it becomes a sentence, raised in a
+        rule's input function it would be a traceback. A plan that is left in place may have been
+        interrupted halfway, and is made again.
     """
     plan, specs = Path(study_folder) / "plan.csv", Path(study_folder) / "specs.json"
     written = time_of(plan)
@@ -66,16 +66,16 @@ def time_of_finished_plan(study_folder: str | Path) -> int | None:
 
 
 def check_groups(workflow: Any, plan: str, planned_before: int | None) -> None:
-    """Refuse to group experiments of a plan that was there before and is not made again.
+    """Refuse to group the experiments of a plan that already exists and is not made again.
 
-    Where a checkpoint is finished from the start, Snakemake (9.27) makes its groups twice, the
-    second time out of the first ones: experiments are submitted several times, all of them as one
-    job. Known only once the command line is, which is not while the rules are read.
+    If a checkpoint is finished from the start, Snakemake (9.27) builds its groups twice, the second
+    time out of the first ones: experiments are submitted several times, all of them as one job. The
+    check needs the command line, which is not yet known while the rules are read.
 
     Parameters
     ----------
     planned_before
-        When the plan was written that lay there at the start; None without one.
+        When the plan that existed at the start was written; None if there was none.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def check_groups(workflow: Any, plan: str, planned_before: int | None) -> None:
         if rulename.endswith("train") and settings.group_components.get(group, 1) > 1:
             raise UserError(
                 f"--group-components {group}={settings.group_components[group]}: found on a plan "
-                "that is finished, expected --forcerun plan_experiments beside: Snakemake would "
+                "that is finished, expected --forcerun plan_experiments as well: Snakemake would "
                 "submit its experiments several times (docs/cluster.md)"
             )
 
@@ -104,14 +104,14 @@ def requested_resource(
     Parameters
     ----------
     rulename
-        Name of the rule ``train``: in another workflow's module it is another one.
+        Name of the rule ``train``, which differs when the workflow is used as a module.
     name
         A field of ``Request``.
 
     Raises
     ------
     UserError
-        If the profile says something about the rule that cannot be met.
+        If the profile sets something for the rule that cannot be satisfied.
     """
     given = workflow.get_rule(rulename).resources
     executor = getattr(workflow.executor_plugin, "name", None)

@@ -1,4 +1,4 @@
-"""How a script of the workflow finds the library, and how it ends on a mistake or a defect."""
+"""How a script of the workflow finds the library and reports errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIBRARY_FOLDER = Path(__file__).resolve().parents[2]
 
 
 def share_library(environment: MutableMapping[str, str]) -> None:
-    """Let child processes import the library of this very checkout, whatever is installed."""
+    """Let child processes import the library of this checkout, whatever is installed."""
     others = environment.get("PYTHONPATH", "").split(os.pathsep)
     ours = str(LIBRARY_FOLDER)
     kept = [path for path in others if path and path != ours]

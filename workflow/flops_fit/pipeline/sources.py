@@ -1,4 +1,4 @@
-"""Which files of the library a script imports: an analysis runs again when one of them changed."""
+"""Which library files a script imports: an analysis runs again when one of them has changed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _IMPORT_PATH = re.compile(rf"""["']({_PACKAGE}(?:\.\w+)+)(?::\w+)?["']""")
 def imported_sources(script: str | Path, search_folder: str | Path) -> list[Path]:
     """Return a script and the modules of this library that it imports, directly or through others.
 
-    Imports are read, not executed, so that it costs milliseconds and no torch. Those inside of
-    functions and for type checking count, too, and so do import paths in quotes, by which a
-    registry names its modules: they may matter, and running an analysis again is cheap.
+    Imports are parsed, not executed, so this takes milliseconds and needs no torch. Imports inside
+    functions and for type checking count, too, and so do quoted import paths, with which a registry
+    names its modules: they may matter, and rerunning an analysis is cheap.
 
     Parameters
     ----------
@@ -46,9 +46,9 @@ def _modules_imported_by(path: Path, folder: Path) -> tuple[Path, ...]:
 
 
 def _imported_names(lines: Sequence[str]) -> Iterator[str]:
-    """Yield what may be a module's dotted name: ``from a import b`` may mean the module a.b.
+    """Yield possible dotted names of modules: ``from a import b`` may mean the module a.b.
 
-    The import statements alone are parsed: a whole module takes ten times as long.
+    Only the import statements are parsed: parsing a whole module takes ten times as long.
     """
     for i, line in enumerate(lines):
         yield from _IMPORT_PATH.findall(line)
@@ -62,17 +62,17 @@ def _imported_names(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _statement(lines: Sequence[str]) -> list[ast.stmt]:
-    """Return the statement that the lines begin with; nothing where it is none, but prose."""
+    """Return the statement at the start of the lines; nothing if they are prose."""
     for n in range(1, len(lines) + 1):
         try:
             return ast.parse("\n".join(lines[:n]).strip()).body
         except SyntaxError:
-            continue  # its parenthesis is still open
+            continue  # a parenthesis is still open
     return []
 
 
 def _files_of(name: str, folder: Path) -> Iterator[Path]:
-    """Yield the file of a module and of the packages around it, as far as they are this library."""
+    """Yield the files of a module and its parent packages, if they belong to this library."""
     parts = name.split(".")
     if parts[0] != _PACKAGE:
         return

@@ -1,4 +1,4 @@
-"""How far a study is: the state of every planned experiment, and why some have no record."""
+"""Progress of a study: the state of every planned experiment, and why some have no record."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _TAIL_BYTES = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """Where one planned experiment stands."""
+    """The state of one planned experiment."""
 
     id: str
-    title: str  # budget, size and what else tells it from the others
+    title: str  # budget, size, and what else distinguishes it
     state: str  # one of STATES
-    reason: str = ""  # why it has no record that can be used
+    reason: str = ""  # why it has no usable record
     log: Path | None = None
 
     @property
     def finished(self) -> bool:
-        """Whether there is a record: diverged is a result, too."""
+        """Whether there is a record; a divergence is a result, too."""
         return self.state in ("done", "diverged")
 
 
@@ -46,7 +46,7 @@ def study_outcomes(
     study_folder
         ``results/<study>``.
     study
-        Name of the study that records have to be of; None takes any.
+        Name of the study that records must belong to; None accepts any.
     """
     return [_outcome(experiment, Path(study_folder), study) for experiment in planned]
 
@@ -65,7 +65,7 @@ def _outcome(experiment: PlannedExperiment, folder: Path, study: str | None) -> 
         return Outcome(id=run_id, title=title, state=state)
     if is_held(folder, run_id):
         return Outcome(
-            id=run_id, title=title, state="running", reason="it trains, or is about to", log=log
+            id=run_id, title=title, state="running", reason="it is training, or about to", log=log
         )
     reason = last_lines(log)
     if reason is None:
@@ -74,9 +74,9 @@ def _outcome(experiment: PlannedExperiment, folder: Path, study: str | None) -> 
 
 
 def last_lines(log: str | Path) -> str | None:
-    """Return the last lines that a trainer left in its log, or None where it left none.
+    """Return the last lines that a trainer left in its log, or None if there are none.
 
-    The launcher's command, which begins the log, is none of them.
+    The launcher's command on the first line does not count.
     """
     try:
         with open(log, "rb") as file:

@@ -1,4 +1,4 @@
-"""Whether the numbers of ``plan.csv`` and ``specs.json`` agree: in themselves and together."""
+"""Checks that the numbers of ``plan.csv`` and ``specs.json`` are consistent."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from flops_fit.files.fields import FieldError
 from flops_fit.plan.experiment import PlannedExperiment
 from flops_fit.plan.job import SHARED_FIELDS, Job
 
-_LARGEST_EXACT = 1e15  # above, a quotient of floats does not tell a whole number any more
+_LARGEST_EXACT = 1e15  # above, a quotient of floats no longer identifies a whole number
 
 
 def check_jobs(jobs: Mapping[str, Job]) -> None:
-    """Raise a FieldError unless what the jobs of a study share is the same in all of them."""
+    """Raise a FieldError unless the shared fields of a study's jobs are the same in all of them."""
     for name in SHARED_FIELDS:
         if len({getattr(job, name) for job in jobs.values()}) > 1:
             raise FieldError(f"{name}: differs between experiments of one study")
@@ -26,7 +26,7 @@ def check_experiments(experiments: Sequence[PlannedExperiment], jobs: Mapping[st
     Parameters
     ----------
     jobs
-        Those that were written with the plan, by id; empty where there are none.
+        Jobs written with the plan, by id; empty if there are none.
     """
     units_train = set()
     for row in experiments:
@@ -34,7 +34,7 @@ def check_experiments(experiments: Sequence[PlannedExperiment], jobs: Mapping[st
             raise FieldError(f"{row.id}: {problem}")
         units_train.add(round(row.D / row.epochs))
     if len(units_train) > 1 and max(units_train) < _LARGEST_EXACT:
-        raise FieldError("epochs: found those of training splits of different sizes")
+        raise FieldError("epochs: found values of training splits of different sizes")
 
 
 def _problems(row: PlannedExperiment, job: Job | None) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedExperiment:
-    """What is trained, for how long, and at what price; the fields are the columns of the file."""
+    """What to train, for how long, and at what cost; the fields are the columns of the file."""
 
     id: str
     budget: float  # FLOPs
@@ -27,5 +27,5 @@ class PlannedExperiment:
 
     @property
     def title(self) -> str:
-        """Budget, size and what else tells it from the others."""
+        """Budget, size, and what else distinguishes it from the others."""
         return f"C={self.budget:.3g} size={self.size:g} seed={self.seed} lr={self.lr:g}"

@@ -24,7 +24,7 @@ def plan_csv(plan: Plan) -> str:
 
 
 def plan_jobs(plan: Plan, study: Study, *, data_folder: str, search_folder: str) -> dict[str, Job]:
-    """Return by id all that launcher and trainer need to know of an experiment."""
+    """Return, by id, all that the launcher and the trainer need to know about an experiment."""
     train = study.train
     return {
         row.id: Job(
@@ -61,18 +61,17 @@ def read_plan(path: str | Path) -> list[PlannedExperiment]:
     Raises
     ------
     UserError
-        If it or ``specs.json`` beside it is damaged (it was renamed, and both are written anew by a
-        rerun), or they do not hold the same experiments.
+        If it or ``specs.json`` beside it is damaged (it was renamed, and a rerun writes both
+        again), or they do not hold the same experiments.
     """
     experiments = read_rows(path, PlannedExperiment, exact=True)
     specs_file = Path(path).with_name("specs.json")
     jobs = _read_jobs(specs_file) if specs_file.exists() else {}
     if jobs and {row.id for row in experiments} != set(jobs):
-        # Nothing says which of the two is right, and a shared file system may be behind.
+        # Either may be the wrong one, and a shared file system may lag behind.
         raise UserError(
             f"{path}: its experiments are not those of {specs_file.name}; run snakemake again, or, "
-            "if that says the same, delete both: they are written anew, and nothing is trained for "
-            "it"
+            "if the error persists, delete both: they are written again without training anything"
         )
     try:
         check_experiments(experiments, jobs)
@@ -82,7 +81,7 @@ def read_plan(path: str | Path) -> list[PlannedExperiment]:
 
 
 def read_experiment(path: str | Path, run_id: str) -> PlannedExperiment:
-    """Return one row of ``plan.csv``; a file that did not change is read once for all rows."""
+    """Return one row of ``plan.csv``; an unchanged file is read only once for all rows."""
     return _experiments_by_id(str(path), Path(path).stat().st_mtime_ns)[run_id]
 
 
@@ -97,20 +96,20 @@ def read_job(specs_file: str | Path, run_id: str) -> Job:
     Raises
     ------
     UserError
-        If the file cannot be read or is damaged (it was renamed, and is written anew by a rerun),
+        If the file cannot be read or is damaged (it was renamed, and a rerun writes it again),
         or the plan holds no such experiment.
     """
     try:
         entries = read_json_object(specs_file)
     except OSError as error:
         raise UserError(
-            f"{specs_file}: cannot be read ({error}), expected what was written with the plan; "
-            f"delete {Path(specs_file).parent / 'plan.csv'} and run snakemake again, it plans anew"
+            f"{specs_file}: cannot be read ({error}), expected the file written with the plan; "
+            f"delete {Path(specs_file).parent / 'plan.csv'} and run snakemake again to plan again"
         ) from None
     if run_id not in entries:
         raise UserError(
             f"{specs_file}: has no experiment {run_id}, expected one of the {len(entries)} that "
-            "the plan holds; run snakemake again, it plans anew"
+            "the plan holds; run snakemake again to plan again"
         )
     return _job_of_entry(specs_file, run_id, entries)
 

@@ -17,7 +17,7 @@ def _shared() -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """The spec of an experiment, where its parts lie, and what was planned for it."""
+    """The spec of an experiment, where its parts are, and what was planned for it."""
 
     spec: Spec
     study: str = _shared()
@@ -34,7 +34,7 @@ class Job:
     checkpoint_minutes: float | None = _shared()
     keep_checkpoint: bool = _shared()
     data_folder: str = _shared()
-    search_folder: str = _shared()  # of the configuration: the user's modules are searched there
+    search_folder: str = _shared()  # of the configuration file and the user's modules
 
     @classmethod
     def from_json(cls, run_id: str, plain: Any) -> Job:
@@ -43,8 +43,8 @@ class Job:
         Parameters
         ----------
         run_id
-            Its key, which has to follow from its spec: no other experiment is trained than the one
-            that was asked for.
+            Its key, which must follow from its spec, so that no other experiment is trained than
+            the requested one.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class Job:
 
     @property
     def title(self) -> str:
-        """What a person calls the experiment."""
+        """The experiment's name for people."""
         return f"{self.spec.model.size_param}={self.spec.size} C={self.budget:.3g}"
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from flops_fit.user_code.flops import SizeMeasure
 
 # Part of every id. Raise it when the trainer's arithmetic changes: initialisation, data order,
-# schedule, optimizer, evaluation. Every experiment of every study is then trained anew.
+# schedule, optimizer, evaluation. Every experiment of every study is then trained again.
 RECIPE_VERSION = 1
 
 
@@ -37,7 +37,7 @@ class Plan:
     study: str
     unit: str  # what D counts, in the singular
     experiments: tuple[PlannedExperiment, ...]
-    specs: Mapping[str, Spec]  # by id: what the id is derived from
+    specs: Mapping[str, Spec]  # by id, which is derived from the spec
     dropped: tuple[Dropped, ...]
 
 
@@ -56,8 +56,8 @@ def make_plan(study: Study, sizes: Mapping[float, SizeMeasure], data: DatasetMet
     Raises
     ------
     UserError
-        If the sizes do not differ in N, a batch is no multiple of the units per sample, two rows
-        get one id, or a budget is left with fewer than three sizes.
+        If the sizes do not differ in N, a batch is not a multiple of the units per sample, two rows
+        get the same id, or a budget is left with fewer than three sizes.
     """
     _check_growth(study, sizes)
     for budget in study.plan.budgets:

@@ -1,4 +1,4 @@
-"""The plan as a person reads it: ``plan.log``."""
+"""The plan for people to read: ``plan.log``."""
 
 from __future__ import annotations
 

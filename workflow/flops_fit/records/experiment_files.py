@@ -1,7 +1,7 @@
-"""Where one experiment keeps what, and the locks that say who works on it. Imports no torch.
+"""Where an experiment keeps its files, and the locks on it. Imports no torch.
 
-Checkpoints of a training lie beside its stored record, until that is written; final weights that
-are kept lie elsewhere.
+Checkpoints of a training lie in the folder of its stored record until the record is written; final
+weights, if kept, lie elsewhere.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ _SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def state_folder(study_folder: str | Path, run_id: str) -> Path:
-    """Folder for all that an experiment keeps beside its declared output."""
+    """Folder for everything that an experiment keeps besides its declared output."""
     return Path(study_folder) / "state" / run_id
 
 
 def clear_stored_records(study_folder: str | Path, run_ids: Iterable[str]) -> None:
-    """Forget the stored records of runs that have been merged, and what else is left of them.
+    """Remove the stored records of merged runs, their checkpoints, and half-written files.
 
-    That is checkpoints, and what killed processes left half written.
+    Killed processes leave half-written files behind.
     """
     merged = set(run_ids)
     for run_id in merged:
         clear_checkpoints(study_folder, run_id)
         (state_folder(study_folder, run_id) / "record.json").unlink(missing_ok=True)
-    for folder in ("runs", "logs"):  # one look at each, however many runs there are
+    for folder in ("runs", "logs"):  # one listing of each, however many runs there are
         for path in (Path(study_folder) / folder).glob(".*.tmp"):
             if path.name.split(".")[1] in merged:
                 path.unlink(missing_ok=True)
 
 
 def clear_checkpoints(study_folder: str | Path, run_id: str) -> None:
-    """Remove an experiment's checkpoints, and what killed processes left of one half written."""
+    """Remove an experiment's checkpoints, including half-written ones of killed processes."""
     folder = state_folder(study_folder, run_id)
     for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT, *folder.glob(".*.tmp")):
         path.unlink(missing_ok=True)
 
 
 def weights_file(study_folder: str | Path, run_id: str) -> Path:
-    """Where the final weights are kept for their user (``train.keep_checkpoint``)."""
+    """Where the final weights are kept for the user (``train.keep_checkpoint``)."""
     return Path(study_folder) / "weights" / f"{run_id}.safetensors"
 
 
@@ -61,20 +61,20 @@ def held_experiment(
     *,
     asked_to_leave: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:
-    """Hold a lock of one experiment, waiting for it; it ends with the process, however that ends.
+    """Wait for a lock of one experiment and hold it, at most until this process ends.
 
     Parameters
     ----------
     lock
-        ``TRAINING_LOCK`` while it trains; ``LAUNCH_LOCK`` from before a trainer starts until the
-        ``accelerate launch`` that inherits it has ended: a trainer takes a while to get so far.
+        ``TRAINING_LOCK`` while it trains; ``LAUNCH_LOCK`` from before a trainer starts, since it
+        takes a while to get that far, until the ``accelerate launch`` that inherits it has ended.
     asked_to_leave
-        Whether it is no longer to be waited for.
+        Whether to stop waiting.
 
     Raises
     ------
     InterruptedAlone
-        If it was asked to leave while it waited.
+        If this process was asked to leave while it waited.
     """
     path = state_folder(study_folder, run_id) / lock
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def held_experiment(
         if asked_to_leave():
             raise InterruptedAlone(f"{run_id}: stopped while it waited for another process")
         if not waiting:
-            print(f"waiting for the process that trains {run_id} already", file=sys.stderr)
+            print(f"waiting for the process that is already training {run_id}", file=sys.stderr)
             waiting = True
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     with file:
@@ -91,14 +91,14 @@ def held_experiment(
 
 
 def is_held(study_folder: str | Path, run_id: str) -> bool:
-    """Say whether a process trains an experiment at this moment, or is about to.
+    """Return whether a process is training an experiment, or about to.
 
-    On this node, or on any that shares its file locks.
+    It may run on this node, or on any node that shares its file locks.
     """
     folder = state_folder(study_folder, run_id)
     return any(is_locked(folder / lock) for lock in (TRAINING_LOCK, LAUNCH_LOCK))
 
 
 def run_file(study_folder: str | Path, run_id: str) -> Path:
-    """The run record that the file contract names."""
+    """Path of the run record."""
     return Path(study_folder) / "runs" / f"{run_id}.json"

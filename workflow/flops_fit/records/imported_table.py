@@ -1,4 +1,4 @@
-"""Tables of runs that somebody else trained, read into the columns of runs.csv."""
+"""Tables of runs trained elsewhere, read into the columns of runs.csv."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from flops_fit.laws.judgement.judgement import Judgement, judge
 from flops_fit.study.study import RunsTable
 
 COLUMNS = ("id", "status", "budget", "size", "seed", "lr", "N", "D", "C", "loss", "epochs")
-"""What is taken from a table; the rest of it is ignored."""
+"""Columns that are read from a table; all others are ignored."""
 
 NEEDED = ("N", "loss")
 FLOPS_PER_PARAM = 6.0
-"""C = 6 N D, where a table gives but one of C and D."""
+"""C = 6 N D, if a table gives only one of C and D."""
 
 DERIVED = ("C", "D")
-"""Either follows from the other and N."""
+"""Columns of which each follows from the other and N."""
 
 _NUMBERS = ("N", "D", "C", "loss", "budget", "lr", "epochs", "C_6nd")
 
@@ -32,9 +32,9 @@ _NUMBERS = ("N", "D", "C", "loss", "budget", "lr", "epochs", "C_6nd")
 def import_runs(table: RunsTable) -> pd.DataFrame:
     """Return the runs of a table with the columns of runs.csv that it has.
 
-    A missing D or C is derived from C = k N D, and the column `derived` names it: k is the median
-    of the rows that have both, 6 where none has. Runs without an id are named after their row; an
-    empty status is `completed`.
+    A missing D or C is derived from C = k N D and named in the column `derived`; k is the median of
+    the rows that have both, or 6 if there are none. Runs without an id are named after their row;
+    an empty status means `completed`.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def import_runs(table: RunsTable) -> pd.DataFrame:
 
 
 def read_imported_runs(path: str | Path) -> pd.DataFrame:
-    """Return the ``runs.csv`` that was written from `import_runs`; an empty size is no column.
+    """Return the ``runs.csv`` written from `import_runs`, without the column `size` if it is empty.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def read_imported_runs(path: str | Path) -> pd.DataFrame:
 def _derive(frame: pd.DataFrame, *, token: bool) -> pd.Series:
     """Fill the empty C and D of `frame`, and return for each row which was filled, or None.
 
-    Where the unit is a token, C_6nd of the rows that had both is set beside them.
+    If the unit is a token, C_6nd of the rows that had both is added.
     """
     for name in DERIVED:
         if name not in frame:
@@ -114,7 +114,7 @@ def _flops_constant(known: pd.DataFrame) -> float:
 
 
 def derived_columns(runs: pd.DataFrame) -> list[Judgement]:
-    """Say which of C and D `import_runs` derived, by its column `derived`."""
+    """Report which of C and D `import_runs` derived, from its column `derived`."""
     if "derived" not in runs:
         return []
     known = runs[runs["derived"].isna() & runs["C"].notna() & runs["D"].notna()]
@@ -150,7 +150,7 @@ def _read(path: Path) -> pd.DataFrame:
             "table as CSV"
         ) from None
     except (OSError, ValueError) as error:
-        # pandas' own errors of parsing are ValueErrors, as are an empty file's
+        # pandas raises ValueErrors for unparsable and for empty files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "it is empty"
         raise UserError(f"{path}: cannot be read as a table of runs ({reason})") from None
     if frame.empty:
@@ -161,8 +161,8 @@ def _read(path: Path) -> pd.DataFrame:
 def _read_delimited(path: Path, delimiter: str) -> pd.DataFrame:
     """Read CSV or TSV whose rows all have the header's fields.
 
-    pandas shifts a row with one field more, and fills one with a field less: both would be a law
-    of wrong numbers. Empty fields behind the header's, as of a comma at the end, are no fields.
+    pandas shifts a row with too many fields and pads one with too few; either would give laws of
+    wrong numbers. Empty fields beyond the header's (after a trailing comma) do not count.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def _read_delimited(path: Path, delimiter: str) -> pd.DataFrame:
 
 
 def _check_widths(rows: Any) -> int:
-    """Return how many columns the first row of a csv.reader names, which all rows must have."""
+    """Return how many columns the header of a csv.reader names; all rows must have as many."""
     width = 0
     for row in rows:
         if not any(field.strip() for field in row) and len(row) < 2:
@@ -215,7 +215,7 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
 
 
 def _rename(frame: pd.DataFrame, table: RunsTable) -> pd.DataFrame:
-    """Give the columns our names: those that the study maps, else equal ones in any case."""
+    """Rename the columns to ours: as the study maps them, otherwise by name, ignoring case."""
     names = [str(name).strip() for name in frame.columns]
     frame = frame.set_axis(names, axis=1)
     unknown = sorted(set(table.columns) - set(COLUMNS))

@@ -1,4 +1,4 @@
-"""``runs.csv``: what was measured of a study's experiments, one row each. Imports no torch."""
+"""``runs.csv``: the measurements of a study's experiments, one row each. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from flops_fit.files.reading import make_room
 from flops_fit.files.rows import columns_of, read_rows
 from flops_fit.records.run_record import STATUSES
 
-_MOST_NAMED = 12  # ids that one sentence lists
+_MOST_NAMED = 12  # ids listed in one sentence
 
 
 def _fingerprint() -> str | None:
-    """Return a field that has one value in all runs of the same code and data."""
+    """Return a field whose value is the same in all runs of the same code and data."""
     return field(default=None, metadata={"fingerprint": True})
 
 
@@ -29,14 +29,14 @@ class MergedRun:
     seed: int
     lr: float
     N: int | float  # one of the two counts, as fit.params says
-    D: int | float  # units that were trained on
-    C: float  # FLOPs that were spent
+    D: int | float  # units trained on
+    C: float  # FLOPs spent
     loss: float | None = None  # nats per predicted unit; None if diverged
     loss_std_err: float | None = None
     n_params: int | float
     n_params_non_embedding: int | float
     C_6nd: int | float | None = None
-    flops_per_unit: float | None = None  # None where nothing was trained
+    flops_per_unit: float | None = None  # None if nothing was trained
     steps: int
     batch: int  # units per step
     units_per_param: float | None = None  # D / n_params_non_embedding
@@ -49,7 +49,7 @@ class MergedRun:
 
     @property
     def completed(self) -> bool:
-        """Whether it has a loss: the alternative is that it diverged."""
+        """Whether it has a loss; otherwise it diverged."""
         return self.status == "completed"
 
 
@@ -63,7 +63,7 @@ def read_merged_runs(path: str | Path) -> list[MergedRun]:
     Raises
     ------
     UserError
-        If it is damaged; it was renamed, and a rerun writes it anew.
+        If it is damaged; it was renamed, and a rerun writes it again.
     """
     rows = read_rows(path, MergedRun)
     for row in rows:
@@ -75,7 +75,7 @@ def read_merged_runs(path: str | Path) -> list[MergedRun]:
 
 
 def listed(ids: Sequence[str]) -> str:
-    """Return ids for a sentence: all of a few, or how many more there are."""
+    """Return ids for a sentence: up to a dozen, and how many more there are."""
     more = len(ids) - _MOST_NAMED
     return ", ".join(ids[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 

@@ -1,8 +1,8 @@
 """The run record: one JSON file per experiment, written whole or not at all, read with checks.
 
 Life of a record: the trainer stores it as ``state/<id>/record.json`` and then as ``runs/<id>.json``
-(Snakemake deletes a declared output before it reruns a job; the stored record survives that, and
-takes its place again instead of a training). ``collect`` merges the records and clears the stored
+(Snakemake deletes a declared output before it reruns a job; the stored record survives that and
+is put back instead of training again). ``collect`` merges the records and clears the stored
 ones: from then on a deleted JSON means "train this one again".
 """
 
@@ -35,7 +35,7 @@ _NOT_MEASURED = ("study", "throughput", "world", "provenance", "checksum")
 
 
 class DamagedRecordError(UserError):
-    """A file that should hold a record and holds no JSON at all: nothing in it can be used.
+    """A file that should hold a record but is not JSON at all, so nothing in it can be used.
 
     ``reason`` is the part of the message that says what is wrong with the file.
     """
@@ -50,17 +50,17 @@ class CurveRow(NamedTuple):
 
     step: int
     D: int
-    train_loss: float | None  # mean since the row before; None where nothing was predicted
+    train_loss: float | None  # mean since the previous row; None if nothing was predicted
     lr: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
-    """How fast it was. Information: nothing is computed from it, and all of it may be missing."""
+    """Speed. For information only: nothing is computed from it, and all of it may be missing."""
 
     units_per_second: float | None = None
     flops_per_second: float | None = None
-    mfu: float | None = None  # of the peak; None where that is unknown
+    mfu: float | None = None  # of the peak; None if that is unknown
     train_seconds: float | None = None
     checkpoint_seconds: float | None = None
     startup_seconds: float | None = None
@@ -70,7 +70,7 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Where it was trained. Information, as the throughput is."""
+    """Where it was trained. For information only, like the throughput."""
 
     num_processes: int | None = None
     device: str | None = None
@@ -83,7 +83,7 @@ class World:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """With what code and data it was trained; all of it may be missing."""
+    """The code and data it was trained with; all of it may be missing."""
 
     python: str | None = None
     torch: str | None = None
@@ -108,20 +108,20 @@ class RunRecord:
     loss_std_err: float | None
     n_params: int
     n_params_non_embedding: int
-    D: int  # units that were trained on
+    D: int  # units trained on
     steps: int
-    C: float  # FLOPs that were spent
-    C_6nd: float | None  # None where the unit is no token
+    C: float  # FLOPs spent
+    C_6nd: float | None  # None if the unit is not a token
     curve: tuple[CurveRow, ...]
     throughput: Throughput
     world: World
     provenance: Provenance
-    # As found in the file. Missing from records of early versions and from those of others.
+    # As found in the file. Missing from records of early versions or of other programs.
     checksum: str | None = field(default=None, compare=False)
 
     @property
     def completed(self) -> bool:
-        """Whether it was trained to its end: the alternative is that it diverged."""
+        """Whether it was trained to its end; otherwise it diverged."""
         return self.status == "completed"
 
     @classmethod
@@ -131,13 +131,13 @@ class RunRecord:
         Parameters
         ----------
         run_id
-            The experiment that it has to be of.
+            The experiment that it must belong to.
 
         Raises
         ------
         FieldError
             If a field is missing, of the wrong type or out of range, if the id does not follow from
-            the spec, or the content is not the one that was written.
+            the spec, or the content is not what was written.
         """
         check_fields(cls, plain)
         if unfit := next(_unfit_content(plain), None):
@@ -174,7 +174,7 @@ _NESTED = {"spec": Spec, "throughput": Throughput, "world": World, "provenance":
 
 def _nested(name: str, kind: type, plain: Mapping[str, Any]) -> Any:
     try:
-        # A spec holds what its id is derived from, and nothing else.
+        # A spec holds exactly what its id is derived from.
         return from_plain(kind, plain, closed=kind is Spec)
     except FieldError as error:
         raise FieldError(f"{name}.{error}") from None
@@ -192,16 +192,16 @@ def store_record(
     Parameters
     ----------
     patience
-        For so many seconds it is tried again where a file cannot be written.
+        For how many seconds writing is retried.
     complain
-        Told once why it is tried again.
+        Called once with the reason for the retries.
 
     Raises
     ------
     UserError
-        If it is no valid record.
+        If it is not a valid record.
     OSError
-        If it could not be written to the end.
+        If it could not be written in that time.
     """
     plain = record.to_json()
     _checked(plain, record.id, "the trainer's record")
@@ -215,9 +215,9 @@ def store_record(
 
 
 def use_stored_record(study_folder: str | Path, run_id: str) -> bool:
-    """Write ``runs/<id>.json`` from a stored record, if there is a valid one, and say whether.
+    """Write ``runs/<id>.json`` from a valid stored record; return whether there was one.
 
-    A copy, and no link: what damages one file leaves the other.
+    It is a copy, not a link, so that damage to one file leaves the other intact.
     """
     stored = state_folder(study_folder, run_id) / "record.json"
     try:
@@ -234,15 +234,15 @@ def read_record(path: str | Path, run_id: str | None = None) -> RunRecord:
     Parameters
     ----------
     run_id
-        The experiment that it has to be of; by default the one that the file is named after.
+        The experiment that it must belong to; by default, the one the file is named after.
 
     Raises
     ------
     DamagedRecordError
         If the file holds no JSON.
     UserError
-        If the file is no record, its id does not follow from its content or its name, or its
-        content is not the one that was written.
+        If the file is not a record, its id does not follow from its content or its name, or its
+        content is not what was written.
     FileNotFoundError
         If there is no such file.
     """
@@ -271,7 +271,7 @@ def record_checksum(plain: Mapping[str, Any]) -> str:
     """Return ``2-`` and 16 hexadecimal digits of the SHA-256 of what was trained and measured, and
     with what code and data.
 
-    Timings and the rest of the provenance, which decide nothing, do not count.
+    Timings and the rest of the provenance do not count, since nothing depends on them.
 
     Parameters
     ----------
@@ -285,7 +285,7 @@ def record_checksum(plain: Mapping[str, Any]) -> str:
 
 
 def _expected_checksum(plain: Mapping[str, Any]) -> str:
-    """The checksum in the form of the found one: early versions left out code and study."""
+    """The checksum in the same version as the one found: early ones left out code and study."""
     if plain["checksum"].startswith(_CHECKSUM_PREFIX):
         return record_checksum(plain)
     return _digest(_measured(plain))
@@ -316,7 +316,7 @@ def _check_outcome(record: RunRecord) -> None:
 
 
 def _unfit_content(plain: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what nothing can be computed with, although each field is of its type: key, problem."""
+    """Yield (key, problem) for values of the right type that cannot be computed with."""
     if unfit := unfit_value(plain, finite=True):
         yield unfit
     for name, least in (("n_params", 1), ("n_params_non_embedding", 1), ("D", 0), ("steps", 0)):

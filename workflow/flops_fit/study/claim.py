@@ -45,7 +45,7 @@ def claim_study(study: Study, results: str | Path = "results") -> Path:
     try:
         if damaged:
             reason = str(make_room(path, "is damaged", "reads the new one"))
-            print(f"{reason}; it was written anew from {study.config_file}", file=sys.stderr)
+            print(f"{reason}; it was rewritten from {study.config_file}", file=sys.stderr)
         write_whole(path, text)
     except OSError as error:
         raise UserError(_inaccessible(path, "written", error.strerror)) from None

@@ -2,7 +2,7 @@
 
     PYTHONPATH=workflow python -m flops_fit.study.document_keys
 
-writes both anew; a test fails where one of them is behind the settings.
+rewrites both; a test fails where one of them is behind the settings.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def schema_text() -> str:
 
 
 def update(text: str) -> str:
-    """Return ``text`` with the table between its markers made anew."""
+    """Return ``text`` with the table between its markers rewritten."""
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
     return f"{before}{BEGIN}\n\n{document_keys()}\n{END}{after}"

@@ -122,7 +122,7 @@ class ModelSettings(Section):
     )
     version: Version = key(
         "Part of every experiment's id. Raise it when the target's code changed in a way that "
-        "changes results, and every experiment of this study is trained anew.",
+        "changes results, and every experiment of this study is trained again.",
         "version",
         default=1,
     )
@@ -140,7 +140,7 @@ class DatasetSettings(Section):
         "Further keyword arguments of the target.", "keyword arguments", default={}
     )
     version: Version = key(
-        "Raise it when the dataset's code changed; it is prepared and trained on anew.",
+        "Raise it when the dataset's code changed; it is prepared again, and all is retrained.",
         "version",
         default=1,
     )
@@ -151,7 +151,7 @@ class LossSettings(Section):
 
     target: ImportPath = key("Import path of the loss.", "import path", expected=CODE_WANTED)
     version: Version = key(
-        "Raise it when the loss's code changed; every experiment is trained anew.",
+        "Raise it when the loss's code changed; every experiment is trained again.",
         "version",
         default=1,
     )

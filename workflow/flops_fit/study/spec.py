@@ -60,7 +60,7 @@ class Spec:
     """One training, as its id knows it. ``fingerprint(spec.to_json())`` is the id.
 
     A field more or less, or a number that is spelled otherwise, is another id: every experiment of
-    every study would be trained anew.
+    every study would be trained again.
     """
 
     recipe: int  # RECIPE_VERSION of the trainer

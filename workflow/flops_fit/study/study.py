@@ -111,7 +111,7 @@ class Study:
         Raises
         ------
         UserError
-            If it is damaged; it was renamed, and is written anew by a rerun.
+            If it is damaged; it was renamed, and a rerun writes it again.
         """
         stored = read_json_object(path, ("config", "config_file"))
         try:

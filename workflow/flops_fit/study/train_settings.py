@@ -33,7 +33,7 @@ class OptimizerSettings(Section):
         "Import path of the optimizer's factory.", "import path", expected=CODE_WANTED
     )
     version: Version = key(
-        "Raise it when the factory's code changed; every experiment is trained anew.",
+        "Raise it when the factory's code changed; every experiment is trained again.",
         "version",
         default=1,
     )

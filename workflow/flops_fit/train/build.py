@@ -80,7 +80,7 @@ def _check_data(job: Job) -> None:
     if prepared != planned:
         raise UserError(
             f"{meta}: content_fingerprint: found {prepared!r}, but {planned!r} was planned: the "
-            "dataset was prepared anew with other content; run snakemake again, it plans anew"
+            "dataset was prepared again with other content; run snakemake again to plan again"
         )
 
 

@@ -1,1 +1,1 @@
-"""The user's model, dataset, loss and optimizer: found, held to their contracts, and measured."""
+"""The user's model, dataset, loss and optimizer: imported, checked and measured."""

@@ -1,4 +1,4 @@
-"""A hash of what a dataset holds."""
+"""A hash of a dataset's content."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _FINGERPRINT_SAMPLES = 256
 def content_fingerprint(splits: dict[str, Any]) -> str:
     """Return a hash of a dataset's content.
 
-    A dataset that knows better has an attribute ``content_fingerprint``. Otherwise the lengths and
-    256 evenly spaced samples of each split are hashed.
+    A dataset may provide a better one as its attribute ``content_fingerprint``. Otherwise the
+    length and 256 evenly spaced samples of each split are hashed.
     """
     own = [getattr(dataset, "content_fingerprint", None) for dataset in splits.values()]
     if all(own):
@@ -33,7 +33,7 @@ def content_fingerprint(splits: dict[str, Any]) -> str:
 def _hash_value(digest: Any, value: Any) -> None:
     import torch
 
-    # Type, shape and length go first: without them [1, 23] and [12, 3] would be one content.
+    # Type, shape and length come first: without them [1, 23] and [12, 3] would hash alike.
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().contiguous()
         digest.update(f"{value.dtype}{tuple(value.shape)}".encode())

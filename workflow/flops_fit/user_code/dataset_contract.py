@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def prepare_dataset(code: UserCode, folder: Path) -> None:
-    """Let the dataset do its one-off work in ``folder``, where it has any to do."""
+    """Let the dataset do its one-off work in ``folder``, if it has any."""
     target = import_target(code.dataset.path, code.folder, f"{code.source}: dataset.target")
     prepare = getattr(target, "prepare", None)
     if prepare is None:
@@ -30,7 +30,7 @@ def prepare_dataset(code: UserCode, folder: Path) -> None:
 
 
 def open_dataset(code: UserCode, split: str, folder: Path) -> Dataset:
-    """Return one split of the dataset, held to its contract.
+    """Return one split of the dataset, checked against its contract.
 
     Raises
     ------
@@ -54,12 +54,12 @@ def open_dataset(code: UserCode, split: str, folder: Path) -> Dataset:
 
 
 def units_per_sample(dataset: Any) -> int:
-    """Units (tokens, images) that one sample counts for."""
+    """Units (tokens, images) in one sample."""
     return getattr(dataset, "units_per_sample", 1)
 
 
 def unit_name(dataset: Any) -> str:
-    """What one unit is called in the singular: ``token``, ``image``, ``sample``."""
+    """Name of a unit in the singular: ``token``, ``image``, ``sample``."""
     return str(getattr(dataset, "unit", "sample"))
 
 
@@ -69,7 +69,7 @@ def _check_map_style(dataset: Any, key: str) -> None:
     if isinstance(dataset, IterableDataset):
         raise UserError(
             f"{key} is an IterableDataset, expected a map-style dataset (with __getitem__ and "
-            "__len__): the order of the samples must follow from the seed alone; write the samples "
+            "__len__): the order of the samples must depend on the seed alone; write the samples "
             "to files in the classmethod prepare(folder, ...) and index those"
         )
     if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
@@ -83,7 +83,7 @@ def _check_map_style(dataset: Any, key: str) -> None:
 def _check_length(dataset: Any, key: str) -> None:
     try:
         length = len(dataset)
-    except Exception as error:  # a __len__ that a base class declares and nobody wrote
+    except Exception as error:  # a __len__ that a base class declares but nobody implemented
         raise UserError(f"{key} has no usable length: {named_error(error)}") from error
     if length == 0:
         raise UserError(f"{key} is empty, expected at least one sample in each split")

@@ -1,4 +1,4 @@
-"""What is known of a prepared dataset."""
+"""What is known about a prepared dataset."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flops_fit.files.reading import read_json_object
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetMeta:
-    """What ``prepare`` measured of the dataset: ``meta.json``."""
+    """What ``prepare`` measured on the dataset: ``meta.json``."""
 
     target: str
     kwargs: dict[str, Any]
@@ -29,7 +29,7 @@ class DatasetMeta:
         Raises
         ------
         UserError
-            If it is damaged; it was renamed, and the dataset is prepared anew by a rerun.
+            If it is damaged; it was renamed, and a rerun prepares the dataset again.
         """
         names = [field.name for field in fields(cls)]
         stored = read_json_object(path, names)

@@ -1,7 +1,7 @@
-"""What one unit of data costs to train on, and how many parameters a model has.
+"""Training FLOPs per unit of data, and parameter counts of a model.
 
-FLOPs are those of one forward and one backward pass in matrix products and convolutions, a
-multiplication and an addition being two; recomputation is not counted, whatever spends it.
+FLOPs are those of the matrix products and convolutions in one forward and one backward pass, with a
+multiplication and an addition counted as two. Recomputation is not counted, whatever causes it.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ class SizeMeasure:
     flops_per_unit: float
     """Training FLOPs per unit of data (token, image)."""
     refused_by_meta_device: str | None = None
-    """Why the size had to be built in memory; None where the meta device was enough."""
+    """Why the size had to be built in memory; None if the meta device was enough."""
 
 
 def lookup_tables(model: nn.Module) -> set[nn.Parameter]:
     """Find the weights that are only looked up, never multiplied.
 
     Those are the weights of `nn.Embedding` and `nn.EmbeddingBag` that no other kind of module
-    holds: a table that is tied to an output head is a matrix, and not among them. Tying that is
-    written out in a `forward` (`F.linear(x, embedding.weight)`) cannot be seen; such a model
-    needs a `num_params_non_embedding()` method.
+    shares: a table that is tied to an output head is a matrix. Tying within a `forward`
+    (`F.linear(x, embedding.weight)`) cannot be detected; such a model needs a
+    `num_params_non_embedding()` method.
     """
     tables: set[nn.Parameter] = set()
     matrices: set[nn.Parameter] = set()
@@ -68,14 +68,15 @@ def lookup_tables(model: nn.Module) -> set[nn.Parameter]:
 
 
 def count_parameters(model: nn.Module) -> ParameterCount:
-    """Count parameters: by the model's own methods where it has them, else one by one.
+    """Count parameters: with the model's own methods if it has them, otherwise one by one.
 
-    The methods are `num_params()` and `num_params_non_embedding()`; each may exist alone.
+    The methods are `num_params()` and `num_params_non_embedding()`; a model may have only one.
 
     Raises
     ------
     UserError
-        A method that returns no positive integer, or more parameters without than with tables.
+        If a method does not return a positive integer, or there are more parameters without than
+        with tables.
     """
     stated_total = _stated(model, "num_params")
     stated_non_embedding = _stated(model, "num_params_non_embedding")
@@ -98,21 +99,22 @@ def count_parameters(model: nn.Module) -> ParameterCount:
 
 
 def measure_flops_per_unit(model: nn.Module, batch: Batch, loss: Loss, units: int) -> float:
-    """Count the training FLOPs per unit of data, or ask the model's `flops_per_unit()`.
+    """Count the training FLOPs per unit of data, or use the model's `flops_per_unit()`.
 
-    One forward and backward pass in training mode is run under torch's FLOP counter. The counter
-    does not see the fused attention kernel of the CPU, so attention runs as plain products, all
-    T x T scores of them. The model is left in training mode and without gradients.
+    One forward and backward pass in training mode runs under torch's FLOP counter. The counter does
+    not see the fused attention kernel of the CPU, so attention runs as plain matrix products over
+    all T x T scores. The model is left in training mode and without gradients.
 
-    Recomputation is left out in two ways. What the backward pass runs with gradients enabled is
-    activation checkpointing (`torch.utils.checkpoint`), and is subtracted exactly. Kernels that
-    recompute inside their backward pass cannot be told apart, but a product y = x W needs two more
-    of its size for its gradients, so a backward pass above twice the forward pass is cut to that.
+    Recomputation is excluded in two ways. Operations that the backward pass runs with gradients
+    enabled are activation checkpointing (`torch.utils.checkpoint`) and are subtracted exactly.
+    Recomputation inside a kernel's backward pass cannot be identified, but the gradients of a
+    product y = x W take two products of the same size, so the backward pass is capped at twice the
+    forward pass.
 
     Parameters
     ----------
     model : nn.Module
-        On any device, meta included; as large as the device holds.
+        On any device, including meta.
     batch : (inputs, targets)
         On the model's device.
     loss : callable
@@ -123,12 +125,12 @@ def measure_flops_per_unit(model: nn.Module, batch: Batch, loss: Loss, units: in
     Returns
     -------
     float
-        FLOPs per unit; unchecked when counted, so it is 0 for a model without any product.
+        FLOPs per unit; a counted number is not checked, so it is 0 for a model without products.
 
     Raises
     ------
     UserError
-        `units` below 1, a `flops_per_unit()` that is no positive number, or a loss that is no
+        If `units` is below 1, `flops_per_unit()` is not a positive number, or the loss is not a
         scalar.
     """
     stated = _stated(model, "flops_per_unit")
@@ -162,7 +164,7 @@ def build_on_meta(factory: Callable[[], nn.Module]) -> nn.Module:
 
 
 def to_meta(batch: Any) -> Any:
-    """Replace every tensor of a nested batch by one of its shape and type on the meta device."""
+    """Replace each tensor of a nested batch by a meta tensor of the same shape and type."""
     return tree_map_only(Tensor, lambda tensor: tensor.to("meta"), batch)
 
 
@@ -172,9 +174,9 @@ def measure_size(
     """Count the parameters and FLOPs of one size.
 
     The meta device is tried first: it needs neither memory nor time, and is the only way to plan
-    sizes that this machine cannot hold. A model or loss that cannot run there (it reads a value
-    off a tensor, or uses a kernel without a shape rule) is built in the CPU's memory instead, and
-    the result says why.
+    sizes that this machine cannot hold. If the model or the loss cannot run there (because it reads
+    a value from a tensor, or uses a kernel without a shape rule), the size is built in the CPU's
+    memory instead, and the result says why.
 
     Parameters
     ----------
@@ -192,8 +194,9 @@ def measure_size(
     Raises
     ------
     UserError
-        As `measure_flops_per_unit` and `count_parameters`; or the counter saw no FLOPs at all, or
-        fewer than 5.5 per non-embedding parameter and token, without a `flops_per_unit()` method.
+        As in `measure_flops_per_unit` and `count_parameters`; also if the model has no
+        `flops_per_unit()` method and the counter saw no FLOPs at all, or fewer than 5.5 per
+        non-embedding parameter and token.
     Exception
         Whatever the model or loss raises when built in memory.
     """
@@ -204,7 +207,7 @@ def measure_size(
     except UserError:
         raise
     except Exception as error:
-        refused = named_error(error.__cause__ or error)  # the cause, where building failed
+        refused = named_error(error.__cause__ or error)  # the cause, if building failed
         model = factory()
         flops_per_unit = measure_flops_per_unit(model, batch, loss, units)
     params = count_parameters(model)
@@ -219,10 +222,10 @@ def measure_size(
 
 
 class _Recomputation(TorchDispatchMode):
-    """Adds up what the backward pass spends on repeating the forward pass.
+    """Adds up the FLOPs with which the backward pass repeats the forward pass.
 
-    A backward pass runs with gradients disabled; checkpointing enables them again, since what it
-    repeats must be differentiable.
+    A backward pass runs with gradients disabled; checkpointing enables them again, since the part
+    that it repeats must be differentiable.
     """
 
     def __init__(self, counter: FlopCounterMode) -> None:
@@ -241,7 +244,7 @@ class _Recomputation(TorchDispatchMode):
 
 
 def _stated(model: nn.Module, name: str) -> float | None:
-    """Call the model's own method `name`; None where it has none."""
+    """Call the model's own method `name`; None if it has none."""
     method = getattr(model, name, None)
     if method is None:
         return None
@@ -254,7 +257,7 @@ def _stated(model: nn.Module, name: str) -> float | None:
 
 
 def _scalar(value: Any) -> Tensor:
-    """Return what to differentiate: a mean and a sum cost the same."""
+    """Return the scalar to differentiate: a mean and a sum cost the same."""
     result = value[0] if isinstance(value, tuple) else value
     if not isinstance(result, Tensor) or result.numel() != 1:
         found = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
@@ -267,7 +270,7 @@ def _scalar(value: Any) -> Tensor:
 def _check_plausible(model: nn.Module, flops_per_unit: float, N: int, unit: str) -> None:
     """Refuse a count that cannot be all of the model's work.
 
-    Every weight of a matrix that each token passes costs 6 FLOPs per token: 2 forward, 4 backward.
+    Every weight of a matrix applied to each token costs 6 FLOPs per token: 2 forward, 4 backward.
     """
     least = _LEAST_FLOPS_PER_PARAM * N if unit == "token" else 0.0
     if flops_per_unit < least or flops_per_unit == 0:
@@ -275,6 +278,6 @@ def _check_plausible(model: nn.Module, flops_per_unit: float, N: int, unit: str)
             f"{type(model).__name__}: the counter saw {flops_per_unit:.6g} training FLOPs per "
             f"{unit} for {N} non-embedding parameters, where a model that uses them all spends "
             f"about {6 * N:.6g}; likely a custom kernel does work that the counter cannot see (or "
-            "not every token meets every parameter, as with experts or frozen layers): give the "
+            "not every token uses every parameter, as with experts or frozen layers): give the "
             f"model a flops_per_unit() method that returns its training FLOPs per {unit}."
         )

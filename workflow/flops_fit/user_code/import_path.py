@@ -1,4 +1,4 @@
-"""Import paths `package.module:name`, and the errors of the code that they lead to."""
+"""Import paths `package.module:name`, and the errors of importing them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def named_error(error: BaseException) -> str:
 def _import_module(name: str, folder: str, key: str, path: str) -> ModuleType:
     if folder not in sys.path:
         sys.path.append(folder)
-    # A script's own folder comes first in the search: it would hide a user's train.py or plan.py.
+    # A script's own folder comes first on the search path and would hide a user's train.py.
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _SCRIPTS]
     try:
         return importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""What can be checked of the user's code before its dataset is prepared."""
+"""Checks of the user's code that need no prepared dataset."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ def loss_sum_and_count(
 ) -> tuple[torch.Tensor, torch.Tensor | int]:
     """Turn what a loss returned into ``(sum over units, number of predicted units)``.
 
-    The number is an int where the loss returned a mean, a tensor where it returned a pair.
+    The number is an int if the loss returned a mean, a tensor if it returned a pair.
 
     Parameters
     ----------
     value
         A scalar mean over ``units``, or a pair ``(sum, count)``.
     units
-        Units in the batch, which a scalar is the mean of.
+        Units in the batch, over which a scalar is the mean.
 
     Raises
     ------
@@ -46,10 +46,10 @@ def loss_sum_and_count(
             raise UserError(f"{key}: returned {len(value)} values, {expected}")
         total, count = value
         if not isinstance(total, torch.Tensor) or total.numel() != 1:
-            raise UserError(f"{key}: the first of the pair is no scalar tensor, {expected}")
+            raise UserError(f"{key}: the first of the pair is not a scalar tensor, {expected}")
         is_number = isinstance(count, numbers.Real | torch.Tensor)
         if not is_number or torch.as_tensor(count).numel() != 1:
-            raise UserError(f"{key}: the second of the pair is no number, {expected}")
+            raise UserError(f"{key}: the second of the pair is not a number, {expected}")
         return total.reshape(()), torch.as_tensor(count, device=total.device).detach().reshape(())
     if not isinstance(value, torch.Tensor):
         raise UserError(f"{key}: returned {type(value).__name__}, {expected}")

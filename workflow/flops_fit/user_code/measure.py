@@ -29,13 +29,13 @@ _SAMPLES = 2  # one is too few for layers that normalise over the batch
 def measure_sizes(study: Study, data_folder: Path) -> dict[float, SizeMeasure]:
     """Measure each of the study's sizes on a small batch of its own data.
 
-    The user's code is checked on the way: this is the last step before anything is planned. One
-    warning names the model if the meta device refuses it, whatever the number of its sizes.
+    This also checks the user's code, as the last step before anything is planned. If the model
+    cannot run on the meta device, there is a single warning for all its sizes.
 
     Raises
     ------
     UserError
-        Naming what of the user's code does not hold its contract, and at which size.
+        If the user's code breaks its contract; names the part and the size.
     """
     code = UserCode.of_study(study)
     check_importable(code)
@@ -46,7 +46,7 @@ def measure_sizes(study: Study, data_folder: Path) -> dict[float, SizeMeasure]:
     batch = _collated(samples, code)
     returned_by, build = loss_function(code), model_factory(code)
 
-    def loss(outputs: Any, targets: Any) -> Tensor:  # held to the contract of the trainer
+    def loss(outputs: Any, targets: Any) -> Tensor:  # checked as in the trainer
         return loss_sum_and_count(returned_by(outputs, targets), units, code.loss)[0]
 
     measures: dict[float, SizeMeasure] = {}
@@ -81,7 +81,7 @@ def _collated(samples: list[Any], code: UserCode) -> Batch:
 
 @contextmanager
 def _mistakes_at(size: float, code: UserCode) -> Iterator[None]:
-    """Turn what goes wrong in the user's code into a sentence that names the size."""
+    """Turn errors in the user's code into a sentence that names the size."""
     call = f"{code.model.path}({code.size_param}={size})"
     try:
         yield

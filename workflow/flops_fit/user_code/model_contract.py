@@ -19,7 +19,7 @@ class BuildError(Exception):
 
 
 def check_arguments(model: Callable[..., Any], code: UserCode) -> None:
-    """Check by its signature that the model takes its size parameter and its kwargs.
+    """Check from its signature that the model takes its size parameter and its kwargs.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def check_arguments(model: Callable[..., Any], code: UserCode) -> None:
     name, path = code.size_param, code.model.path
     try:
         parameters = inspect.signature(model).parameters
-    except (TypeError, ValueError):  # some builtins have no signature; building the model will tell
+    except (TypeError, ValueError):  # some builtins have no signature; building will show
         return
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     unknown = [] if takes_any else sorted(set(code.model.kwargs) - set(parameters))

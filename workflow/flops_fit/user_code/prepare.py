@@ -1,4 +1,4 @@
-"""The dataset's one-off work, and what it measured: meta.json."""
+"""Prepares the dataset and writes what was measured on it: meta.json."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from flops_fit.user_code.references import UserCode
 def prepare(study: Study, meta_file: Path) -> DatasetMeta:
     """Prepare the dataset beside ``meta_file`` and write that file last.
 
-    Everything that can be wrong with the user's code and needs no data is checked first.
+    Whatever can be checked in the user's code without data is checked first.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from flops_fit.study.study import Study, Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserCode:
-    """The import paths of one study or experiment, and where they are searched."""
+    """The import paths of one study or experiment, and where they are looked up."""
 
     model: Target
     size_param: str

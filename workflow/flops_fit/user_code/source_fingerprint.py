@@ -1,4 +1,4 @@
-"""A hash of the source code behind an import path, blind to comments and layout."""
+"""A hash of the source code behind an import path that ignores comments and layout."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from flops_fit.user_code.import_path import import_target
 def source_fingerprint(path: str, folder: str | Path, key: str) -> str | None:
     """Return a hash of the source of the module that defines ``package.module:name``.
 
-    Modules that it imports from its own folder count as well. Comments, layout and docstrings do
-    not, and neither does the version of Python. None where the module has no Python source.
+    Modules that it imports from its own folder count as well; comments, layout, docstrings and the
+    version of Python do not. None if the module has no Python source.
     """
     target = import_target(path, folder, key)
     defined = inspect.isclass(target) or inspect.isfunction(target)
@@ -24,13 +24,13 @@ def source_fingerprint(path: str, folder: str | Path, key: str) -> str | None:
     if file is None or not file.endswith(".py"):
         return None
     sources = _local_sources(Path(file), {})
-    sources[""] = sources.pop(Path(file).name, "")  # under whatever name it lies
+    sources[""] = sources.pop(Path(file).name, "")  # whatever its file name
     text = "\n".join(f"{name}\n{source}" for name, source in sorted(sources.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _local_sources(file: Path, known: dict[str, str], root: Path | None = None) -> dict[str, str]:
-    """Add the plain source of a module, and of what it imports below ``root``, to ``known``."""
+    """Add the plain source of a module, and of its imports below ``root``, to ``known``."""
     root = root or file.parent
     name = file.relative_to(root).as_posix()
     if name in known:

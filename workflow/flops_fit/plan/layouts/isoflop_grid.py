@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LARGEST_BUDGET_DEVIATION = 0.01
 FEWEST_SIZES = 3  # what a parabola needs
-_MOST_REASONS = 12  # that one sentence lists
+_MOST_REASONS = 12  # listed in one sentence
 _REMEDIES = {
     Cause.TOO_FEW_STEPS: "lower plan.min_steps or train.batch",
     Cause.UNITS_PER_PARAM: "widen plan.tokens_per_param",
@@ -74,7 +74,7 @@ def spread_evenly(log_n: Mapping[float, float], count: int) -> list[float]:
     log_n
         Natural logarithm of N for each size.
     count
-        How many to choose; all where there are no more.
+        How many to choose; all if there are no more.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def spread_evenly(log_n: Mapping[float, float], count: int) -> list[float]:
 
 
 def _cell(study: Study, measure: SizeMeasure, budget: float, size: float) -> Cell | Dropped:
-    """Return a size with the steps that spend the budget, or why it cannot be trained so."""
+    """Return a size with the steps that spend the budget, or why that is impossible."""
     batch = study.train.batch[budget]
     flops_per_step = flops_per_unit(study, measure) * batch
     steps = round(budget / flops_per_step)

@@ -1,4 +1,4 @@
-"""What a way to lay out a sweep returns."""
+"""The result of laying out a sweep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """A size that is trained for so many steps; every learning rate and seed of it is a run."""
+    """A size trained for a number of steps, with one run per learning rate and seed."""
 
     budget: float  # FLOPs
     size: float
@@ -36,7 +36,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The cells of a sweep in the order of the plan, and what was left out."""
+    """The cells of a sweep in plan order, and what was left out."""
 
     cells: tuple[Cell, ...]
     dropped: tuple[Dropped, ...]
