@@ -1,4 +1,4 @@
-# Loads the study, checks it, and says which files the targets are. Imports no torch.
+# Loads and checks the study, and defines the target files. Imports no torch.
 import os
 import sys
 from functools import partial
@@ -11,7 +11,7 @@ from snakemake.logging import logger
 from snakemake_interface_executor_plugins.settings import ExecMode
 from snakemake.utils import update_config
 
-# `current_basedir` is this file's folder, also where another workflow imports this one as a module.
+# `current_basedir` is this file's folder, even if another workflow imports this one as a module.
 WORKFLOW_FOLDER = Path(str(workflow.current_basedir)).parent
 sys.path.insert(0, str(WORKFLOW_FOLDER))
 
@@ -36,8 +36,8 @@ from flops_fit.study.study import Study
 def load_study():
     """Return the study of --configfile, or the demo; --config overlays either.
 
-    In another workflow's module it is what that workflow passes as config:, and belongs to its
-    Snakefile: relative paths and the user's own code are searched from there.
+    As a module of another workflow, it is the config: that the workflow passes, and belongs to its
+    Snakefile: relative paths and the user's own code are looked up from there.
     """
     main = Path(str(workflow.main_snakefile)).resolve()
     snakefiles = (WORKFLOW_FOLDER / "Snakefile", WORKFLOW_FOLDER.parent / "Snakefile")
@@ -68,7 +68,7 @@ def resource_of_experiment(name, wildcards, attempt, rulename):
         check_groups(workflow, plan, PLANNED_BEFORE)
         return requested_resource(workflow, rulename, plan, wildcards.id, name, attempt)
     except UserError as error:
-        # The one class that Snakemake shows without a traceback here.
+        # The only class that Snakemake shows without a traceback here.
         raise ResourceValidationError(str(error)) from None
 
 
@@ -85,7 +85,7 @@ def say_how_far():
 
 
 share_library(os.environ)
-# Whether this is the Snakemake that was typed, and not that of one of its jobs.
+# Whether this is the Snakemake that the user started, and not one that runs a job.
 MAIN = workflow.exec_mode == ExecMode.DEFAULT
 leave_warnings_to_the_trainer(os.environ)
 if MAIN:
@@ -101,17 +101,17 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# What says the unit of D: the measured dataset, or the study itself where it brings its runs.
+# The file with the unit of D: the measured dataset, or the study itself if it brings its runs.
 UNIT_FILE = PLANNED_STUDY_FILE = STUDY_FILE
 PLAN_FILES = []
 if not IMPORTED:
-    # Both: what was moved aside because it is damaged is planned again.
+    # Both, so that a damaged one that was moved aside is planned again.
     PLAN_FILES = [f"{STUDY_FOLDER}/plan.csv", f"{STUDY_FOLDER}/specs.json"]
     PLANNED_STUDY_FILE = f"{STUDY_FOLDER}/planned_study.json"
     DATA_FOLDER = f"results/data/{STUDY.data_fingerprint}"
     UNIT_FILE = f"{DATA_FOLDER}/meta.json"
     if MAIN:
-        # Where there is nothing to be done, Snakemake calls none of the hooks.
+        # If there is nothing to be done, Snakemake calls none of the hooks.
         call_on_message(logger, NOTHING_TO_BE_DONE_MSG, say_how_far)
 
 

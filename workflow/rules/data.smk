@@ -8,7 +8,7 @@ rule prepare:
         "../../envs/environment.yaml"
     resources:
         # No input: studies share a dataset's folder, and one must not prepare it again for the other.
-        # A resource is no rerun trigger; all that counts of the study is in the folder's name.
+        # A resource triggers no rerun; the folder's name covers the relevant part of the study.
         study=STUDY_FILE,
     script:
         "../scripts/prepare.py"

@@ -6,8 +6,8 @@ checkpoint plan_experiments:
         plan=f"{STUDY_FOLDER}/plan.csv",
         specs=f"{STUDY_FOLDER}/specs.json",
         summary=f"{STUDY_FOLDER}/plan.log",
-        # What the plan was made of: everything after it reads this copy, so that a configuration
-        # that is edited while the study runs cannot mix with it.
+        # The study that was planned. Later steps read this copy, so that a configuration edited
+        # while the study runs cannot mix with it.
         study=PLANNED_STUDY_FILE,
     log:
         f"{STUDY_FOLDER}/logs/plan.log",

@@ -17,7 +17,7 @@ rule train:
     threads: requested("threads")
     resources:
         gpu=requested("gpu"),
-        # The rest is for batch systems; one machine looks at nothing of it.
+        # The rest is for batch systems and ignored on a single machine.
         gpu_model=requested("gpu_model"),
         nodes=requested("nodes"),
         tasks=requested("tasks"),

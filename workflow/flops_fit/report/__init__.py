@@ -1,1 +1,1 @@
-"""The answer for reading: tables and figures made from `fit.json` and `runs.csv`."""
+"""Tables and figures for people, made from `fit.json` and `runs.csv`."""

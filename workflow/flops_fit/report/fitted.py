@@ -1,4 +1,4 @@
-"""The content of fit.json as the report reads it: made once, typed from then on."""
+"""The content of fit.json as typed objects for the report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 Interval = tuple[float, float]
 
 LAWS = ("N_opt", "D_opt", "L_opt")
-"""The quantities that an approach gives a law of: parameters, units, nats per unit."""
+"""The quantities for which an approach gives laws: parameters, units, nats per unit."""
 QUANTITIES = (*LAWS, "D_per_N")
 """The quantities that are predicted; D_per_N is in units per parameter."""
 
@@ -32,7 +32,7 @@ class Law:
     exponent: float
     offset: float
     r_squared: float | None
-    """Of the regression on logs; None where it is undefined, as for a constant."""
+    """Of the regression on logs; None if undefined, as for a constant."""
     exponent_interval: Interval | None
 
     @classmethod
@@ -54,7 +54,7 @@ class Law:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A predicted value, and its interval where one was computed."""
+    """A predicted value, and its interval if one was computed."""
 
     value: float | None
     interval: Interval | None
@@ -62,13 +62,13 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What an approach says at one C."""
+    """An approach's predictions at one C."""
 
     C: float
     extrapolated: bool
     """C lies outside the measured budgets."""
     estimates: Mapping[str, Estimate]
-    """By `QUANTITIES`. L_opt has no value where the fit found no law of the loss."""
+    """By `QUANTITIES`. L_opt has no value if the fit found no law for the loss."""
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Prediction:
@@ -102,7 +102,7 @@ class Approach:
 
     @property
     def method(self) -> laws.Approach:
-        """The approach itself: what it is called and looks like."""
+        """The registered approach, with its name and look."""
         return approach_named(self.name)
 
     @classmethod
@@ -123,11 +123,11 @@ class Approach:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldoutScore:
-    """How well an approach predicted the budgets that its fit had not seen."""
+    """How well an approach predicted budgets that its fit had not seen."""
 
     approach: str
     kind: str
-    """`largest`: the largest budgets were left out; `leave_one_out`: one budget was."""
+    """`largest`: the largest budgets were left out; `leave_one_out`: a single budget."""
     budgets: tuple[float, ...]
     mean_abs_relative_error: float | None
     """Of L_opt."""
@@ -163,7 +163,7 @@ class ReportedFit:
     holdout: tuple[HoldoutScore, ...]
     recommended: Approach | None
     why: str
-    """Why this approach is recommended, or none."""
+    """Why this approach, or none, is recommended."""
     judgements: tuple[Judgement, ...]
 
     @classmethod

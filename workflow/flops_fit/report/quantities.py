@@ -53,12 +53,12 @@ def human_loss(value: float) -> str:
 
 
 def human_r_squared(r_squared: float | None) -> str:
-    """Write R² with four decimals; "undefined" where the fit gives none, as for a constant."""
+    """Write R² with four decimals; "undefined" if the fit gives none, as for a constant."""
     return "undefined" if r_squared is None else f"{r_squared:.4f}"
 
 
 def human_interval(interval: Sequence[float] | None, write: Callable[[float], str]) -> str:
-    """Write an interval as "[lo, hi]"; empty where none was computed."""
+    """Write an interval as "[lo, hi]"; empty if none was computed."""
     if interval is None:
         return ""
     low, high = interval
@@ -68,7 +68,7 @@ def human_interval(interval: Sequence[float] | None, write: Callable[[float], st
 def math_number(value: float, digits: int = 3) -> str:
     r"""Write a number as mathtext without dollar signs: `1.5 \times 10^{11}`, `10^{12}`, `0.43`.
 
-    Plain decimals are used between 0.01 and 1000, where a power of ten only slows reading.
+    Plain decimals are used between 0.01 and 1000, where a power of ten is harder to read.
     """
     if value == 0.0 or 0.01 <= abs(value) < 1000.0:
         return f"{value:.{digits}g}"
@@ -104,14 +104,14 @@ def log_ticks(low: float, high: float, most: int, subdivide: bool = True) -> lis
     low, high : float
         Limits of the axis, positive.
     most : int
-        Most ticks that have room for a label.
+        The largest number of ticks whose labels fit.
     subdivide : bool
         Whether 2, 3 and 5 times a power of ten may be ticks; otherwise powers of ten alone.
 
     Returns
     -------
     list of float
-        Ascending, inside the limits; empty where the axis is too short for any choice.
+        Ascending, inside the limits; empty if the axis is too short for any choice.
     """
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     choices = [((1.0, 2.0, 5.0), 1), ((1.0, 3.0), 1)] if subdivide else []

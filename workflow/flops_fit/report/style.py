@@ -13,7 +13,7 @@ MUTED = "#6b6b6b"
 FAINT = "#b8b8b8"
 BAND_ALPHA = 0.18
 DASHES = (0, (3, 2))
-"""Lines beyond what was measured."""
+"""Lines outside the measured range."""
 
 # A second cue beside colour, so that neighbouring budgets differ in greyscale print as well.
 BUDGET_MARKERS = ("o", "s", "^", "D", "v", "P")

@@ -33,8 +33,8 @@ def prediction_table(fit: ReportedFit) -> pd.DataFrame:
     -------
     DataFrame
         One row per budget, ascending in C, with `COLUMNS`: C in FLOPs, N in parameters, D in
-        units, L in nats per unit, D_per_N in units per parameter. `_lo` and `_hi` are NaN where
-        the fit computed no interval, and L_opt is where it found no law of the loss. Without a
+        units, L in nats per unit, D_per_N in units per parameter. `_lo` and `_hi` are NaN if the
+        fit computed no interval, and L_opt is NaN if it found no law for the loss. Without a
         recommended approach the table has no rows.
     """
     nothing = float("nan")
@@ -86,7 +86,7 @@ def table_markdown(fit: ReportedFit, *, unit: str = "token") -> str:
 def collected_warnings(fit: ReportedFit) -> list[str]:
     """Every judgement of the fit once: general ones first, then those of each approach.
 
-    What is said of several approaches in the same words is written once, with the first one's name.
+    If several approaches share the same text, it appears once, under the first one's name.
     """
     prefixes = {None: ""} | {item.name: f"{item.method.called}: " for item in fit.approaches}
     found: dict[str, str] = {}
@@ -136,7 +136,7 @@ def _exponent_text(symbol: str, law: Law) -> str:
 
 
 def _prediction_lines(predictions: Sequence[Prediction], unit: str) -> list[str]:
-    """Lay out the predictions and explain their units; nothing where there are none."""
+    """Lay out the predictions and explain their units; empty if there are none."""
     if not predictions:
         return []
     header = ["C (FLOPs)", "parameters N", f"{unit}s D", "D/N", "loss L"]
@@ -157,7 +157,7 @@ def _prediction_lines(predictions: Sequence[Prediction], unit: str) -> list[str]
 
 
 def _table_lines(header: list[str], rows: list[list[tuple[str, str]]]) -> list[str]:
-    """Lay out a Markdown table; each cell is (value, what follows it), both aligned by column."""
+    """Lay out a Markdown table; each cell is (value, suffix), both aligned by column."""
     columns = []
     for name, cells in zip(header, zip(*rows, strict=True), strict=True):
         before = max(len(value) for value, _ in cells)

@@ -28,7 +28,7 @@ def write_report(
     runs : DataFrame
         Content of `runs.csv`.
     folder : path
-        Where to write; created where it is missing.
+        Where to write; created if missing.
     unit : str
         What D counts, in the singular: `token`, `image`, ...
 

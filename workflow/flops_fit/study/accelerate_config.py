@@ -1,4 +1,4 @@
-"""What a configuration file of accelerate that a study names may ask for."""
+"""Checks of the accelerate configuration file that a study may name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OTHER_PARALLELISM = ("parallelism_config", "deepspeed_config", "megatron_lm_conf
 
 
 def asks_for_shards(path: str | Path) -> bool:
-    """Say whether a file asks for parameters that are sharded over the processes (FSDP2).
+    """Return whether a file asks to shard parameters over the processes (FSDP2).
 
     Parameters
     ----------
@@ -25,8 +25,8 @@ def asks_for_shards(path: str | Path) -> bool:
     Raises
     ------
     UserError
-        If it is no such file, or asks for a parallelism under which the trainer would go wrong in
-        silence.
+        If it is not such a file, or asks for a parallelism under which the trainer would silently
+        go wrong.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))

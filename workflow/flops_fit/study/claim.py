@@ -16,7 +16,7 @@ from flops_fit.study.study import Study
 def claim_study(study: Study, results: str | Path = "results") -> Path:
     """Write ``results/<study>/study.json`` if its content changed, and return its path.
 
-    The modification time says when the study last changed, which is what makes the plan run again.
+    Its modification time is when the study last changed, and makes the plan run again.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def claim_study(study: Study, results: str | Path = "results") -> Path:
     except (FileNotFoundError, NotADirectoryError):
         old = None
     except UnicodeDecodeError:
-        old = ""  # not ours, which is said below
+        old = ""  # not ours, as reported below
     except OSError as error:
         raise UserError(_inaccessible(path, "read", error.strerror)) from None
     text = study.to_json()
@@ -60,7 +60,7 @@ def _inaccessible(path: Path, verb: str, reason: str) -> str:
 
 
 def _owner(text: str) -> str | None:
-    """Return the configuration that a study.json names, None where it is none."""
+    """Return the configuration that a study.json names, None if it names none."""
     try:
         return json.loads(text)["config_file"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -68,9 +68,9 @@ def _owner(text: str) -> str | None:
 
 
 def _is_damaged(path: Path, old: str, study: Study) -> bool:
-    """Say whether a study.json is no longer one of this very study, but was.
+    """Return whether a study.json was this study's and has been damaged.
 
-    Only what was planned can contradict: it names the configuration as well.
+    Only the planned study can disprove that, as it names the configuration as well.
     """
     planned_file = path.with_name("planned_study.json")
     try:
@@ -80,7 +80,7 @@ def _is_damaged(path: Path, old: str, study: Study) -> bool:
     owner = _owner(old)
     if owner is None:
         return planned in (None, study.config_file)
-    # A flipped bit in the name: nobody has that file, and what was planned is of this one.
+    # A flipped bit in the name: that file does not exist, and the plan belongs to this one.
     return planned == study.config_file != owner and not Path(owner).exists()
 
 

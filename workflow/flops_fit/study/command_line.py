@@ -1,4 +1,4 @@
-"""What ``snakemake --config`` says, read as a configuration file would be read."""
+"""The values of ``snakemake --config``, read as in a configuration file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def command_line_values(arguments: Iterable[str]) -> dict[str, Any]:
     Parameters
     ----------
     arguments
-        The arguments as they were typed.
+        The arguments as typed.
     """
     return {key: _read(text) for key, _, text in (entry.partition("=") for entry in arguments)}
 

@@ -1,4 +1,4 @@
-"""A raw configuration made into checked settings, and a sentence for every mistake in it."""
+"""Turns a raw configuration into checked settings, or a sentence for each of its mistakes."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _LIMITS = (
 
 
 def check_configuration(raw: Mapping[str, Any], source: str) -> TrainedStudy | ImportedStudy:
-    """Return the settings that a configuration says, with every default filled in.
+    """Return the settings of a configuration, with every default filled in.
 
     Parameters
     ----------
     raw
-        The configuration as a YAML or JSON parser left it.
+        The configuration as a YAML or JSON parser returned it.
     source
-        The file that the errors name.
+        The file to name in errors.
 
     Raises
     ------
@@ -72,12 +72,12 @@ def _echo(mistake: Mapping[str, Any], mistakes: list[Any]) -> bool:
 
 
 def _printable(sentence: str) -> str:
-    """A key may hold line breaks and control characters, which must not reach a terminal."""
+    """Escape line breaks and control characters of a key, which must not reach a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
 
 
 def _sentence(mistake: Mapping[str, Any], schema: dict[str, Any]) -> str:
-    """Return what is wrong, from one of pydantic's errors."""
+    """Return the sentence for one of pydantic's errors."""
     place = tuple(part for part in mistake["loc"] if part not in SPELLINGS)
     key = _dotted(place)
     if mistake["type"] in ("extra_forbidden", "invalid_key"):
@@ -111,7 +111,7 @@ def _unknown_key(place: tuple[str | int, ...], name: str, schema: dict[str, Any]
 
 
 def _names_last_first(schema: dict[str, Any]) -> Iterator[str]:
-    """Dotted keys, so that a dictionary of their last parts keeps the first of several."""
+    """Yield dotted keys last first, so that a dictionary by their last part keeps the first."""
     return reversed([full for full, _ in walk_keys(schema)])
 
 

@@ -2,7 +2,7 @@
 
     PYTHONPATH=workflow python -m flops_fit.study.document_keys
 
-rewrites both; a test fails where one of them is behind the settings.
+rewrites both; a test fails if one of them is out of date.
 """
 
 from __future__ import annotations

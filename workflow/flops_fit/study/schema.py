@@ -17,7 +17,7 @@ DESCRIPTION = (
 
 
 def study_schema() -> dict[str, Any]:
-    """Return the schema of both kinds of study; ``required`` is that of one that trains."""
+    """Return the schema of both kinds of study; ``required`` is that of a study that trains."""
     trained, imported = schema_of(TrainedStudy), schema_of(ImportedStudy)
     kinds = [[name for name in kind["required"] if name != "study"] for kind in (trained, imported)]
     study = {"study": trained["properties"].pop("study")}
@@ -63,10 +63,10 @@ def node_at(schema: dict[str, Any], place: tuple[str | int, ...]) -> dict[str, A
 
 
 def _inlined(node: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a node with what it refers to in its place, and its alternatives merged.
+    """Return a node with its references resolved and its alternatives merged.
 
-    Keywords hold for one type of value each (`pattern` for text, `properties` for sections), so
-    that alternatives of different types say the same side by side.
+    Each keyword applies to one type of value (`pattern` to text, `properties` to sections), so
+    merging alternatives of different types changes nothing.
     """
     flat: dict[str, Any] = {}
     if "$ref" in node:

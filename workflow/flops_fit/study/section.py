@@ -1,4 +1,4 @@
-"""How a key of a study is written down: once, with all that is to be said about it."""
+"""Declares a key of a study in one place, with its type, default, unit and description."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 ONE, LIST, KEYS = SPELLINGS = ("<one>", "<list>", "<keys>")
-"""Which of its spellings a setting uses: a single value, a list, or a section or map."""
+"""The spelling a setting uses: a single value, a list, or a section or map."""
 
 
 def _spelling(value: Any) -> str:
@@ -28,7 +28,7 @@ def spelled(**spellings: Any) -> Any:
 
 
 def key(description: str, unit: str, *, expected: str | None = None, **default: Any) -> Any:
-    """Return a setting: what it means, in which unit, and what an error says is expected.
+    """Return a setting with its meaning, its unit, and the text for "expected" in errors.
 
     Without ``default`` or ``default_factory`` it is required.
     """
@@ -42,6 +42,6 @@ def section(description: str, **default: Any) -> Any:
 
 
 class Section(BaseModel):
-    """Keys with values; defaults are checked and coerced like what a file says."""
+    """Keys with values; defaults are checked and coerced like values from a file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)

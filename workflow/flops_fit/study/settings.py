@@ -206,7 +206,7 @@ class FitSettings(Section):
         default_factory=approach_names,
     )
     bootstrap: whole(ge=0, le=1_000_000) = key(
-        "Resamples that the intervals rest on; 0 computes no intervals. Surfaces of more than "
+        "Resamples behind the intervals; 0 computes no intervals. Surfaces of more than "
         "20000 runs take one Newton step for each instead of a refit.",
         "resamples",
         default=1000,
@@ -224,8 +224,7 @@ class FitSettings(Section):
         default=True,
     )
     holdout_budgets: whole(ge=0) = key(
-        "How many of the largest budgets the hold-out leaves out and predicts; 0 does without any "
-        "hold-out.",
+        "How many of the largest budgets the hold-out leaves out and predicts; 0 skips it.",
         "budgets",
         default=1,
     )
@@ -233,7 +232,7 @@ class FitSettings(Section):
         "Keep alpha = beta in surfaces, for tables of five or six runs.", "choice", default=False
     )
     exclude: list_of(Text) = key(
-        "Ids of runs that stay out of the fit; fit.json lists them.", "ids", default=[]
+        "Ids of runs to leave out of the fit; fit.json lists them.", "ids", default=[]
     )
     allow_mixed_code: Flag = key(
         "Fit runs of different source or dataset fingerprints together (with a warning) instead of "
@@ -244,7 +243,7 @@ class FitSettings(Section):
 
 
 class PredictSettings(Section):
-    """What the answer is asked for."""
+    """Where to predict."""
 
     budgets: list_of(Positive, check_distinct) = key(
         "Further compute budgets of the table.",
@@ -259,7 +258,7 @@ class PredictSettings(Section):
 
 class _Named(Section):
     study: StudyName = key(
-        "Name of the study; all that it produces lies under results/<study>/.",
+        "Name of the study; all its results lie under results/<study>/.",
         "name",
         expected="a name of letters, digits, '.', '_' and '-' that starts with a letter or digit "
         "and is not 'data'",
@@ -268,9 +267,9 @@ class _Named(Section):
 
 class _Imported(Section):
     runs_table: spelled(one=Text, keys=TableFile) = key(
-        "A table of runs that exist already, instead of the keys model, dataset, loss, plan and "
-        "train: columns N, D, C (of D and C one may be missing) and loss; budget, id, status and "
-        "lr if there are any.",
+        "A table of existing runs, instead of the keys model, dataset, loss, plan and train, with "
+        "columns N, D, C (one of D and C may be missing) and loss, and optionally budget, id, "
+        "status and lr.",
         "path",
         expected="a path to a CSV, Parquet or JSON lines file, or {path:, columns:, unit:}",
     )

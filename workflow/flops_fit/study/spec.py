@@ -1,4 +1,4 @@
-"""What an experiment's id is derived from: everything that changes its outcome, nothing else."""
+"""The source of an experiment's id: everything that changes its outcome, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSpec:
-    """``target(split=, folder=, **kwargs)``, and what it held when the plan was made."""
+    """``target(split=, folder=, **kwargs)``, and its content when the plan was made."""
 
     target: str
     kwargs: dict[str, Any]
@@ -48,7 +48,7 @@ class OptimizerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LrScaling:
-    """Learning rates are multiplied with (size / reference_size)^power."""
+    """Learning rates are multiplied by (size / reference_size)^power."""
 
     power: float
     reference_size: float
@@ -57,10 +57,10 @@ class LrScaling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """One training, as its id knows it. ``fingerprint(spec.to_json())`` is the id.
+    """One training, as far as its id depends on it: ``fingerprint(spec.to_json())`` is the id.
 
-    A field more or less, or a number that is spelled otherwise, is another id: every experiment of
-    every study would be trained again.
+    Adding or removing a field, or spelling a number differently, changes the id: every experiment
+    of every study would be trained again.
     """
 
     recipe: int  # RECIPE_VERSION of the trainer
@@ -94,5 +94,5 @@ class Spec:
         return from_plain(cls, plain, closed=True)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain objects, as the run record holds it."""
+        """Return the spec as plain objects, as in the run record."""
         return to_plain(self)

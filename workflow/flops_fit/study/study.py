@@ -29,14 +29,14 @@ from flops_fit.study.train_settings import OptimizerSettings, TrainSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Something of the user's, found by import path ``package.module:name``."""
+    """A piece of user code, found by its import path ``package.module:name``."""
 
     path: str
     kwargs: dict[str, Any]
     version: int | str
 
     def identity(self) -> dict[str, Any]:
-        """What an id is derived from."""
+        """The part of the target that ids depend on."""
         return {"target": self.path, "kwargs": self.kwargs, "version": self.version}
 
 
@@ -62,8 +62,8 @@ class RunsTable:
 class Study:
     """One checked configuration. ``config`` is its plain form, with every default filled in.
 
-    A study that brings its own runs has a ``runs_table``, and neither model nor dataset, loss, plan
-    and train.
+    A study that brings its own runs has a ``runs_table``, and no model, dataset, loss, plan or
+    train.
     """
 
     name: str
@@ -77,8 +77,8 @@ class Study:
     plan: PlanSettings | None = None
     train: TrainSettings | None = None
     optimizer: Target | None = None
-    accelerate_config: str | None = None  # the file, as it is found from the working directory
-    sharded: bool = False  # parameters over the processes, as accelerate_config asks for
+    accelerate_config: str | None = None  # path of the file, relative to the working directory
+    sharded: bool = False  # whether parameters are sharded over the processes
     runs_table: RunsTable | None = None
 
     @classmethod
@@ -116,7 +116,7 @@ class Study:
         stored = read_json_object(path, ("config", "config_file"))
         try:
             return cls.from_config(stored["config"], stored["config_file"])
-        except UserError as error:  # what was written had passed
+        except UserError as error:  # it passed when it was written
             raise make_room(path, f"cannot be used any more ({error})") from None
 
     def to_json(self) -> str:
@@ -133,13 +133,13 @@ class Study:
 
     @property
     def folder(self) -> Path:
-        """Folder of the configuration file, where the user's modules are searched as well."""
+        """Folder of the configuration file, where the user's modules are looked up as well."""
         return Path(self.config_file).parent
 
     def check_data_folder(self, folder: Path) -> None:
         """Raise a UserError unless ``folder`` is that of this study's prepared dataset.
 
-        ``study.json`` is of the newest configuration, the folder of the one that a running
+        ``study.json`` reflects the newest configuration, but ``folder`` the one that the running
         Snakemake began with.
         """
         if self.dataset is None or self.data_fingerprint != folder.name:
@@ -153,7 +153,7 @@ class Study:
     def data_fingerprint(self) -> str:
         """Name of the prepared dataset's folder under ``results/data/``.
 
-        Where the dataset's module lies beside the configuration, the folder counts as well: two
+        If the dataset's module lies beside the configuration, that folder counts as well, since two
         studies may each have a ``data.py``.
         """
         identity = self.dataset.identity()
@@ -173,10 +173,10 @@ def unit_of(path: str | Path) -> str:
 
 
 def fingerprint(content: Any) -> str:
-    """Return 12 hexadecimal digits that name JSON-ready ``content`` (SHA-256 of its one spelling).
+    """Return 12 hexadecimal digits of the SHA-256 of JSON-ready ``content``.
 
     Twelve digits are 48 bits: among 100 000 experiments two collide with probability 2e-5, and the
-    plan refuses two rows with one id.
+    plan refuses rows that share an id.
     """
     text = json.dumps(
         content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
@@ -185,7 +185,7 @@ def fingerprint(content: Any) -> str:
 
 
 def _trained(settings: TrainedStudy, source: str) -> dict[str, Any]:
-    """Return what a study knows of its trainings."""
+    """Return the fields of a study that trains its runs."""
     model, train = settings.model, settings.train
     sizes = model.sizes.values if isinstance(model.sizes, SizeRange) else sorted(model.sizes)
     accelerate_config = _existing_file(train.accelerate_config, source, "train.accelerate_config")
@@ -193,7 +193,7 @@ def _trained(settings: TrainedStudy, source: str) -> dict[str, Any]:
         "model": ModelFamily(
             target=_target(model),
             size_param=model.size_param,
-            # A model that takes a width of 64 takes no 64.0.
+            # A model that accepts a width of 64 may not accept 64.0.
             sizes=tuple(int(size) if size.is_integer() else size for size in sizes),
         ),
         "dataset": _target(settings.dataset),
@@ -207,7 +207,7 @@ def _trained(settings: TrainedStudy, source: str) -> dict[str, Any]:
 
 
 def _imported(settings: ImportedStudy, source: str) -> dict[str, Any]:
-    """Return what a study knows of the runs that it brings."""
+    """Return the fields of a study that brings its own runs."""
     table = settings.runs_table
     if isinstance(table, str):
         table = TableFile(path=table)
@@ -221,7 +221,7 @@ def _imported(settings: ImportedStudy, source: str) -> dict[str, Any]:
 
 
 def _target(settings: Any, long_form: type[Section] | None = None) -> Target:
-    """Return what a section with a target names, or the bare path of one that has a long form."""
+    """Return the target of a section, or of the bare path that stands for one."""
     if isinstance(settings, str):
         version = long_form.model_fields["version"].default
         return Target(path=settings, kwargs={}, version=version)
@@ -230,7 +230,7 @@ def _target(settings: Any, long_form: type[Section] | None = None) -> Target:
 
 
 def _existing_file(name: str | None, source: str, key: str) -> str | None:
-    """A path of the configuration starts at the configuration file's folder."""
+    """Return the path of a file that is named relative to the configuration file's folder."""
     if name is None:
         return None
     path = Path(source).parent / name

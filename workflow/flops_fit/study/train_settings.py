@@ -52,7 +52,7 @@ class PerBudget(RootModel):
         return [budget for budget in budgets if repr(budget) not in self.root]
 
     def written(self, budget: float) -> Any:
-        """Return what a budget's entry says."""
+        """Return the entry of a budget, as written."""
         return self.root[repr(budget)] if isinstance(self.root, dict) else self.root
 
 
@@ -87,7 +87,7 @@ class LrScaling(Section):
         "Exponent of the scaling; -1 with matrices is the rule for widths.", "exponent", default=0
     )
     reference_size: Positive = key(
-        "The size at which lr holds as it is written.", "value of size_param", default=1
+        "The size at which lr applies unscaled.", "value of size_param", default=1
     )
     apply: choice("matrices", "all", "none") = key(
         "Which parameters are scaled: matrices (two and more dimensions, without input lookup "
@@ -114,7 +114,7 @@ class TrainSettings(Section):
     )
     lr: LearningRates = key(
         "Peak learning rate at the reference size, a number or a map budget -> number; a list is a "
-        "grid of which the best enters the fit.",
+        "grid, of which the best enters the fit.",
         "learning rate",
         expected="a positive number, a list of them (a grid), or a map budget -> number or list",
     )
@@ -129,7 +129,7 @@ class TrainSettings(Section):
         expected="adamw, an import path 'package.module:name', or {target:, version:}",
     )
     weight_decay: number(ge=0) = key(
-        "Weight decay that is handed to the optimizer.", "1 / learning rate", default=0.1
+        "Weight decay passed to the optimizer.", "1 / learning rate", default=0.1
     )
     warmup_fraction: number(ge=0, lt=1) = key(
         "Share of the steps in which the learning rate rises linearly.",
@@ -153,7 +153,7 @@ class TrainSettings(Section):
         default="no",
     )
     processes: spelled(one=PositiveWhole, list=list_of(ProcessesFrom, min_length=1)) = key(
-        "Data-parallel processes per experiment, one GPU each where GPUs are; no part of the id. A "
+        "Data-parallel processes per experiment, one GPU each if any; not part of the id. A "
         "list of {from_params:, processes:} sets it by the model's size: the last entry whose "
         "from_params is not above the model's total parameters holds.",
         "processes",
@@ -162,41 +162,41 @@ class TrainSettings(Section):
         "from_params: 0",
     )
     compile: Flag = key(
-        "Compile the model with torch.compile; pays off for runs of minutes; no part of the id.",
+        "Compile the model with torch.compile; pays off for runs of minutes; not part of the id.",
         "choice",
         default=False,
     )
     find_unused_parameters: Flag = key(
-        "Several processes find out in every step which parameters have a gradient. Models need it "
-        "in which some have none in some steps, such as experts that no token was sent to; the "
-        "others train a little faster without. No part of the id.",
+        "Find out in every step of several processes which parameters have a gradient. Models need "
+        "it if some parameters have none in some steps (experts that got no token); others train "
+        "a little faster without. Not part of the id.",
         "choice",
         default=False,
     )
     accelerate_config: Text | None = key(
         "A configuration file of accelerate for data parallelism with whole (MULTI_GPU) or sharded "
-        "parameters (FSDP, fsdp_version 2; the processes then have to divide the samples of a "
-        "batch). Without it, none has any influence, also not the one in the home folder. The "
-        "number of processes and the precision come from this study in any case.",
+        "parameters (FSDP, fsdp_version 2; the number of processes then has to divide the samples "
+        "of a batch). Without this key no such file has any effect, not even the one in the home "
+        "folder. The number of processes and the precision always come from this study.",
         "path",
         default=None,
     )
     checkpoint_minutes: Positive | None = key(
-        "How often a training saves what it needs to go on from there; an experiment that is "
-        "killed loses no more than that. null saves only where a training is asked to leave "
-        "(SIGTERM, SIGUSR1, Ctrl-C). No part of the id.",
+        "How often a training saves a checkpoint; a killed experiment loses no more work than "
+        "that. null saves only when a training is asked to leave (SIGTERM, SIGUSR1, Ctrl-C). Not "
+        "part of the id.",
         "minutes",
         default=10,
     )
     keep_checkpoint: Flag = key(
-        "Keep the final weights as results/<study>/weights/<id>.safetensors; what is needed to go "
-        "on is removed in any case once the record is written. No part of the id.",
+        "Keep the final weights as results/<study>/weights/<id>.safetensors; checkpoints are "
+        "removed in any case once the record is written. Not part of the id.",
         "choice",
         default=False,
     )
     eval_units: PositiveWhole = key(
         "Size of the fixed validation set, in whole samples spread evenly over the validation "
-        "split; all of the split where it is smaller.",
+        "split; the whole split if it is smaller.",
         "units",
         default=200000,
     )

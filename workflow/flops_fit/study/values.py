@@ -1,7 +1,7 @@
 """The types of single settings: how text becomes a number, and what is refused.
 
 Each type is a pydantic annotation that reads what YAML 1.1 makes of a value (``5e10`` is text, a
-bare ``no`` is false) and is strict otherwise: true is no number, and 7 is no text.
+bare ``no`` is false) and is strict otherwise: true is not a number, and 7 is not text.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from pydantic_core import (
 
 from flops_fit.laws.approaches.registry import approach_names
 
-# What YAML 1.1 reads as text although its author meant a number: an exponent without "." and sign.
+# YAML 1.1 reads a number with an exponent but without "." and sign as text.
 _EXPONENT_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 _WHOLE_NUMBER = re.compile(r"[-+]?\d+")
 _IMPORT_PATH = "[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*"
 
 CODE_WANTED = "an import path 'package.module:name'"
 SENTENCE = "sentence"
-"""Type of the errors whose message says all that is wrong, but for the file and the key."""
+"""Type of errors whose message is complete except for the file and the key."""
 
 
 def sentence(text: str) -> PydanticCustomError:
-    """Return an error to raise from a validator; its key is where the value stands."""
+    """Return an error to raise from a validator; its key is that of the value."""
     return PydanticCustomError(SENTENCE, "{text}", {"text": text})
 
 
@@ -69,7 +69,7 @@ def as_number(value: Any) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a value is a number that a float can hold: no truth value, no nan, no infinity."""
+    """Whether a value is a finite number that a float can hold, and not a truth value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) <= sys.float_info.max
@@ -126,7 +126,7 @@ def _read_items(value: Any) -> Any:
 
 
 def _read_map(value: Any) -> Any:
-    """Refuse a map that names one budget in two spellings."""
+    """Refuse a map with two spellings of the same budget."""
     spellings: dict[str, Any] = {}
     for key in value if isinstance(value, Mapping) else ():
         if (text := _read_key(key)) in spellings:
@@ -173,7 +173,7 @@ def _check_study_name(name: str) -> str:
 
 
 def _read_kwargs(value: Any) -> Any:
-    """Keyword arguments: only what YAML 1.1 misread, an unquoted number with an exponent."""
+    """Correct in keyword arguments only what YAML 1.1 misreads: numbers with an exponent."""
     if isinstance(value, Mapping) and (unfit := list(_unfit(value, ()))):
         raise mistakes_below("kwargs", unfit)
     return _as_meant(value)
@@ -228,7 +228,7 @@ def whole(**limits: int) -> Any:
 
 
 def choice(*choices: str) -> Any:
-    """Return the type of one out of several words; a number may stand for the word it spells."""
+    """Return the type of a choice among words; a number may stand for the word it spells."""
     return Annotated[Literal[choices], BeforeValidator(partial(_read_choice, choices=choices))]
 
 

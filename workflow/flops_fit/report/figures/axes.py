@@ -1,4 +1,4 @@
-"""What the figures have in common: axes and their labels, the runs that are drawn, the caption."""
+"""Shared parts of the figures: axes and their labels, the runs to draw, the caption."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ N_SAMPLES = 200
 
 def axis_labels(params: str, unit: str) -> dict[str, str]:
     """Name N (the `params` of fit.json says which), D and L with their units, by quantity."""
-    unit = unit.replace("$", r"\$")  # a word of the user's, no formula
+    unit = unit.replace("$", r"\$")  # the user's word, not a formula
     return {
         "N_opt": f"{parameter_label(params)} N",
         "D_opt": f"training {unit}s D",
@@ -76,11 +76,11 @@ def math_text(value: float) -> str:
 
 
 def runs_with_loss(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with a loss: what diverged has none."""
+    """The runs with a loss, which diverged ones do not have."""
     return runs[(runs["status"] == "completed") & np.isfinite(runs["loss"].astype(float))]
 
 
 def write_caption(figure: Figure, sentences: Sequence[str], width: int) -> None:
-    """Put the caption at the foot; as `supxlabel`, because the layout keeps room for that."""
+    """Put the caption at the bottom, as `supxlabel`, for which the layout reserves space."""
     text = textwrap.fill(" ".join(sentences), width)
     figure.supxlabel(text, x=0.01, ha="left", fontsize=9, color=MUTED)

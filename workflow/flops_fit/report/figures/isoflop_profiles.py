@@ -38,8 +38,8 @@ def isoflop_profiles(fit: ReportedFit, runs: pd.DataFrame, unit: str = "token") 
     Parameters
     ----------
     fit : ReportedFit
-        Where no approach fitted parabolas, the measured points are drawn alone and the caption
-        says so.
+        If no approach fitted parabolas, only the measured points are drawn, and the caption says
+        so.
     runs : DataFrame
         Content of `runs.csv`; gives the excluded runs (drawn as grey crosses) and the number of
         diverged ones (not drawn).
@@ -100,7 +100,7 @@ def _draw_fitted_profiles(
 
 
 def _draw_profile(ax: Axes, i: int, profile: Profile, colour, marker: str) -> bool:
-    """Draw one budget's points, parabola and minimum; say whether the minimum could be shown."""
+    """Draw one budget's points, parabola and minimum; return whether the minimum could be shown."""
     low, high = profile.log_N_range
     extent = high - low
     left, right = low - OVERHANG * extent, high + OVERHANG * extent
@@ -128,7 +128,7 @@ def _draw_profile(ax: Axes, i: int, profile: Profile, colour, marker: str) -> bo
 
 
 def _draw_runs_by_budget(ax: Axes, measured: pd.DataFrame) -> list[Line2D]:
-    """Draw the measured points alone, one colour per budget where the runs have budgets."""
+    """Draw only the measured points, with one colour per budget if the runs have budgets."""
     groups = list(measured.groupby("budget")) or [(None, measured)]
     handles = []
     for i, ((budget, group), colour) in enumerate(

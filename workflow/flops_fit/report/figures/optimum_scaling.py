@@ -75,7 +75,7 @@ def optimum_scaling(fit: ReportedFit, runs: pd.DataFrame, unit: str = "token") -
 
 
 def _draw_approaches(ax: Axes, fit: ReportedFit, quantity: str) -> bool:
-    """Draw every approach in one panel, with its legend; say whether there were intervals."""
+    """Draw every approach in one panel, with its legend; return whether there were intervals."""
     handles, has_intervals = [], False
     for approach in fit.fitted:
         emphasised = approach is fit.recommended
@@ -91,7 +91,7 @@ def _draw_approaches(ax: Axes, fit: ReportedFit, quantity: str) -> bool:
 def _draw_law(ax: Axes, approach: Approach, quantity: str, emphasised: bool) -> Line2D:
     """Draw one approach's optima and law in one panel; return the line for the legend.
 
-    The law of L may be missing: then the optima stand alone, and the legend says so.
+    The law of L may be missing: then only the optima are drawn, and the legend says so.
     """
     colour, marker = approach.method.colour, approach.method.marker
     width, order = (2.2, 3.0) if emphasised else (1.2, 2.0)
@@ -133,7 +133,7 @@ def _law_label(symbol: str, law: Law | None) -> str:
 
 
 def _draw_predictions(ax: Axes, approach: Approach, quantity: str) -> bool:
-    """Mark the extrapolated predictions and shade the intervals; say whether there were any."""
+    """Mark the extrapolated predictions and shade the intervals; return whether there were any."""
     colour, gid = approach.method.colour, f"optimum-{approach.name}-{quantity}"
     predicted = [(row, row.estimates[quantity]) for row in approach.predictions]
     beyond = [
@@ -153,7 +153,7 @@ def _draw_predictions(ax: Axes, approach: Approach, quantity: str) -> bool:
     low, high = np.array([estimate.interval or (np.nan, np.nan) for _, estimate in predicted]).T
     band = ax.fill_between(C, low, high, color=colour, alpha=BAND_ALPHA, linewidth=0)
     band.set(gid=f"{gid}-interval", zorder=1.5)
-    # A band needs two neighbours; a bar shows an interval that stands alone as well.
+    # A band needs two neighbours; a bar also shows a single interval.
     bars = {"color": colour, "linewidth": 1.0, "zorder": 2.5}
     ax.vlines(C[given], low[given], high[given], **bars).set_gid(f"{gid}-interval-bars")
     return True

@@ -1,4 +1,4 @@
-"""Figures as files that repeat byte for byte."""
+"""Writes figures as files that are reproducible byte for byte."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from flops_fit.report.style import house_style
 def save(figure: Figure, path_without_suffix: str | Path) -> list[Path]:
     """Write a figure as SVG and PNG, each whole or not at all.
 
-    The bytes depend on the figure and on the version of matplotlib alone: element ids are salted
-    with a constant, and neither file carries a date.
+    The bytes depend only on the figure and the version of matplotlib: element ids are salted with a
+    constant, and neither file carries a date.
 
     Returns
     -------
