@@ -88,7 +88,7 @@ def test_runs_of_different_code_are_refused(tmp_path, column):
     made = rows()
     made[3][column] = made[4][column] = "123456e78901"
     message = refusal(tmp_path, made)
-    assert message.startswith(f"{tmp_path / 'runs.csv'}: runs of different code or data stand side")
+    assert message.startswith(f"{tmp_path / 'runs.csv'}: runs of different code or data are mixed")
     first = SOURCES.get(column, "none")
     assert (
         f"({column.replace('_', ' ')}: 13 runs with {first} (000000000000, 000000000001, "
