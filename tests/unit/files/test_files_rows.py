@@ -54,6 +54,8 @@ def test_further_columns_are_ignored(tmp_path):
         ("count", "-1", "count: found '-1', expected a whole number"),
         ("count", "", "count: found '', expected a whole number"),
         ("count", "9" * 5000, f"count: found '{'9' * 79}, expected a whole number"),
+        ("count", "9" * 400, f"count: found '{'9' * 79}, expected a whole number"),
+        ("size", "9" * 400, f"size: found '{'9' * 79}, expected a number"),
         ("weight", "", "weight: found '', expected a number"),
         ("weight", "x", "weight: found 'x', expected a number"),
         ("size", "nan", "size: found 'nan', expected a number"),

@@ -79,7 +79,9 @@ def _parsed(name: str, text: str, wanted: tuple[type, ...], exact: bool) -> str 
         return text
     value: float = math.nan
     with suppress(ValueError):
-        value = int(text) if int in wanted and text.isdecimal() else float(text)
+        value = float(text)  # infinite where a whole number is beyond all measure
+        if int in wanted and text.isdecimal() and math.isfinite(value):
+            value = int(text)
     whole = float not in wanted
     if not math.isfinite(value) or (whole and not isinstance(value, int)):
         meant = "a whole number" if whole else "a number"
