@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from flops_fit.errors import UserError
 from flops_fit.plan.layouts.layout import Cause, Cell, Dropped, Layout
@@ -81,6 +80,9 @@ def spread_evenly(log_n: Mapping[float, float], count: int) -> list[float]:
     list
         The chosen sizes in ascending order of N.
     """
+    # Its import takes most of a second, and whoever reads a plan comes past this module.
+    from scipy.optimize import linear_sum_assignment
+
     ordered = sorted(log_n, key=lambda size: (log_n[size], size))
     if len(ordered) <= count:
         return ordered
