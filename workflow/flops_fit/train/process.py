@@ -8,8 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from flops_fit.errors import Interrupted, InterruptedAlone, UserError, is_trouble_of_the_machine
 from flops_fit.files.patience import seconds_from, write_patiently
@@ -21,6 +20,9 @@ from flops_fit.records.run_record import RunRecord, store_record, use_stored_rec
 from flops_fit.train.checkpoint import write_weights
 from flops_fit.train.experiment import train_experiment
 from flops_fit.train.progress import LOG, open_log
+
+if TYPE_CHECKING:
+    import torch  # elsewhere it comes after launch.signals, which remembers this process's parent
 
 # Environment variable: for how many seconds writing a record is retried.
 RECORD_PATIENCE = "FLOPS_FIT_RECORD_PATIENCE"
