@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 from flops_fit.launch.leases import visible_gpus
-from flops_fit.study.study import fingerprint
+from flops_fit.study.identity import fingerprint
 from one_experiment import ROOT, experiment_job
 
 

@@ -14,8 +14,9 @@ from flops_fit.plan.experiment import PlannedExperiment
 from flops_fit.plan.layouts.layout import Cell
 from flops_fit.plan.plan import Plan, experiment_spec, make_plan
 from flops_fit.records.run_record import RunRecord
+from flops_fit.study.identity import fingerprint
 from flops_fit.study.spec import Spec
-from flops_fit.study.study import Study, fingerprint
+from flops_fit.study.study import Study
 from flops_fit.user_code.dataset_meta import DatasetMeta
 
 FILE = "studies/small.yaml"

@@ -10,8 +10,8 @@ from flops_fit.files.fields import FieldError
 from flops_fit.plan.files import plan_jobs
 from flops_fit.plan.job import Job
 from flops_fit.plan.plan import make_plan
+from flops_fit.study.identity import fingerprint
 from flops_fit.study.spec import Spec
-from flops_fit.study.study import fingerprint
 from hand_computed import FULL, changed, dataset_meta, measures, small_study
 
 WIDE = {"plan.tokens_per_param": [1, 1e9]}

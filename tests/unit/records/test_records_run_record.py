@@ -22,7 +22,7 @@ from flops_fit.records.run_record import (
     store_record,
     use_stored_record,
 )
-from flops_fit.study.study import fingerprint
+from flops_fit.study.identity import fingerprint
 from hand_computed import planned, record_of, run_record, spec_of
 
 ROW = planned().experiments[0]
@@ -269,6 +269,23 @@ def test_what_nothing_can_be_computed_with_is_named(name, value):
 def test_a_step_without_any_loss_is_valid():
     (row,) = run_record(ROW, curve=[[1, 10, None, 0.1]]).curve
     assert row.train_loss is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("throughput", {"mfu": "n/a", "peak_memory_bytes": 1.5e9}),
+        ("world", {"hosts": "node1", "resumed": 1, "num_processes": 1.0}),
+        ("provenance", {"git": "a commit", "python": 3.11}),
+    ],
+)
+def test_information_of_any_form_costs_no_training(tmp_path, name, value):
+    """Other programs write records, too; no number rests on these fields."""
+    record = {**record_of(ROW), name: {**record_of(ROW)[name], **value}}
+    file = tmp_path / "runs" / f"{ROW.id}.json"
+    write_json(file, record)
+    read = getattr(read_record(file), name)
+    assert {key: getattr(read, key) for key in value} == value
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,10 @@ import flops_fit
 import pytest
 from flops_fit.errors import UserError
 from flops_fit.launch.launcher import ACCELERATE_CONFIG
+from flops_fit.study.identity import fingerprint
 from flops_fit.study.schema import study_schema, walk_keys
 from flops_fit.study.settings import FitSettings, PlanSettings
-from flops_fit.study.study import ModelFamily, Study, Target, fingerprint
+from flops_fit.study.study import ModelFamily, Study, Target
 from flops_fit.study.train_settings import LrScaling, TrainSettings
 from hand_computed import FILE, FULL, SMALL, changed, small_study
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from flops_fit.files.fields import FieldError, check_fields, to_plain
+from flops_fit.study.identity import fingerprint
 from flops_fit.study.spec import Spec
-from flops_fit.study.study import fingerprint
 
 
 def _shared() -> Any:

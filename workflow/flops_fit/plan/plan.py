@@ -11,6 +11,7 @@ from flops_fit.plan.experiment import PlannedExperiment
 from flops_fit.plan.layouts import isoflop_grid
 from flops_fit.plan.layouts.layout import Cell, Dropped
 from flops_fit.plan.price import flops_per_unit
+from flops_fit.study.identity import fingerprint
 from flops_fit.study.spec import (
     DatasetSpec,
     LossSpec,
@@ -19,7 +20,7 @@ from flops_fit.study.spec import (
     OptimizerSpec,
     Spec,
 )
-from flops_fit.study.study import Study, fingerprint
+from flops_fit.study.study import Study
 from flops_fit.user_code.dataset_meta import DatasetMeta
 
 if TYPE_CHECKING:

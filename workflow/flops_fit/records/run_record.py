@@ -23,8 +23,8 @@ from flops_fit.files.plain_values import unfit_value
 from flops_fit.files.reading import DamagedFileError, parse_json
 from flops_fit.files.writing import write_json, write_whole
 from flops_fit.records.experiment_files import run_file, state_folder
+from flops_fit.study.identity import fingerprint
 from flops_fit.study.spec import Spec
-from flops_fit.study.study import fingerprint
 
 CODE_PARTS = ("model", "dataset", "loss", "optimizer")
 STATUSES = ("completed", "diverged")
@@ -154,8 +154,9 @@ class RunRecord:
                 "file was edited or damaged"
             )
         values = {one.name: plain[one.name] for one in fields(cls) if one.name in plain}
-        for name, kind in _NESTED.items():
-            values[name] = _nested(name, kind, plain[name])
+        values["spec"] = _spec(plain["spec"])
+        for name, kind in _INFORMATION.items():
+            values[name] = _taken_as_it_is(kind, plain[name])
         values["curve"] = tuple(CurveRow(*row) for row in plain["curve"])
         record = cls(**values)
         _check_outcome(record)
@@ -169,15 +170,19 @@ class RunRecord:
         return plain
 
 
-_NESTED = {"spec": Spec, "throughput": Throughput, "world": World, "provenance": Provenance}
+_INFORMATION = {"throughput": Throughput, "world": World, "provenance": Provenance}
 
 
-def _nested(name: str, kind: type, plain: Mapping[str, Any]) -> Any:
+def _spec(plain: Mapping[str, Any]) -> Spec:
     try:
-        # A spec holds exactly what its id is derived from.
-        return from_plain(kind, plain, closed=kind is Spec)
+        return from_plain(Spec, plain, closed=True)  # exactly what its id is derived from
     except FieldError as error:
-        raise FieldError(f"{name}.{error}") from None
+        raise FieldError(f"spec.{error}") from None
+
+
+def _taken_as_it_is(kind: type, plain: Mapping[str, Any]) -> Any:
+    """Return information of a record, unchecked: no number rests on it, and a training would."""
+    return kind(**{one.name: plain[one.name] for one in fields(kind) if one.name in plain})
 
 
 def store_record(
@@ -329,10 +334,16 @@ def _unfit_content(plain: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         whole = isinstance(row, list) and len(row) == len(CurveRow._fields)
         if not whole or not all(_is_number(v) or (k == 2 and v is None) for k, v in enumerate(row)):
             yield f"curve[{i}]", f"found {row!r:.80}, expected [{', '.join(CurveRow._fields)}]"
-    source = plain["provenance"].get("source", {})
-    for name in CODE_PARTS if isinstance(source, Mapping) else ():
-        if not isinstance(source.get(name), str | None):
-            yield f"provenance.source.{name}", f"found {source[name]!r:.80}, expected text or null"
+    provenance = plain["provenance"]
+    source = provenance.get("source", {})
+    if not isinstance(source, Mapping):
+        yield "provenance.source", f"found {source!r:.80}, expected an object"
+        return
+    texts = {f"provenance.source.{name}": source.get(name) for name in CODE_PARTS}
+    texts["provenance.content_fingerprint"] = provenance.get("content_fingerprint")
+    for name, value in texts.items():
+        if not isinstance(value, str | None):
+            yield name, f"found {value!r:.80}, expected text or null"
 
 
 def _is_number(value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from flops_fit.files.plain_values import unfit_value
 from flops_fit.files.reading import make_room, read_json_object
 from flops_fit.study.accelerate_config import asks_for_shards
 from flops_fit.study.configuration import check_configuration
+from flops_fit.study.identity import fingerprint
 from flops_fit.study.section import Section
 from flops_fit.study.settings import (
     FitSettings,
@@ -170,18 +170,6 @@ def unit_of(path: str | Path) -> str:
         return stored["unit"]
     table = stored["config"]["runs_table"]
     return "token" if isinstance(table, str) else table["unit"]
-
-
-def fingerprint(content: Any) -> str:
-    """Return 12 hexadecimal digits of the SHA-256 of JSON-ready ``content``.
-
-    Twelve digits are 48 bits: among 100 000 experiments two collide with probability 2e-5, and the
-    plan refuses rows that share an id.
-    """
-    text = json.dumps(
-        content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _trained(settings: TrainedStudy, source: str) -> dict[str, Any]:
