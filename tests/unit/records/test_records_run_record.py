@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from flops_fit.errors import UserError, is_trouble_of_the_machine
 from flops_fit.files.fields import FieldError
+from flops_fit.files.writing import write_json
 from flops_fit.records.experiment_files import clear_stored_records, state_folder
 from flops_fit.records.run_record import (
     CurveRow,
