@@ -4,7 +4,7 @@ An approach is an object of `approaches/` that fits laws to a `RunTable`, and it
 all of them. They rest on `data/` (the runs), `forms/` (surfaces, power laws, parabolas), `solver/`
 (the search for a surface), `judgement/` (what is said of a fit) and `evidence/` (when it is said,
 resampling, intervals). `holdout` and `recommendation` compare approaches. `fit_runs` brings all of
-it together, `reading` and `comparison` read what it found.
+this together; `reading` and `comparison` read its results.
 
 Plain columns suffice, here of nine runs whose loss is lowest at N = C^0.5:
 

@@ -1,4 +1,4 @@
-"""What an approach is: an object that fits laws to runs, and says what follows from them.
+"""The interface of an approach: an object that fits laws to runs and predicts from them.
 
 A new approach is a module in `approaches/` with one such object, and a line in the registry there.
 """
@@ -26,7 +26,7 @@ Curves = Mapping[str, ArrayLike]
 """Training curves by run id: rows [step, D, train_loss, lr]."""
 
 MIN_BUDGETS_FOR_OFFSET = 5
-"""Of fewer budgets, an offset fitted to L_opt extrapolates worse than a surface's E."""
+"""With fewer budgets, an offset fitted to L_opt extrapolates worse than a surface's E."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +44,10 @@ class ApproachOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Approach(ABC):
-    """One way from runs to laws. What is not overridden is that of power laws through points."""
+    """One way from runs to laws. The defaults are those for power laws through points."""
 
     name: str
-    """In fit.json and in fit.approaches."""
+    """Its name in fit.json and in fit.approaches."""
     called: str
     """What it is called inside a sentence, for example "approach 2"."""
     does: str
@@ -60,17 +60,17 @@ class Approach(ABC):
     rank: int
     """Order of preference, the smallest first, where the evidence does not decide."""
     assumes_form: bool = False
-    """Whether it fits a form to all runs. Such an approach comes first where nothing speaks against
+    """Whether it fits a form to all runs. Such an approach is preferred if nothing speaks against
     it, since it uses every run."""
     is_robust: bool = False
     """Whether its fit withstands outliers."""
     is_reference: bool = False
-    """Whether its profiles are what a hold-out calls the truth, and its hold-out errors those that
-    an approach with a form may not exceed by far."""
+    """Whether hold-outs take its profiles as the truth, and its hold-out errors as the standard
+    that an approach with a form must not exceed by far."""
     lends_offset: bool = False
-    """Whether its surface's E is the offset of L_opt where budgets are too few to fit one."""
+    """Whether its surface's E is the offset of L_opt if there are too few budgets to fit one."""
     flaws: Mapping[str, str] = field(default_factory=dict)
-    """Codes of judgements that speak against it, and what to call them in a list."""
+    """Codes of judgements that speak against it, and their names in a list."""
     columns: tuple[str, ...] = LAW_COLUMNS
     """What a row of parameters holds, see `parameters`."""
 
@@ -93,7 +93,7 @@ class Approach(ABC):
         options: ApproachOptions,
         resampling: Resampling,
     ) -> Resampler:
-        """Return what draws its quantities from runs like these, given a result that is ok.
+        """Return what draws its quantities from resampled runs, given a result that is ok.
 
         The draws have the keys of `estimates`; those of predictions are at `C`, FLOPs, (n_C,).
         """
@@ -128,13 +128,13 @@ class Approach(ABC):
     def estimates(
         self, result: ApproachResult, predictions: tuple[Prediction, ...], flops: FlopsPerUnit
     ) -> Draws:
-        """Return what the draws scatter around: their keys, without their first axis."""
+        """Return the estimates behind the draws, with the same keys but without the first axis."""
         return law_estimates(result, predictions)
 
     def with_offset(
         self, result: ApproachResult, E: float, lender: str
     ) -> tuple[ApproachResult, str]:
-        """Give L_opt's law the offset that it is to be held out with, and say where it is from.
+        """Give L_opt's law its offset for a hold-out, and say where the offset comes from.
 
         Parameters
         ----------

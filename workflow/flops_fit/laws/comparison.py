@@ -38,10 +38,10 @@ class Comparison:
 def compare(first: FittedLaws, second: FittedLaws, C: Array) -> Comparison:
     """Compare two studies' L_opt at each `C` (FLOPs); both in the same unit of loss.
 
-    The studies are independent, and so must their draws be: those of two studies of one design and
-    seed come from the same resampled rows, one by one, so that the second's are put into a random
-    order (the same every time). Each study's carry its small-sample factor, so that the intervals
-    of the difference and of the crossing agree with its own.
+    The studies are independent, so their draws must be, too. Two studies of the same design and
+    seed resample the same rows, draw by draw, so the second study's draws are put into a random
+    order (the same every time). The draws include each study's small-sample factor, so that the
+    intervals of the difference and of the crossing agree with the study's own.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def compare(first: FittedLaws, second: FittedLaws, C: Array) -> Comparison:
 
 
 def shuffled_rows(n: int) -> NDArray[np.intp]:
-    """Return the order in which a second study's draws meet the first's, shape (n,)."""
+    """Return the order in which a second study's draws are paired with the first's, shape (n,)."""
     return np.random.default_rng(0).permutation(n)
 
 

@@ -31,7 +31,7 @@ from flops_fit.laws.recommendation import disagreements, recommend
 from flops_fit.laws.results import ApproachResult, Prediction
 
 MAX_UNSAID_LOSS = 0.01
-"""Share of resamples without a law up to which nobody needs to know."""
+"""Share of resamples without a law up to which no judgement is made."""
 
 MIN_RUNS = 5
 """Fewer runs than this are no evidence of any law."""
@@ -42,7 +42,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """What a fit may be asked for. Its defaults, which `fit_runs` shares, stand here alone."""
+    """The options of a fit. Their defaults, which `fit_runs` shares, are defined only here."""
 
     predict_budgets: Sequence[float] = ()
     """C (FLOPs) to predict, besides the study's budgets."""
@@ -51,7 +51,7 @@ class FitOptions:
     approaches: Sequence[str | int] | None = None
     """Names among `approach_names()`; None for all."""
     bootstrap: int = 1000
-    """Resamples that intervals rest on; 0 computes none."""
+    """Resamples behind the intervals; 0 computes none."""
     ci: float = 0.95
     """Nominal coverage of the intervals."""
     seed: int = 0
@@ -60,9 +60,9 @@ class FitOptions:
     """Resample runs within their budgets; false draws from all runs alike. Approach 2 resamples the
     residuals of its profiles in either case."""
     holdout_budgets: int = 1
-    """How many of the largest budgets the hold-out leaves out; 0 does without."""
+    """How many of the largest budgets the hold-out leaves out; 0 skips it."""
     tie_exponents: bool = False
-    """Keep alpha = beta in surfaces, which five or six runs can carry."""
+    """Keep alpha = beta in surfaces, for which five or six runs suffice."""
     curves: Curves | None = None
     """Training curves for approach 1, by run id: rows [step, D, train_loss, lr]."""
     schedule_decays: bool = True
@@ -103,7 +103,7 @@ def fit_runs(
     params : str
         Which parameters N counts ("total" or "non_embedding"); written down, not used.
     progress : callable, optional
-        Told of the bootstrap's progress.
+        Called with the bootstrap's progress.
     predict_budgets ... workers
         See the fields of `FitOptions`.
 
@@ -187,7 +187,7 @@ class Setting:
 
     @property
     def measured(self) -> tuple[float, ...]:
-        """The budgets, and the C of runs that stand at none: beyond, a law extrapolates."""
+        """The budgets, and the C of runs without one: outside their range, a law extrapolates."""
         runs = self.runs
         return tuple(np.unique([*runs.budget, *runs.C[~runs.profiled]]).tolist())
 
@@ -274,7 +274,7 @@ def _resample(
 def _holdout(
     fitted: Sequence[FittedApproach], setting: Setting, holdout_budgets: int
 ) -> list[HoldoutScore]:
-    """Score the approaches; the optima that they should find are those of the reference."""
+    """Score the approaches against the optima of the reference approach."""
     if holdout_budgets < 1:
         return []
     reference = reference_approach()

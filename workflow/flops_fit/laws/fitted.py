@@ -1,4 +1,4 @@
-"""What a fit found, typed, and how it is written to fit.json."""
+"""The results of a fit as typed objects, and how they are written to fit.json."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SURFACE_PARAMETERS = ("E", "A", "B", "alpha", "beta", "a", "b")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resampled:
-    """What resamples say about the uncertainty of an approach."""
+    """The uncertainty of an approach, from resamples."""
 
     draws: Draws
     what: str
@@ -39,7 +39,7 @@ class Resampled:
 
     @property
     def method(self) -> str:
-        """How the intervals came about, for a sentence."""
+        """How the intervals were computed, for a sentence."""
         text = (
             f"percentiles of refits to resampled {self.what}, times a small-sample factor of "
             f"{self.small_sample_factor:.3f}"
@@ -52,7 +52,7 @@ class Resampled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedApproach:
-    """One approach of a fit, with its predictions and intervals where it has laws."""
+    """One approach of a fit, with its predictions and intervals if it has laws."""
 
     approach: Approach
     result: ApproachResult
@@ -105,7 +105,7 @@ class FittedApproach:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """All that a fit found."""
+    """All results of a fit."""
 
     study: str
     params: str
@@ -119,7 +119,7 @@ class Fit:
     judgements: tuple[Judgement, ...]
     """Of all approaches, and of none."""
     measured: tuple[float, ...]
-    """Budgets, and the C of runs that stand at none, FLOPs."""
+    """Budgets, and the C of runs without one, FLOPs."""
     level: float
     n_resamples: int
     seed: int

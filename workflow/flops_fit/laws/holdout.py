@@ -18,12 +18,12 @@ from flops_fit.laws.results import ApproachResult, Profile
 Kind = Literal["largest", "leave_one_out"]
 
 MAX_LEFT_OUT = 20
-"""Largest budgets that are left out one by one: a table may hold a group in every 10% of C."""
+"""How many of the largest budgets are left out one by one: a table may hold very many groups."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What a budget really gave: its profile's vertex; None where it has none inside its sizes."""
+    """The measured optimum of a budget: its profile's vertex, None if not inside its sizes."""
 
     C: float
     N_opt: float | None
@@ -38,20 +38,20 @@ class HoldoutScore:
     kind: Kind
     budgets: tuple[float, ...]
     mean_abs_relative_error: float | None = None
-    """Of L_opt over the budgets left out; None where there is nothing to compare."""
+    """Of L_opt over the budgets left out; None if there is nothing to compare."""
     N_opt_ratio: float | None = None
     """Geometric mean of predicted over found N_opt."""
     per_run_error: float | None = None
     """Mean absolute relative error of a surface over the runs left out."""
     n_runs: int
-    """Runs that the refit rests on."""
+    """Number of runs in the refit."""
     offset: str | None = None
     """Where L_opt's offset came from."""
     status: str = "ok"
 
     @property
     def error(self) -> float | None:
-        """The error of L_opt, or over runs where no L_opt was found to compare with."""
+        """The error of L_opt, or the error over runs if there is no measured L_opt."""
         error = self.mean_abs_relative_error
         return self.per_run_error if error is None else error
 
@@ -84,14 +84,14 @@ def score_holdouts(
     lender: Approach,
     holdout_budgets: int = 1,
 ) -> list[HoldoutScore]:
-    """Refit without some budgets and compare what is predicted with what was found there.
+    """Refit without some budgets and compare the predictions with the measurements there.
 
     Parameters
     ----------
     flops : FlopsPerUnit
         Of the runs.
     profiles : sequence of Profile
-        Of all runs: their vertices are what was found.
+        Of all runs; their vertices are the measured optima.
     lender : Approach
         Whose surface lends its E to laws of L_opt through few budgets.
     holdout_budgets : int
@@ -155,7 +155,7 @@ def _lent_offset(
     refit: Refit,
     options: ApproachOptions,
 ) -> float:
-    """Return E of the lender's surface, whether it is asked for or not; 0 without a surface."""
+    """Return E of the lender's surface, even if the lender is not requested; 0 without one."""
     if all(approach.assumes_form for approach in approaches):
         return 0.0
     result = results.get(lender.name)

@@ -19,12 +19,12 @@ from flops_fit.laws.forms.quantities import Draws
 Array = NDArray[np.float64]
 
 REACH = 1e30
-"""Compute between 1 and this is searched for the one at which a size is the best."""
+"""The search for the compute at which a size is best covers 1 to this many FLOPs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimum:
-    """What the laws say at one C, with intervals (lo, hi) where there are draws."""
+    """Predictions of the laws at one C, with intervals (lo, hi) if there are draws."""
 
     C: float
     N: float
@@ -43,7 +43,7 @@ class FittedLaws:
     rows: Array
     """The estimate: one row of the approach's `columns`."""
     draws: Array
-    """Resamples, shape (n_draws, n_columns); without rows where no intervals were computed."""
+    """Resamples, shape (n_draws, n_columns); no rows if no intervals were computed."""
     flops: FlopsPerUnit
     budgets: tuple[float, float]
     """Smallest and largest measured budget, FLOPs."""

@@ -12,15 +12,15 @@ from flops_fit.laws.judgement.judgement import Judgement, has, judge
 from flops_fit.laws.results import ApproachResult
 
 CLEARLY_WORSE = 2.0
-"""Ratio of hold-out errors from which one approach is worse than another by more than luck."""
+"""Ratio of hold-out errors from which one approach counts as worse than another."""
 
 NEGLIGIBLE_ERROR = 0.01
-"""Share of L up to which all approaches predict as well as the noise lets anyone tell."""
+"""Share of L below which noise hides any difference between hold-out errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """The approach to read a study with, None where none gave laws, and why."""
+    """The approach to read a study with, None if none gave laws, and why."""
 
     approach: str | None
     why: str
@@ -33,7 +33,7 @@ class Candidate:
     approach: Approach
     result: ApproachResult
     error: float | None
-    """Of the hold-out of the largest budgets; None where it was not scored."""
+    """Of the hold-out of the largest budgets; None if it was not scored."""
 
     def flaws(self, reference: Candidate | None) -> list[str]:
         """Return what speaks against its form: judgements, and a hold-out that is clearly worse."""
@@ -56,11 +56,11 @@ def recommend(
 ) -> Recommendation:
     """Return the approach to read the study with, and the reasons in one sentence.
 
-    A form that is fitted to all runs uses every run, and its optima do not carry a parabola's bias:
-    it comes first where nothing that the approach itself calls a flaw was judged, and it does not
-    predict held-out budgets clearly worse than the reference. Of several such approaches a robust
-    one where there are outliers, else one of least squares, whose intervals are narrower. Without
-    any the usable approach of the first rank.
+    An approach that fits a form to all runs uses every run, and its optima do not have a parabola's
+    bias. It is preferred if no judgement is one that it calls a flaw, and if it does not predict
+    held-out budgets clearly worse than the reference. Among several such approaches, a robust one
+    is chosen if there are outliers, otherwise one of least squares, whose intervals are narrower.
+    If there is none, the usable approach of the first rank is chosen.
     """
     usable = [
         Candidate(approach=approach, result=result, error=holdout_error(holdout, approach.name))
@@ -85,7 +85,7 @@ def recommend(
 
 
 def holdout_error(holdout: Sequence[HoldoutScore], name: str) -> float | None:
-    """Return the error of an approach at the largest budgets, None where it was not scored."""
+    """Return the error of an approach at the largest budgets, None if it was not scored."""
     scores = (score for score in holdout if score.approach == name and score.kind == "largest")
     return next((score.error for score in scores), None)
 

@@ -1,4 +1,4 @@
-"""What every approach returns."""
+"""The results that every approach returns."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What the laws say at one C; N_opt and D_opt together spend exactly C."""
+    """Predictions at one C; N_opt and D_opt together spend exactly C."""
 
     C: float
     extrapolated: bool
@@ -106,8 +106,8 @@ class ApproachResult:
     objective: float | None = None
     """What the surface minimises, a sum over runs."""
     scatter: float = 1.0
-    """How many times as much as the noise of their runs explains the optima scatter about their
-    law; 1 where that may be chance."""
+    """Scatter of the optima about their law, in multiples of what the noise of their runs explains;
+    1 if the excess may be chance."""
     judgements: tuple[Judgement, ...] = ()
 
 

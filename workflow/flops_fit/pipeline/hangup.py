@@ -27,7 +27,7 @@ def leave_warnings_to_the_trainer(environment: MutableMapping[str, str]) -> None
     """Ignore SLURM's warning before the time limit, if this process is part of a SLURM job.
 
     SLURM sends it to all processes of an experiment's job step, including the Snakemake in it and
-    the shell which that starts. Only the trainer should act on it.
+    the shell it starts. Only the trainer should act on it.
     """
     if "SLURM_JOB_ID" in environment and _in_main_thread():
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)

@@ -1,8 +1,8 @@
 """Approach 1: the lower envelope of training curves (Hoffmann et al. 2022, section 3.1).
 
-At each compute the run whose loss is lowest shows the best size. A curve says so only if every
-moment of the training could have been its end: under a schedule that decays towards each run's own
-end, a run is behind until it is over, and only the end points may be compared.
+At each compute the run with the lowest loss shows the best size. Points along a curve can be
+compared only if the training could have ended at any of them: under a schedule that decays towards
+each run's own end, a run lags behind until it is over, so only the end points may be compared.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def fit_envelope(
     Returns
     -------
     ApproachResult
-        `unsupported` where the envelope holds fewer than two points or sizes: of one size alone
-        it cannot tell which is the best.
+        `unsupported` if the envelope holds fewer than two points or sizes: with a single size
+        there is nothing to compare.
     """
     known = _comparable_curves(runs, curves, decays)
     if known:
@@ -91,9 +91,9 @@ def fit_envelope(
 
 
 def _too_few(points: Sequence[Point], found: str) -> str | None:
-    """Say why these points carry no law, after what was `found`; None where they do."""
+    """Say, following the text `found`, why these points give no law; None if they do."""
     if len({point.C for point in points}) < MIN_POINTS:
-        return f"{found}, of which a law needs {MIN_POINTS}"
+        return f"{found}, but a law needs {MIN_POINTS}"
     if len({point.N_opt for point in points}) < MIN_SIZES:
         return (
             f"{found}, all of one size (N = {points[0].N_opt:.4g}), which says nothing of how the "

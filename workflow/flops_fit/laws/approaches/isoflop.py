@@ -40,14 +40,14 @@ MIN_BUDGETS = 2
 """Optima that a power law needs."""
 
 MAX_SPREAD = 0.02
-"""Spread of C within a budget up to which losses are compared as they are: a plan's tolerance."""
+"""Spread of C within a budget up to which losses are compared unchanged: a plan's tolerance."""
 
 
 def fit_isoflop(runs: RunTable, flops: FlopsPerUnit | None = None) -> ApproachResult:
     """Fit approach 2: one parabola per budget, and power laws through the vertices.
 
-    The C of a vertex is the mean of what its runs really spent. D_opt is what remains at
-    N_opt: C / flops_per_unit(N_opt).
+    The C of a vertex is the mean of what its runs actually spent, and D_opt is the number of units
+    that C pays for at N_opt: C / flops_per_unit(N_opt).
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ def fit_isoflop(runs: RunTable, flops: FlopsPerUnit | None = None) -> ApproachRe
     Returns
     -------
     ApproachResult
-        `unsupported` where fewer than two budgets hold three sizes, `failed` where fewer than two
-        profiles have a minimum or no power law joins them; both keep the points that there are.
+        `unsupported` if fewer than two budgets hold three sizes, `failed` if fewer than two
+        profiles have a minimum or no power law joins them; both keep the points found.
     """
     if not runs.profiled.any():
         return ApproachResult(
@@ -86,7 +86,7 @@ def fit_isoflop(runs: RunTable, flops: FlopsPerUnit | None = None) -> ApproachRe
     try:
         laws, notes = _fit_laws(points)
     except ValueError as error:
-        # Optima that no power law joins, as of two budgets of almost the same C
+        # No power law joins the optima, for example of two budgets with almost the same C
         reason = str(error).rstrip(".")
         return replace(result, status="failed", reason=reason, judgements=tuple(judgements))
     scatter = optima_scatter(usable)
@@ -118,7 +118,7 @@ def _fit_profiles(runs: RunTable) -> tuple[list[Profile], list[Judgement]]:
 
 
 def _too_few(profiles: Sequence[Profile], points: Sequence[Point]) -> str | None:
-    """Say why these profiles carry no law, None where they may."""
+    """Say why these profiles cannot give a law, None if they may."""
     if len(profiles) < MIN_BUDGETS:
         return (
             f"approach 2 needs {MIN_BUDGETS} budgets with {MIN_SIZES} sizes each, "
@@ -167,7 +167,7 @@ class IsoFLOP(Approach):
     def small_sample_factor(
         self, result: ApproachResult, runs: RunTable, *, level: float, stratify: bool, tied: bool
     ) -> float:
-        """Return Student's quantile over the normal one: such residuals hold all the variance."""
+        """Return Student's quantile over the normal one: these residuals keep all the variance."""
         return student_over_normal(level, _freedom(result))
 
     def scatter_factor(self, result: ApproachResult, *, level: float) -> float:
@@ -234,7 +234,7 @@ def losses_at_budgets(runs: RunTable) -> NDArray[np.float64]:
 
 
 def judge_usable(profile: Profile) -> Judgement | None:
-    """Say why a profile gives no optimum, None where it does."""
+    """Say why a profile gives no optimum, None if it does."""
     if not profile.has_minimum:
         return judge("no_minimum", C=profile.C, curvature=profile.coefficients[2])
     outside = max(-profile.position, profile.position - 1)

@@ -3,7 +3,7 @@
 Approach 3 is Hoffmann et al. 2022 (arXiv 2203.15556), section 3.3 and D.2: the Huber loss of log L
 with delta 1e-3, over log A, log B, log E, alpha, beta. VPNLS (arXiv 2603.22339) minimises the
 squares of L - Lhat by variable projection. Here both search by projection and polish with Newton's
-method; they differ in the objective, which is what tells their answers apart.
+method; they differ only in the objective.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ LOWEST_LOG = -700.0
 """Of E in a file, in place of the logarithm of 0."""
 
 MIN_C_RATIO = 1.25
-"""Runs at one compute hold D to C/N: they draw one curve, and a surface needs an area."""
+"""Runs at one compute tie D to C/N: they lie on a curve, but a surface needs an area."""
 
 
 def fit_parametric(runs: RunTable, *, tied: bool = False, judged: bool = True) -> ApproachResult:
@@ -64,8 +64,8 @@ def fit_parametric(runs: RunTable, *, tied: bool = False, judged: bool = True) -
     Returns
     -------
     ApproachResult
-        `unsupported` where the runs are too few or at one compute, `failed` where the best surface
-        has no optimum; the surface is kept where there is one.
+        `unsupported` if the runs are too few or at one compute, `failed` if the best surface has no
+        optimum; the surface is kept if there is one.
     """
     return fit_surface(runs, APPROACH_3.objective, tied=tied, judged=judged)
 
@@ -144,14 +144,14 @@ class SurfaceApproach(Approach):
     def small_sample_factor(
         self, result: ApproachResult, runs: RunTable, *, level: float, stratify: bool, tied: bool
     ) -> float:
-        """Return that of the objective: robust losses scatter too much, squares too little."""
+        """Return the objective's factor: robust losses scatter too much, squares too little."""
         if self.is_robust:
             return overdispersed(len(runs))
         freedom = len(runs) - (4 if tied else 5)
         return restored_variance(runs, stratify=stratify) * student_over_normal(level, freedom)
 
     def settled(self, options: ApproachOptions) -> tuple[str, ...]:
-        """Return what alpha = beta settles before any run is looked at."""
+        """Return the quantities that alpha = beta fixes regardless of the runs."""
         return ("a", "b", "N_opt exponent", "D_opt exponent") if options.tied else ()
 
     def predict(
@@ -226,7 +226,7 @@ VPNLS = SurfaceApproach(
 
 
 def too_few(runs: RunTable, *, tied: bool) -> str | None:
-    """Say why no surface can be fitted to these runs, None where one can."""
+    """Say why no surface can be fitted to these runs, None if one can."""
     n_parameters = 4 if tied else 5
     n_cells = np.unique(np.stack([runs.N, runs.D]), axis=1).shape[1] if len(runs) else 0
     if n_cells <= n_parameters:
@@ -252,7 +252,7 @@ def too_few(runs: RunTable, *, tied: bool) -> str | None:
 
 
 def no_optimum(surface: Surface) -> str | None:
-    """Say why the surface has no lowest loss at a given compute, None where it has one."""
+    """Say why the surface has no lowest loss at a given compute, None if it has one."""
     for name, symbol in (("A", "N"), ("B", "D")):
         if getattr(surface, name) <= 0:
             return (

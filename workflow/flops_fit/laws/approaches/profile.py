@@ -1,4 +1,4 @@
-"""The IsoFLOP profile of one budget: its parabola, and the optima that other noise would give."""
+"""The IsoFLOP profile of one budget: its parabola, and its optima under resampled noise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 MAX_REACH = 1.0
 """A vertex is used up to this many ranges of log N outside its profile; beyond, the profile is a
-slope, and where its parabola turns is an accident of the noise."""
+mere slope, and noise decides where its parabola turns."""
 
 
 def fit_profile(
@@ -30,10 +30,10 @@ def fit_profile(
 ) -> Profile:
     """Fit a parabola in log N to the runs of one budget by least squares.
 
-    The squares are weighted, by `profile_weights`, where the profile holds an outlier. Otherwise
-    the vertex has the bias of any parabola on a valley that is not one: on the valley of a surface,
-    with a grid of sizes that follows the optimum, a constant factor in N, so that the exponent is
-    exact (arXiv 2603.22339).
+    If the profile holds an outlier, the squares are weighted by `profile_weights`. Otherwise the
+    vertex has the bias of a parabola fitted to a valley of another shape. For the valley of a
+    surface and a grid of sizes that follows the optimum, that bias is a constant factor in N, so
+    the exponent is exact (arXiv 2603.22339).
 
     Parameters
     ----------
@@ -78,9 +78,9 @@ def fit_profile(
 def _curvature_p_value(design: ParabolaDesign, L: Array, noise: Noise | None) -> float | None:
     """Return the p-value of a one-sided t-test that the curvature is positive.
 
-    Where the study holds replicates, their pooled scatter is the noise, with its degrees of
-    freedom. Otherwise weights are read as relative precisions, and the noise is that of the
-    weighted residuals, with n - 3 degrees of freedom; None where there are none.
+    If the study holds replicates, their pooled scatter is the noise, with its degrees of freedom.
+    Otherwise weights are read as relative precisions, and the noise is that of the weighted
+    residuals, with n - 3 degrees of freedom; None if there are none.
     """
     if noise is None:
         freedom = L.size - 3
@@ -104,9 +104,9 @@ def resampled_optima(
 
     Residuals are drawn with replacement from all profiles, each divided by sqrt(1 - leverage) and
     on the scale of its weight, and refitted with the weights of the profile. Outliers are not
-    drawn: in another sweep they would have been found, too. Whole runs are not drawn: the sizes
-    are the plan's, not chance's, and a resample that lost its outer sizes has a vertex as no sweep
-    would give it.
+    drawn: another sweep would have detected them, too. Whole runs are not drawn: the sizes are
+    planned, not random, and a resample without its outer sizes has a vertex that no sweep would
+    give.
     """
     designs = [ParabolaDesign.of(np.log(profile.N), profile.weights) for profile in profiles]
     pool = np.concatenate(
@@ -115,7 +115,7 @@ def resampled_optima(
             for profile, design in zip(profiles, designs, strict=True)
         ]
     )
-    if not pool.size:  # parabolas through three runs each: nothing scatters, nothing is known
+    if not pool.size:  # parabolas through three runs each: there are no residuals to draw
         pool = np.zeros(1)
     columns = []
     for profile, design in zip(profiles, designs, strict=True):
@@ -129,9 +129,9 @@ def resampled_optima(
 def reachable_optima(design: ParabolaDesign, L: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Return log N_opt and L_opt of losses `L`, shape (n_rows, n), and whether they are of use.
 
-    They are where the parabola opens upwards, its vertex lies within `MAX_REACH` of the sizes, and
-    its lowest loss, whose logarithm a law takes, is positive. What is not of use is the middle of
-    the sizes, so that it stays within the range of floats.
+    They are of use if the parabola opens upwards, its vertex lies within `MAX_REACH` of the sizes,
+    and its lowest loss, whose logarithm a law takes, is positive. Other optima are replaced by the
+    middle of the sizes, to stay within the range of floats.
     """
     parabola = design.fit(L)
     vertex, lowest = parabola.vertex, parabola.lowest
@@ -141,7 +141,7 @@ def reachable_optima(design: ParabolaDesign, L: Array) -> tuple[Array, Array, ND
 
 
 def _residuals(profile: Profile, design: ParabolaDesign, limit: float) -> Array:
-    """Return a profile's weighted residuals that tell something, as large as the noise."""
+    """Return a profile's centred studentised residuals, without outliers."""
     residual = design.studentised_residuals(profile.L)
     if profile.weights.min() < 1:
         residual = residual[np.abs(residual) <= limit]

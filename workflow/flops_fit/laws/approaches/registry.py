@@ -1,4 +1,4 @@
-"""The approaches, by the names that they have in fit.json and in fit.approaches."""
+"""The approaches by their names in fit.json and in fit.approaches."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def approach_named(name: str) -> Approach:
 
 
 def reference_approach() -> Approach:
-    """Return the approach whose profiles and hold-out errors the others are measured by."""
+    """Return the approach whose profiles and hold-out errors are the standard for the others."""
     return next(found for name in _APPROACHES if (found := approach_named(name)).is_reference)
 
 
 def lending_approach() -> Approach:
-    """Return the approach whose surface lends its E where an offset cannot be fitted."""
+    """Return the approach whose surface lends its E if an offset cannot be fitted."""
     return next(found for name in _APPROACHES if (found := approach_named(name)).lends_offset)
 
 
 @contextmanager
 def registered(approach: Approach) -> Iterator[None]:
-    """Have one more approach while the block runs, as the last."""
+    """Register one more approach, as the last, while the block runs."""
     if approach.name in _APPROACHES:
         raise ValueError(f"There is an approach {approach.name!r} already.")
     _APPROACHES[approach.name] = approach

@@ -1,4 +1,4 @@
-"""FLOPs per unit as a function of N, as the runs spent them."""
+"""FLOPs per unit as a function of N, from the runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 MAX_SIZES = 64
-"""Sizes that are told apart: a table may hold as many as runs."""
+"""Largest number of sizes kept apart: a table may hold as many sizes as runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +36,8 @@ class FlopsPerUnit:
     def from_runs(cls, N: ArrayLike, D: ArrayLike, C: ArrayLike) -> FlopsPerUnit:
         """Take the accounting from runs: N, D, C of shape (n_runs,), positive.
 
-        Runs of the same N enter with the mean of their log(C/D), and neighbours together where
-        more than `MAX_SIZES` are measured.
+        Runs of the same N enter with the mean of their log(C/D); with more than `MAX_SIZES` sizes,
+        neighbours are averaged as well.
         """
         N, D, C = (np.asarray(values, dtype=float) for values in (N, D, C))
         sizes, group = np.unique(N, return_inverse=True)

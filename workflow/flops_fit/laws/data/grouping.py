@@ -1,4 +1,4 @@
-"""Budgets of a table that names none: groups of runs that spent nearly the same compute."""
+"""Budgets for a table without any: groups of runs that spent nearly the same compute."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ MIN_STRATUM = 6
 """Runs of a stratum that is only a quantile of C, where there are enough for more than two."""
 
 MIN_TIED = 2
-"""Runs that each C must hold for the few C of a table to be its strata: one alone has no scatter
-that a resample could show."""
+"""Runs needed at each C for the few C of a table to be its strata: a single run has no scatter for
+a resample to show."""
 
 
 def group_budgets(N: Array, C: Array) -> tuple[Array, NDArray[np.bool_]]:
     """Find budgets among runs, and say which runs stand at one.
 
-    The fullest window of C that spans at most 10% becomes a group, and again among the rest, as
-    long as a window holds four distinct N. Runs that no group takes get the nearest group's
-    budget, but stand at none. Fewer than two groups are none: then every run gets the middle of
-    its stratum, one of few C or a quantile of many.
+    The fullest window of C that spans at most 10% becomes a group, and so on among the remaining
+    runs, as long as a window holds four distinct N. Runs outside all groups get the nearest group's
+    budget, but do not count as standing at it. If there are fewer than two groups, there are no
+    budgets: every run gets the middle of its stratum, which is one of few C or a quantile of many.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def group_budgets(N: Array, C: Array) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def _geometric_mean(values: Array) -> float:
-    """Return the geometric mean; of equal values that very value."""
+    """Return the geometric mean; for equal values, exactly that value."""
     return float(values[0] * np.exp(np.log(values / values[0]).mean()))
 
 
@@ -85,7 +85,7 @@ def _fullest_window(log_C: Array, N: Array) -> slice | None:
 
 
 def _strata_middles(log_C: Array) -> NDArray[np.intp]:
-    """Return for each run the one amid its stratum: the nearest to its mean of log C.
+    """Return for each run the one in the middle of its stratum: the nearest to its mean log C.
 
     Runs within 10% in C stay in one stratum. Few such C that all hold several runs are the strata;
     else these are quantiles, into which each C falls whole, by the middle of its ranks.

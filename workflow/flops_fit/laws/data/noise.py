@@ -1,4 +1,4 @@
-"""How much the loss of a run scatters by itself, from runs that differ in their seed alone."""
+"""The noise of a run's loss, from runs that differ only in their seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flops_fit.laws.data.table import RunTable
 Array = NDArray[np.float64]
 
 MIN_FREEDOM = 4
-"""Degrees of freedom from which replicates tell the noise better than a fit's own residuals."""
+"""Degrees of freedom from which replicates measure the noise better than a fit's residuals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Noise:
 
 
 def replicate_noise(runs: RunTable) -> Noise | None:
-    """Return the noise that replicates show, None without `MIN_FREEDOM` degrees of freedom.
+    """Return the noise of replicates, None with fewer than `MIN_FREEDOM` degrees of freedom.
 
     Copies of a run, equal to the last digit, are one run: they show no scatter.
     """

@@ -17,11 +17,11 @@ STATUSES = ("completed", "diverged")
 
 
 class UnusableRunsError(UserError):
-    """What is wrong with the runs of a study, and not with its settings."""
+    """An error in the runs of a study, not in its settings."""
 
 
 class UnknownExclusionError(UserError):
-    """Runs are to be left out that are not there: ``ids``."""
+    """Runs to be left out do not exist: ``ids``."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         super().__init__(
@@ -150,7 +150,7 @@ def _with_budgets(table: RunTable) -> RunTable:
     usable = np.isfinite(table.C) & (table.C > 0) & np.isfinite(table.N) & (table.N > 0)
     if not usable.any():
         return table
-    # Sorted first: equal windows are told apart by their order, which must not be the file's
+    # Sorted first: ties between windows are broken by order, which must not be the file's
     rows = np.flatnonzero(usable)
     rows = rows[np.lexsort((table.N[rows], table.C[rows]))]
     # A diverged run without numbers needs some budget to be listed with
@@ -176,9 +176,9 @@ def keep_best_learning_rates(
 ) -> tuple[RunTable, tuple[Exclusion, ...], tuple[CellChoice, ...]]:
     """Keep the completed runs at the best learning rate of each (budget, size).
 
-    The best is the one with the lowest mean loss over its runs (the seeds); one at which any run
-    diverged comes after all that never did, since the mean of the survivors flatters it. All seeds
-    of the best learning rate are kept: they are replicates.
+    The best is the one with the lowest mean loss over its runs (the seeds). A rate at which any run
+    diverged ranks after all rates without divergence, since the mean of the survivors flatters it.
+    All seeds of the best learning rate are kept: they are replicates.
 
     Returns
     -------
@@ -220,7 +220,7 @@ def keep_best_learning_rates(
 def _best_learning_rate(
     table: RunTable, rows: NDArray[np.intp], tried: NDArray[np.float64]
 ) -> float | None:
-    """Return the best of the `tried` learning rates, None where every run diverged."""
+    """Return the best of the `tried` learning rates, None if every run diverged."""
     ranked = []
     for lr in tried.tolist():
         own = rows[table.lr[rows] == lr]

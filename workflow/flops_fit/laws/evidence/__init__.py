@@ -1,1 +1,1 @@
-"""What the runs say for and against a fit: judgements, resampling, intervals."""
+"""Evidence for and against a fit: judgements, resampling, intervals."""

@@ -10,7 +10,7 @@ from flops_fit.laws.forms.quantities import Draws
 Array = NDArray[np.float64]
 
 MAX_LOST = 0.1
-"""Share of resamples without a law from which the others flatter the approach: no intervals."""
+"""Share of resamples without a law from which there are no intervals: the rest would flatter."""
 
 ROUNDING = 1e-12
 """Draws whose range is below this share of their size do not vary."""
@@ -22,7 +22,7 @@ Interval = list[float] | list[list[float]] | None
 def scattered_apart(estimates: Draws, draws: Draws, factor: float) -> Draws:
     """Move the draws of N_opt and D_opt away from their estimates by a factor.
 
-    The losses at the optima are another matter, and stay.
+    The losses at the optima are left as they are.
     """
     if factor == 1:
         return draws
@@ -53,8 +53,8 @@ def intervals_of(
     -------
     intervals : dict
         Quantity -> [lo, hi] or, for predictions, a list of them; None where the draws have none, or
-        do not vary: what is the same in every resample is no finding of these runs.
-        Quantities in logs are returned without.
+        do not vary: a value that is the same in every resample is not a finding of these runs.
+        Intervals of quantities in logs are returned on the original scale.
     lost : float
     """
     tails = ((1 - level) / 2, (1 + level) / 2)

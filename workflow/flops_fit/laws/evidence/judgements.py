@@ -1,6 +1,6 @@
 """What a statistician would say about runs, profiles, laws and predictions.
 
-Each function returns a list, empty where there is nothing to say.
+Each function returns a list, which is empty if there is nothing to say.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ shapes of one size differ by less."""
 
 MAX_FLOPS_STEP = 2.0
 """The same as a ratio, for the smallest and the largest size, which have neighbours on one side
-alone: C/(N D) of small models changes steeply with N."""
+only: C/(N D) of small models changes steeply with N."""
 
 FLOPS_NEIGHBOURS = 2
-"""Runs on each side, in the order of N, that tell the usual C/(N D): a median over 5."""
+"""Runs on each side, in order of N, that give the usual C/(N D): a median over 5."""
 
 MAX_NATS = 20.0
 """A uniform guess among exp(20) = 485 million symbols: no tokenizer has as many."""
 
 
 def judge_runs(runs: RunTable, *, planned: bool = True) -> list[Judgement]:
-    """Judge the data that every approach rests on; `planned` where the runs name their budgets."""
+    """Judge the data behind every approach; `planned` if the runs name their budgets."""
     return (
         _judge_losses(runs)
         + (_judge_budgets(runs) if planned else [])
@@ -121,7 +121,7 @@ def judge_laws(N_opt: PowerLaw, D_opt: PowerLaw, points: Sequence[Point]) -> lis
 
 
 def judge_offset(note: OffsetNote | None) -> list[Judgement]:
-    """Pass on what the fit of an offset to L_opt noted."""
+    """Turn the note of an offset fit to L_opt into a judgement."""
     return [] if note is None else [judge(note.code, **note.values)]
 
 
@@ -241,8 +241,8 @@ def _judge_6nd(runs: RunTable) -> list[Judgement]:
 def _judge_flops(runs: RunTable) -> list[Judgement]:
     """Compare C/(N D) of each run with the median over its neighbours in N.
 
-    A median, not the interpolated flops_per_unit: where every run has an N of its own, that passes
-    through all of them, whatever they say.
+    A median, not the interpolated flops_per_unit: if every run has its own N, that passes through
+    all runs, however inconsistent they are.
     """
     if len(runs) <= 2 * FLOPS_NEIGHBOURS:
         return []

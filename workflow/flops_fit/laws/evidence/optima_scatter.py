@@ -12,7 +12,7 @@ from flops_fit.laws.forms.parabola import ParabolaDesign
 from flops_fit.laws.results import Profile
 
 SIGNIFICANCE = 0.05
-"""Probability under which the excess is not taken for chance."""
+"""Probability below which the excess is not put down to chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class OptimaScatter:
     ratio : float
         Root of the reduced chi square (Birge ratio).
     p_value : float
-        Of an F-test: the probability of a ratio that large if noise were all.
+        Of an F-test: the probability of such a ratio from noise alone.
     """
 
     ratio: float = 1.0
@@ -32,7 +32,7 @@ class OptimaScatter:
 
     @property
     def widening(self) -> float:
-        """By how much more than the noise the law is uncertain: 1 where that may be chance."""
+        """Factor by which the law is more uncertain than by noise; 1 if that may be chance."""
         return self.ratio if self.p_value < SIGNIFICANCE else 1.0
 
 
@@ -40,8 +40,8 @@ def optima_scatter(profiles: Sequence[Profile]) -> OptimaScatter:
     """Compare the optima with the line that fits them best, each by its own standard error.
 
     The noise is that of all residuals of the profiles; a vertex -c1/(2 c2) has its variance by the
-    covariance of c1 and c2 (delta method). What remains is scatter between budgets: other batch
-    sizes or learning rates than the budget asked for, or optima that no power law joins.
+    covariance of c1 and c2 (delta method). The remainder is scatter between budgets: batch sizes or
+    learning rates that did not suit the budget, or optima that no power law joins.
 
     Parameters
     ----------

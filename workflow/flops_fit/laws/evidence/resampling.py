@@ -30,7 +30,7 @@ CHUNK = 100
 """Resamples that share a generator."""
 
 BLOCK_ELEMENTS = 20_000
-"""Runs times resamples that are worked on as one array: enough to outweigh the interpreter, few
+"""Runs times resamples processed as one array: enough to outweigh the interpreter's overhead, few
 enough for the cache."""
 
 MAX_ELEMENTS = 1_000_000
@@ -97,7 +97,7 @@ def draw_counts(
     strata : ndarray, shape (n_runs,)
         Budgets; each keeps its number of runs.
     stratify : bool
-        False draws from all runs alike.
+        False draws from all runs regardless of strata.
     """
     labels = np.unique(strata, return_inverse=True)[1] if stratify else np.zeros(strata.size, int)
     counts = np.zeros((n_rows, strata.size))
@@ -118,7 +118,7 @@ def run_chunks(
 ) -> Sequence[Result]:
     """Run `task` for blocks of all chunks and return the results in order.
 
-    Threads, not processes: the work is array arithmetic, which holds no lock, and a script that
+    Threads, not processes: array arithmetic releases the interpreter's lock, and a script that
     calls a fit needs no `if __name__ == "__main__"`.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What the resamples of few runs lack: factors by which percentiles move away from an estimate."""
+"""Small-sample factors, by which percentiles of resamples are moved away from the estimate."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def restored_variance(runs: RunTable, *, stratify: bool) -> float:
 def student_over_normal(level: float, freedom: int) -> float:
     """Return the factor for least squares, whose percentiles take the noise as known.
 
-    They are those of a normal distribution; Student's quantile, with as many degrees of freedom as
-    there are observations beyond the parameters, allows for the estimation of the noise.
+    Those percentiles follow a normal distribution; Student's quantile, with as many degrees of
+    freedom as there are observations beyond the parameters, accounts for estimating the noise.
     """
     tail = (1 + level) / 2
     return float(student_t.ppf(tail, max(freedom, 1)) / norm.ppf(tail))
@@ -37,9 +37,9 @@ def student_over_normal(level: float, freedom: int) -> float:
 def overdispersed(n: int) -> float:
     """Return the factor for a Huber loss with a delta far below the noise.
 
-    It is close to least absolute deviations, whose resamples scatter too much, the more the fewer
-    the runs: the estimate depends on the density of the errors at 0, which a resample of few runs
-    makes too coarse. The factor 1/sqrt(1 + 2.5/sqrt(n)) was chosen by simulations of 45 runs
-    (benchmarks/coverage.py, whose README says what other seeds and other numbers of runs gave).
+    It is close to least absolute deviations, whose resamples scatter too much, especially for few
+    runs: the estimate depends on the density of the errors at 0, which a resample of few runs
+    renders too coarsely. The factor 1/sqrt(1 + 2.5/sqrt(n)) was chosen by simulations of 45 runs
+    (benchmarks/coverage.py; its README gives the results for other seeds and numbers of runs).
     """
     return 1 / math.sqrt(1 + OVERDISPERSION / math.sqrt(n))

@@ -25,17 +25,17 @@ SIGNIFICANCE = 0.01
 """Of lack of fit and of E: surfaces are compared with exact nulls on few runs."""
 
 FALSE_ALARMS = 0.003
-"""Share of studies with normal noise in which a run is said to lie far off."""
+"""Share of studies with normal noise in which some run is falsely called an outlier."""
 
 SUSPICIOUS = 4.0
-"""Robustly studentised residual from which a run is tested for lying far off; the farthest is
-tested in any case."""
+"""Robustly studentised residual from which a run is tested as an outlier; the farthest run is
+always tested."""
 
 MAX_TESTED = 200_000
 """Most runs times budgets that lack of fit is tested on: the test decomposes such a matrix."""
 
 MIN_SIZES_TO_BEND = 4
-"""Sizes of a budget from which a curve in log N does not pass through all of them."""
+"""Fewest sizes of a budget for which a quadratic in log N does not pass through all of them."""
 
 ROUNDING = 1e-9
 """Residuals of log L below this are rounding: nothing is tested on them."""
@@ -74,7 +74,7 @@ def _judge_bounds(surface: Surface, *, tied: bool) -> list[Judgement]:
 def _judge_E(
     surface: Surface, runs: RunTable, objective: Objective, value: float, *, tied: bool
 ) -> list[Judgement]:
-    """Say whether the runs tell E from 0, by the objective of the best surface without E."""
+    """Say whether the runs distinguish E from 0, by the objective of the best surface without E."""
     if surface.E <= 0:
         return [judge("e_is_zero")]
     freedom = len(runs) - (4 if tied else 5)
@@ -95,7 +95,7 @@ def _best_without_E(
     row = data.centred(surface.to_row()[np.newaxis])
     starts = np.repeat(row, 3, axis=0)
     starts[:, 2] = data.lowest_log
-    # What E carried goes to the other two terms, which then fall more slowly
+    # The other two terms take over the share of E, and so fall more slowly
     starts[:, :2] = np.log(np.median(data.L) / 2)
     starts[1, 3:] *= 0.5
     starts[2, 3:] *= 0.25
@@ -105,11 +105,11 @@ def _best_without_E(
 def _judge_lack_of_fit(
     surface: Surface, runs: RunTable, residual: Array, noise: Noise | None
 ) -> list[Judgement]:
-    """Test the residuals for what a surface cannot bend to: curves in log N within the budgets.
+    """Test the residuals for curvature in log N within budgets, which a surface cannot follow.
 
     An F-test of a quadratic in log N per budget of four sizes or more, fitted to the residuals; the
-    noise is that of replicates, or what these curves leave. Outliers inflate the noise, which makes
-    the test quieter, not louder.
+    noise is that of replicates, or the remainder after these curves. Outliers inflate the noise,
+    which makes the test less sensitive, not more.
     """
     blocks, budgets = [], np.unique(runs.budget)
     if len(runs) * budgets.size > MAX_TESTED:
@@ -175,12 +175,13 @@ def _far_off(
 ) -> tuple[NDArray[np.intp], Array]:
     """Return the runs far off the surface, the farthest first, and their studentised residuals.
 
-    Those are t-statistics of what the surface of the other runs, without any run far off, predicts:
-    linearised, with the scatter of those runs, or that of replicates where it is larger. The most
-    suspicious tenth of the runs, or what is clearly suspicious of it, is left out first; each that
-    the test does not confirm returns, until all are confirmed. So neither do two such runs hide one
-    another, nor does the surface's bending to one in few runs hide it. Student's quantile for all
-    runs together keeps the false alarms below `FALSE_ALARMS` of the studies.
+    The residuals are t-statistics against the surface of the other runs without outliers,
+    linearised, with the scatter of those runs, or that of replicates if it is larger. First the
+    most suspicious tenth of the runs, or the clearly suspicious part of it, is left out; then each
+    run that the test does not confirm returns, until all are confirmed. This way two outliers do
+    not hide each other, and an outlier among few runs is not hidden by a surface that bends to it.
+    Student's quantile for all runs together keeps the share of studies with a false alarm below
+    `FALSE_ALARMS`.
 
     Parameters
     ----------
@@ -190,7 +191,7 @@ def _far_off(
         By which the runs are ranked.
     """
     J = J / np.maximum(np.linalg.norm(J, axis=0), 1e-300)
-    # A run that a parameter rests on alone is what the others predict nothing of
+    # If a parameter depends on a single run, the other runs cannot predict that run
     testable = np.flatnonzero(leverages(J) < 0.99)
     ranked = testable[np.argsort(-suspicion[testable], kind="stable")]
     most = max(1, len(residual) // 10)
@@ -227,10 +228,10 @@ def _jacobian_of(surface: Surface, runs: RunTable, *, tied: bool = False) -> Arr
 def studentised_residuals(
     surface: Surface, runs: RunTable, residual: Array, noise: Noise | None = None
 ) -> Array:
-    """Return residuals of log L over their standard error, by a scale that few runs do not move.
+    """Return residuals of log L over their standard error, by a scale robust to a few runs.
 
-    The scale is robust: the median absolute residual, or the scatter of replicates where that is
-    larger, as it is where a surface of few runs bends to each of them.
+    The scale is the median absolute residual, or the scatter of replicates if that is larger, as
+    when a surface of few runs bends to each of them.
     """
     J = _jacobian_of(surface, runs)
     # A fit of five parameters makes as many residuals small: the median is that of the others
@@ -253,7 +254,7 @@ def compare_with_6nd(
 ) -> tuple[float | None, list[Judgement]]:
     """Return N_opt under the measured FLOPs over N_opt under C = 6 N D, at the largest budget.
 
-    And a judgement where they differ by more than 5%; None and none without a surface.
+    Also return a judgement if they differ by more than 5%; None and no judgement without a surface.
     """
     if surface is None:
         return None, []

@@ -16,10 +16,10 @@ MIN_SIZES = 3
 """Distinct x that a parabola needs."""
 
 MAX_LEVERAGE = 1 - 1e-9
-"""A parabola passes through a point of more, whatever its y: its residual tells nothing."""
+"""Leverage above which a parabola passes through the point, so that its residual is meaningless."""
 
 ROUNDING = 1e-12
-"""Curvature, as a share of the largest |y|, below which a parabola is a line and rounding."""
+"""Curvature, as a share of the largest |y|, below which a parabola is a line up to rounding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def _positive(c2: Array) -> Array:
 
 
 def has_minimum(coefficients: ArrayLike, half_range: float, y: Array) -> NDArray[np.bool_]:
-    """Say whether parabolas open upwards by more than the rounding of their points.
+    """Return whether parabolas open upwards by more than the rounding of their points.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def has_minimum(coefficients: ArrayLike, half_range: float, y: Array) -> NDArray
 
 @dataclass(frozen=True, slots=True)
 class ParabolaDesign:
-    """The points of a parabola but for their y: any number of y can be fitted.
+    """The points of a parabola without their y, so that many sets of y can be fitted.
 
     Parameters
     ----------
@@ -134,8 +134,8 @@ class ParabolaDesign:
     def studentised_residuals(self, y: Array) -> Array:
         """Return the residuals, each over sqrt(1 - leverage), of all points that have one.
 
-        So all have the variance of the noise, the ends of a profile too, to which its parabola
-        bends. Left out are points through which it passes, whatever their y.
+        So all have the variance of the noise, even the ends of a profile, to which its parabola
+        bends. Points through which it always passes are left out.
 
         Returns
         -------

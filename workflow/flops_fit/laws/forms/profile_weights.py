@@ -1,7 +1,7 @@
-"""How much each run counts in the parabola of its IsoFLOP profile.
+"""Weights of the runs in the parabola of an IsoFLOP profile.
 
 All runs count the same, as in Hoffmann et al. 2022 (arXiv 2203.15556, section 3.2), unless their
-profile holds an outlier: then its runs count the less the higher their losses are.
+profile holds an outlier: then runs count less the higher their losses are.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ NORMAL_SCALE = 1 / float(norm.ppf(0.75))
 
 @dataclass(frozen=True, slots=True)
 class ResidualLimits:
-    """How far from its parabola a run may lie: one that is beyond both limits is an outlier.
+    """How far from its parabola a run may lie: a run beyond both limits is an outlier.
 
-    Noise scatters the runs of all budgets alike. A valley that is no parabola leaves residuals in
-    proportion to its depth, and the valleys of small budgets are the deepest.
+    Noise is the same for the runs of all budgets. But a valley that is not a parabola leaves
+    residuals in proportion to its depth, and the valleys of small budgets are the deepest.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def height_weights(L: Array) -> Array:
     w = 1 / (1 + (e/h)^2), where e is the excess of L over the lowest L and h its median: the
     weights of a Cauchy M-estimator (Holland and Welsch 1977, Commun. Stat. A 6) on that excess.
 
-    Runs that went wrong lie far up, and so do sizes so far from the best one that the valley is no
+    Failed runs have high losses, and so do sizes so far from the best that the valley is not a
     parabola there. No run is dropped. The median makes the weights independent of the unit and the
     zero of L, and leaves half of the runs a weight of at least 1/2, so that noise at the bottom
     cannot single out a few.
@@ -82,7 +82,7 @@ def residual_limits(profiles: Iterable[tuple[Array, Array]]) -> ResidualLimits:
     if not tested:
         return ResidualLimits()
     freedom = sum(L.size - 3 for _, L in tested)
-    # Nothing can be told from the rounding of L
+    # Residuals within the rounding of L mean nothing
     rounding = 1e-12 * max(float(np.abs(L).max()) for _, L in tested) + np.finfo(float).tiny
     studentised = [design.studentised_residuals(L) for design, L in tested]
     plain = [design.residuals(L) for design, L in tested]
@@ -101,8 +101,9 @@ def residual_limits(profiles: Iterable[tuple[Array, Array]]) -> ResidualLimits:
 def _limit(sizes: Array, squares: float, freedom: int) -> float:
     """Return the smaller of two limits, by two scales.
 
-    The median of all residuals is a scale that several outliers do not move. The root mean square
-    without the largest, with Student's distribution, finds a single outlier among few runs.
+    One scale is the median of all residuals, which several outliers do not move. The other is the
+    root mean square without the largest residual, with Student's distribution, which finds a single
+    outlier among few runs.
     """
     limit = OUTLIER * NORMAL_SCALE * float(np.median(sizes))
     if freedom > 1:

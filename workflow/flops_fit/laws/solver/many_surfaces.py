@@ -1,4 +1,4 @@
-"""Surfaces of many resamples at once, started from the solution and from its rivals."""
+"""Fits the surfaces of many resamples at once, starting from the solution and its rivals."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from flops_fit.laws.solver.terms import SurfaceData, expand, jacobian, shares
 Array = NDArray[np.float64]
 
 ROUGH_ITERATIONS = 25
-"""Of objectives that only give a start."""
+"""Iterations for objectives that only provide a start."""
 
 ROUNDER = 10.0
 """A Huber loss of ten times the delta has fewer local minima, near the same place."""
 
 N_RIVALS = 1
-"""Further valleys of the data's own objective from which every resample is fitted as well."""
+"""Further valleys of the original objective from which every resample is fitted as well."""
 
 
 MAX_REFITTED = 20_000
-"""Runs up to which every resample is fitted to convergence; of more, one step is as good."""
+"""Runs up to which every resample is fitted to convergence; beyond, one step is as good."""
 
 
 def resampled_surfaces(
@@ -40,10 +40,11 @@ def resampled_surfaces(
 ) -> Array:
     """Return the surface of each resample, rows of log A, log B, log E, alpha, beta.
 
-    Every resample is fitted from the solution, and, a Huber loss, from where the same resample's
-    squares and then a rounder Huber loss are lowest, which no local minimum of the sharp one can
-    hold, or, squares, from the solution's rivals; the lower objective wins. Of more than
-    `MAX_REFITTED` runs a resample is one step of Newton's method away from the solution.
+    Every resample is fitted from the solution and from further starts; the lowest objective wins.
+    For a Huber loss, the other start is the minimum of the resample's squares, refined with a
+    rounder Huber loss, so that local minima of the sharp loss cannot trap it. For squares, the
+    other starts are the solution's rivals. With more than `MAX_REFITTED` runs, a resample takes a
+    single Newton step from the solution instead.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def resampled_surfaces(
 def _single_steps(solution: Array, data: SurfaceData, objective: Objective, *, tied: bool) -> Array:
     """Return solution - H^-1 g for every row of weights, with the Hessian H of all runs.
 
-    What a refit adds is of the order of 1/n_runs, against 1/sqrt(n_runs) of the scatter. The mean
+    A full refit differs by the order of 1/n_runs, against a scatter of 1/sqrt(n_runs). The mean
     curvature of a Huber loss is delta times the density of the residuals at 0, times two: it is
     read off a band wide enough to hold many residuals (Scott's rule, n^-1/5 of their scale).
     """

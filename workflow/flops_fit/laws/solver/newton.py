@@ -1,7 +1,7 @@
 """Minimise the objective of many surfaces at once: Newton's method with exact derivatives.
 
-With five parameters a step costs little beside the shares of the terms, one exponential per run
-and term. So all starting points, or all resamples, are worked on as the rows of one array.
+With five parameters a step is cheap compared with the shares of the terms, which take one
+exponential per run and term. So all starting points, or all resamples, are the rows of one array.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flops_fit.laws.solver.terms import Expansion, SurfaceData, expand, objectiv
 Array = NDArray[np.float64]
 
 EXPONENT_BOUNDS = (0.01, 5.0)
-"""Below, a term is a second E over any range of N or D that runs span; above, nobody has found."""
+"""Below, a term is a second E over any range of N or D that runs span; none has been seen above."""
 
 MAX_ITERATIONS = 300
 TOLERANCE = 1e-13

@@ -1,4 +1,4 @@
-"""What a surface is fitted to minimise: a sum over runs of a function of f = log Lhat and L."""
+"""Objectives of a surface: each is a sum over runs of a function of f = log Lhat and L."""
 
 from __future__ import annotations
 

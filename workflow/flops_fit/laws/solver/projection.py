@@ -1,7 +1,7 @@
 """Variable projection: the best E, A, B >= 0 for every (alpha, beta) of a grid.
 
-For given exponents the surface is linear in E, A and B, so that a search has two dimensions
-instead of five and sees every valley of the objective (arXiv 2603.22339).
+For given exponents the surface is linear in E, A and B, so the search has two dimensions instead of
+five and sees every valley of the objective (arXiv 2603.22339).
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _nnls3(gram: Array, right: Array) -> tuple[Array, Array]:
     candidates = [((k,), (r[k] / one,)) for k in range(3)]
     for i, j in itertools.combinations(range(3), 2):
         g = gram[..., i, j]
-        # By substitution: where columns coincide, the first then makes up for the second's error
+        # By substitution: if columns coincide, the first compensates for the second's error
         second = (r[j] - g * r[i] / one) / (one - g * g / one)
         candidates.append(((i, j), ((r[i] - g * second) / one, second)))
     triple = np.linalg.solve(gram + RIDGE * np.eye(3), right[..., np.newaxis])[..., 0]

@@ -25,7 +25,7 @@ loss led to the lowest known objective (within 1e-6) in 794 after 8 iterations, 
 Squares did in 796 after 4 or 8."""
 
 MAX_SEARCHED = 500
-"""Runs that are enough to tell the valleys of the objective apart."""
+"""Runs that are enough to find the valleys of the objective."""
 
 ZERO_SHARE = 1e-4
 """A term below this share of the losses is tried as exactly 0: in logs 0 is infinitely far."""
@@ -46,7 +46,7 @@ def search_surface(
     Every (alpha, beta) of a grid gets its best E, A, B >= 0 by non-negative least squares; the
     valleys of that map, and points spread over it, are where Newton's method starts. All starts
     take some steps, and the best of them are driven to convergence. Of a table of more than
-    `MAX_SEARCHED` runs a part tells where the valleys are; all runs tell where their lowest is.
+    `MAX_SEARCHED` runs, a part locates the valleys, and all runs locate the minimum.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ class SurfaceData:
 
     @property
     def lowest_log(self) -> float:
-        """Log of the smallest term that is told from 0."""
+        """Log of the smallest term that counts as different from 0."""
         return float(np.log(np.median(self.L)) + np.log(SMALLEST_SHARE))
 
 
