@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from flops_fit.laws.approach import Approach
+from flops_fit.laws.approaches.registry import reference_approach
 from flops_fit.laws.holdout import HoldoutScore
 from flops_fit.laws.judgement.judgement import Judgement, has, judge
 from flops_fit.laws.results import ApproachResult
@@ -108,7 +109,9 @@ def _why_other(chosen: Candidate, usable: Sequence[Candidate], reference: Candid
     elif not chosen.approach.assumes_form:
         why = f"it rests on {n} measured optima and assumes no form of the surface"
     else:
-        why = "no approach is free of objections, and none without a form gave laws"
+        why = "no approach is free of objections"
+        if reference is None:
+            why += f", and {reference_approach().called} gave no laws"
     if chosen.error is not None:
         why += f"; it predicts the held-out loss to {chosen.error:.2%}"
     flaws = {item.approach.called: item.flaws(reference) for item in usable}

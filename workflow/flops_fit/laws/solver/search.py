@@ -63,12 +63,13 @@ def search_surface(
     # Squares of log ratios are squares of differences over L^2, to first order
     precision = some.weights / some.L**2 if isinstance(objective, HuberLog) else some.weights
     starts = valleys(*projected_grid(some, precision, tied=tied), n_starts)
+    first = FIRST_ITERATIONS.get(type(objective), max(FIRST_ITERATIONS.values()))
     starts, values = minimise_rows(
         starts,
         some,
         objective,
         tied=tied,
-        max_iterations=FIRST_ITERATIONS[type(objective)] if some is data else MAX_ITERATIONS,
+        max_iterations=first if some is data else MAX_ITERATIONS,
     )
     finalists = starts[np.argsort(values, kind="stable")[:N_FINALISTS]]
     if some is not data:
