@@ -232,7 +232,8 @@ def _lowest(y: Array, mask: Mask) -> Array:
 
 def _offsets(y: Array, mask: Mask, log_share: Array) -> Array:
     """Return offset = (1 - share) * min(y)."""
-    return _lowest(y, mask) * -np.expm1(log_share)
+    # Plus 0, because files must not say -0.0
+    return _lowest(y, mask) * -np.expm1(log_share) + 0.0
 
 
 def _above_offset(y: Array, mask: Mask, log_share: Array) -> tuple[Array, Array]:
