@@ -152,3 +152,9 @@ def test_no_number_depends_on_a_text(name, monkeypatch):
     for code, kind in list(KINDS.items()):
         monkeypatch.setitem(KINDS, code, replace(kind, text="Another text."))
     assert fitted() == before
+
+
+def test_values_that_json_cannot_hold_stand_in_the_text_alone():
+    found = judge("repeated_data", n=1, of=9, most=np.float64("inf"))
+    assert "up to inf epochs" in found.text
+    assert found.values == {"n": 1, "of": 9, "most": None}

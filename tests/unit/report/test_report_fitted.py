@@ -27,7 +27,7 @@ def test_a_file_of_another_version_is_refused_by_name(fit, key):
         ReportedFit.from_json(fit, "results/demo/fit.json")
     assert str(caught.value) == (
         "results/demo/fit.json: is not a fit.json that a report can be made from "
-        f"(KeyError({key!r})); fit the study again"
+        f"(KeyError({key!r})); delete it, and a rerun fits the study again"
     )
 
 

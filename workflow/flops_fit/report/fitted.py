@@ -193,8 +193,8 @@ class ReportedFit:
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise UserError(
-                f"{source}: is not a fit.json that a report can be made from ({error!r}); fit the "
-                "study again"
+                f"{source}: is not a fit.json that a report can be made from ({error!r}); delete "
+                "it, and a rerun fits the study again"
             ) from None
 
     @property

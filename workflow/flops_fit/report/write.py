@@ -43,7 +43,7 @@ def write_report(
         If `fit` is not a fit.json of this version.
     """
     folder = Path(folder)
-    fitted = ReportedFit.from_json(fit)
+    fitted = ReportedFit.from_json(fit, str(folder / "fit.json"))
     written = [folder / "table.csv", folder / "table.md"]
     with whole_file(written[0]) as temporary:
         prediction_table(fitted).to_csv(temporary, index=False)

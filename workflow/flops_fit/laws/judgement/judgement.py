@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -39,6 +40,8 @@ class Judgement:
 def judge(code: str, **values: Any) -> Judgement:
     """Make the judgement `code` from its values; numpy's numbers and arrays become Python's.
 
+    The text is made from all of them; of the values kept, those that JSON cannot hold are None.
+
     Raises
     ------
     KeyError
@@ -47,7 +50,11 @@ def judge(code: str, **values: Any) -> Judgement:
     kind = KINDS[code]
     plain = {name: _plain(value) for name, value in values.items()}
     return Judgement(
-        code=code, severity=kind.severity, approach=None, values=plain, text=kind.render(plain)
+        code=code,
+        severity=kind.severity,
+        approach=None,
+        values=_finite(plain),
+        text=kind.render(plain),
     )
 
 
@@ -87,3 +94,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list) else value
