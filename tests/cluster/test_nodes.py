@@ -15,7 +15,7 @@ def test_two_nodes_give_the_loss_of_a_single_process(finished):
     finished.forget(run_id)
     typed = f"gpus_per_node: 2\n    gpu_type: {GPU_TYPE}"
     change(finished.profile, ("gpus_per_node: 4", typed))
-    output = finished.submit("results/tiny/runs.csv")  # merged, so trained again once it is deleted
+    output = finished.submit()  # all of it: what is merged is trained again once it is deleted
     assert jobs_of(output) == 1
     two_nodes = finished.checkout.records()[run_id]
     assert two_nodes["world"]["num_processes"] == 4
