@@ -1,4 +1,4 @@
-"""A tiny training that is cut after any step, with all that a checkpoint has to hold."""
+"""A tiny training that can be cut after any step, with all that a checkpoint has to hold."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ STEPS = 16
 
 
 def reset() -> None:
-    """What a process of its own would start with, but for random states that are not the seed's."""
+    """Start as in a new process, but with random states other than the seed's."""
     AcceleratorState._reset_state(True)
     GradientState._reset_state()
     torch.set_default_dtype(torch.float32)
@@ -225,7 +225,7 @@ CASES = {
 
 
 def cut(job: Job, folder: Path) -> tuple[Path, Path]:
-    """Leave a checkpoint of the step 6 and a previous one of the step 5."""
+    """Leave a checkpoint of step 6 and a previous one of step 5."""
     for looks in (4, 0):
         with pytest.raises(Interrupted):
             train(job, folder, looks=looks)

@@ -1,4 +1,4 @@
-"""What a figure shows: its artists by group id, and its texts."""
+"""The content of a figure: its artists by group id, and its texts."""
 
 from __future__ import annotations
 

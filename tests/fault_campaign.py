@@ -1,4 +1,4 @@
-"""A study that is killed at random moments until it is finished, and what has to come out of it.
+"""A study that is killed at random moments until it is finished, and its expected results.
 
 Shared by tests/faults/test_campaign.py (short) and benchmarks/faults.py (long).
 """
@@ -203,7 +203,7 @@ class Campaign:
         }
 
     def _note_retrained(self, before: dict[str, bytes]) -> None:
-        """A record holds the time of its training: another content means another training."""
+        """A record holds the time of its training, so changed content means another training."""
         now = self._records()
         self.retrained += [name for name, content in before.items() if now.get(name) != content]
 

@@ -1,4 +1,4 @@
-"""Judgements of a fit by code, for tests: what they say in words is no test's business."""
+"""Judgements of a fit by code, since tests do not depend on their wording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is expensive to make is made once for all workers of a test run (pytest -n)."""
+"""Makes expensive fixtures once for all workers of a test run (pytest -n)."""
 
 from __future__ import annotations
 

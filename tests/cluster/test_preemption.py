@@ -48,7 +48,7 @@ def test_the_warning_before_the_time_limit_is_enough_for_long_steps(finished):
 
 
 def test_the_time_limit_costs_nothing_but_time(finished):
-    """It is the last word: an experiment that had no warning saves at its SIGTERM."""
+    """An experiment that had no warning saves at the SIGTERM of the limit itself."""
     run_id, undisturbed = two_processes(finished)
     finished.forget(run_id)
     # One minute is the shortest limit; SLURM looks at limits twice a minute.

@@ -88,7 +88,7 @@ def test_a_killed_process_ends_its_experiment(launchpad):
 
 
 def test_processes_do_not_outlive_their_agent(launchpad):
-    """Not the store that they meet at, nor the lock that a rerun waits for."""
+    """Neither the rendezvous store nor the lock that a rerun waits for."""
     run_id, fifo = stuck(launchpad)
     process = launchpad.start(run_id, STUCK_FIFO=str(fifo), FOREVER="1")
     ranks = [psutil.Process(pid) for pid in ranks_of(fifo).values()]
@@ -113,7 +113,7 @@ def test_an_exception_in_one_process_ends_the_experiment_and_is_in_the_log(launc
 
 
 def test_trouble_of_one_process_is_its_sentence_alone(launchpad):
-    """Not the echo of the others, which lose the connection to it in the middle of a step."""
+    """The other processes only lose the connection in the middle of a step, and say nothing."""
     run_id, _ = stuck(launchpad)
     process = launchpad.start(run_id, FULL_RANK="1")
     output, _ = process.communicate(timeout=300)

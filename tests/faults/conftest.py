@@ -16,7 +16,7 @@ __all__ = ["launchpad"]
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory) -> tuple[Checkout, Checkout]:
-    """A planned study, and the same one as it has to end. Leave them as they are."""
+    """A planned study, and the same one finished undisturbed. Do not change them."""
 
     def run(folder: Path) -> None:
         run_undisturbed(folder)

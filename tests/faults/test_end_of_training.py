@@ -1,4 +1,4 @@
-"""A training that is over is not lost to what happens at its end."""
+"""A finished training is not lost if something goes wrong at its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flops_fit.records.run_record import read_record
 from flops_fit.user_code.source_fingerprint import source_fingerprint
 from safetensors.torch import load_file
 
-# Its own module is gone once it trains.
+# The module deletes itself once it trains.
 VANISHING = """
 
 def vanishing(outputs, targets):
@@ -32,7 +32,7 @@ def lines_until(process: subprocess.Popen, words: str) -> list[str]:
     raise AssertionError("".join(lines))
 
 
-def test_a_disk_that_is_mended_in_time_costs_nothing(launchpad):
+def test_a_disk_that_is_cleared_in_time_costs_nothing(launchpad):
     launchpad.config["train"]["keep_checkpoint"] = True
     run_id = launchpad.plan()[0]
     weights = weights_file(launchpad.study, run_id)

@@ -1,4 +1,4 @@
-"""Real processes that are killed or asked to leave, and what a rerun makes of it."""
+"""Real processes that are killed or asked to leave, and reruns after that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trainings that are alone, or not alone, before they hold their lock."""
+"""Trainings that start, alone or beside another one, before they hold their lock."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_trainer_that_lost_launcher_and_accelerate_while_it_started_trains_wit
     indirect=["starting"],
 )
 def test_a_trainer_that_waits_for_another_one_leaves_when_it_is_asked_to(starting, number):
-    """Also where others, which know of nothing, wait for the one that waits."""
+    """Even if other processes wait for the one that is waiting."""
     experiment, folder, _ = starting
     with held_experiment(experiment.study, experiment.id):
         (folder / "go").touch()
