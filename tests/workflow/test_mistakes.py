@@ -71,7 +71,7 @@ def mistake(sentence, change):
     return pytest.param(change, sentence, id=" ".join(sentence[-1].split()[:6]))
 
 
-PREPARING, PLANNING = "rule prepare", "checkpoint plan_experiments"
+PREPARING, PLANNING = "prepare", "plan_experiments"
 # One for each rule that meets the user's code.
 SHOWN_BY_SNAKEMAKE = [
     (
@@ -113,7 +113,7 @@ def test_a_mistake_in_the_users_code_stops_before_the_plan(checkout, rule, chang
     checkout.config_file.with_name("bad.py").write_text(BAD_MODULE)
     checkout.configure(change)
     output = checkout.refuse("--cores", "2")
-    assert f"Error in {rule}:" in output
+    assert f"Error in rule {rule}:" in output
     lines = [line for line in output.splitlines() if line.startswith("error: ")]
     assert len(set(lines)) == 1, output
     for part in ["config/studies/tiny.yaml", *sentence]:
