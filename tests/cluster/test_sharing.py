@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+import pytest
 from checkout import ROOT, environment
 from cluster_site import wait_until
 from quick_trainer import with_quick_trainer
@@ -79,6 +80,7 @@ def test_snakemake_inside_of_one_job_leases_its_gpus_to_the_experiments(site):
     assert sorted(len(use["gpus"]) for use in uses) == [1] * 8 + [2] * 2
 
 
+@pytest.mark.long
 def test_the_benchmark_of_submissions_counts_them():
     """On a cluster of its own."""
     folders = [str(ROOT / name) for name in ("workflow", "tests", "tests/cluster")]

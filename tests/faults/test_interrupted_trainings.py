@@ -148,7 +148,7 @@ def test_two_processes_of_which_one_dies_or_is_asked_to_leave(paced):
     ("precision", "chain", "tolerance"),
     [
         pytest.param("float64", ("sharded over 2", 3), 1e-8, id="float64"),
-        pytest.param("no", (2,), 2e-3, id="float32"),
+        pytest.param("no", (2,), 2e-3, id="float32", marks=pytest.mark.long),
     ],
 )
 def test_another_number_of_processes_goes_on(paced, precision, chain, tolerance):

@@ -117,7 +117,13 @@ def check_that_it_ended_well(checkout) -> None:
     assert checkout.records()[run_id]["world"]["resumed"] is True
 
 
-@pytest.mark.parametrize("shell", [False, True], ids=["first of its session", "in a shell"])
+@pytest.mark.parametrize(
+    "shell",
+    [
+        pytest.param(True, id="in a shell"),
+        pytest.param(False, id="first of its session", marks=pytest.mark.long),
+    ],
+)
 def test_a_closed_terminal_ends_snakemake_as_an_interrupt_does(paced, shell):
     terminal = Terminal(["bash", "--norc", "-i"] if shell else COMMAND, paced)
     if shell:
