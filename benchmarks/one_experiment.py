@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from flops_fit.plan.job import Job
+from flops_fit.plan.layouts.layout import Cell
 from flops_fit.plan.plan import experiment_spec
 from flops_fit.study.study import Study
 from flops_fit.user_code.dataset_meta import DatasetMeta
@@ -49,7 +50,8 @@ def experiment_job(
     prepare(study, data / "meta.json")
     meta = DatasetMeta.load(data / "meta.json")
     measure = measure_sizes(study, data)[size]
-    spec = experiment_spec(study, meta, size=size, D=steps * batch, batch=batch, lr=lr, seed=0)
+    cell = Cell(budget=study.plan.budgets[0], size=size, steps=steps)
+    spec = experiment_spec(study, meta, cell, lr=lr, seed=0)
     return Job(
         spec=spec,
         study="benchmark",

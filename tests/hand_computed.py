@@ -153,12 +153,13 @@ def small_study(changes: dict[str, Any] | None = None, file: str = FILE) -> Stud
 
 
 def measures(study: Study) -> dict[float, Any]:
-    """N equal to the (whole) size, 1000 more in lookup tables, 6 FLOPs per parameter and unit."""
+    """N is the whole size (at least 1), 1000 more in lookup tables, 6 FLOPs per N and unit."""
     return {
         size: SimpleNamespace(
-            n_params=int(size) + 1000, n_params_non_embedding=int(size), flops_per_unit=6.0 * size
+            n_params=N + 1000, n_params_non_embedding=N, flops_per_unit=6.0 * size
         )
         for size in study.model.sizes
+        for N in [max(1, int(size))]
     }
 
 

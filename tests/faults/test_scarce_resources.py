@@ -72,4 +72,4 @@ def test_what_a_machine_lacks_costs_no_result(undisturbed, tmp_path):
     assert sentence in said("read_only")
     assert "Traceback" not in said("read_only")
     assert status("files") != 0
-    assert "Too many open files" in said("files")
+    assert "too many open files" in said("files").lower()  # Python's words, or torch's
