@@ -11,7 +11,7 @@ from fault_campaign import Campaign, fresh_copy
 
 @pytest.mark.timeout(2400)  # it trains much of the study again and again
 @pytest.mark.parametrize(
-    ("kills", "finished"), [(4, 2), pytest.param(15, 0, marks=pytest.mark.long)]
+    ("kills", "finished"), [(3, 3), pytest.param(15, 0, marks=pytest.mark.long)]
 )
 def test_a_study_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
     undisturbed, tmp_path, kills, finished
