@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from checkout import bring_records, environment
+from checkout import PARTS, ROOT, bring_records, copy_checkout, environment
 from fault_campaign import fresh_copy
 
 # In a mount namespace of its own the results lie on a small file system.
@@ -36,11 +36,34 @@ cp -a results/tiny survived
 """
 NAMESPACES = "mount -t tmpfs tmpfs /tmp"
 
+# A disk that holds the whole checkout is full before anything starts, and after a first dry run.
+FULL = """
+set -e
+mkdir small
+mount -t tmpfs -o size=16m tmpfs small
+cp -a Snakefile workflow profiles config envs small/
+cd small
+run() {
+    snakemake $2 --cores 1 --configfile config/studies/tiny.yaml > ../$1.log 2>&1 || true
+}
+fill() {
+    dd if=/dev/zero of=filler bs=1k 2> ../dd.log || true
+}
+fill
+run first
+rm filler
+run dry -n
+fill
+run again
+"""
 
-@pytest.mark.skipif(
+needs_mounts = pytest.mark.skipif(
     sys.platform != "linux" or subprocess.run([*MOUNT, NAMESPACES], check=False).returncode != 0,
     reason="needs to mount in a namespace of its own (Linux: as root, or with user namespaces)",
 )
+
+
+@needs_mounts
 @pytest.mark.timeout(2400)
 def test_what_a_machine_lacks_costs_no_result(undisturbed, tmp_path):
     planned, whole = undisturbed
@@ -73,3 +96,18 @@ def test_what_a_machine_lacks_costs_no_result(undisturbed, tmp_path):
     assert "Traceback" not in said("read_only")
     assert status("files") != 0
     assert "too many open files" in said("files").lower()  # Python's words, or torch's
+
+
+@needs_mounts
+def test_a_disk_that_is_full_before_the_start_is_one_sentence(tmp_path):
+    path = copy_checkout(ROOT, tmp_path / "copy", PARTS).path
+    subprocess.run(
+        [*MOUNT, FULL], cwd=path, env=environment(), check=True, timeout=300,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert "train" in (path / "dry.log").read_text()
+    for name in ("first", "again"):
+        said = (path / f"{name}.log").read_text()
+        assert said.count("cannot be written (No space left on device); free some space") == 1
+        assert "Traceback" not in said
+        assert "Logging error" not in said

@@ -18,6 +18,8 @@ sys.path.insert(0, str(WORKFLOW_FOLDER))
 from flops_fit.errors import UserError
 from flops_fit.pipeline.closing import call_on_message, print_closing_lines
 from flops_fit.pipeline.hangup import end_at_hangup, leave_warnings_to_the_trainer
+from flops_fit.pipeline.loading import load_layers
+from flops_fit.pipeline.room import check_room
 from flops_fit.pipeline.rules import (
     check_groups,
     cores_here,
@@ -29,7 +31,6 @@ from flops_fit.pipeline.rules import (
 from flops_fit.pipeline.script import share_library
 from flops_fit.plan.files import read_plan
 from flops_fit.study.claim import claim_study
-from flops_fit.study.command_line import command_line_values
 from flops_fit.study.study import Study
 
 
@@ -45,11 +46,8 @@ def load_study():
         return Study.from_config(config, readable_path(main))
     demo = WORKFLOW_FOLDER.parent / "config" / "config.yaml"
     files = workflow.overwrite_configfiles or [demo]
-    typed = command_line_values(workflow.config_settings.config_args)
-    raw = {}
-    for layer in [*map(load_configfile, files), typed]:
-        update_config(raw, layer)
-    return Study.from_config(raw, readable_path(files[0]))
+    typed = workflow.config_settings.config_args
+    return load_layers(files, typed, load_configfile, update_config)
 
 
 def planned_runs(wildcards):
@@ -92,6 +90,8 @@ if MAIN:
     end_at_hangup()
 try:
     STUDY = load_study()
+    if MAIN:
+        check_room(".snakemake", f"results/{STUDY.name}")
     STUDY_FILE = str(claim_study(STUDY))
     STUDY_FOLDER = f"results/{STUDY.name}"
     IMPORTED = STUDY.runs_table is not None

@@ -1,3 +1,11 @@
+def nothing_to_train(wildcards):
+    """Refuse a target of studies that train their runs."""
+    raise ResourceValidationError(
+        f"{STUDY.config_file}: runs_table: a study that brings its own runs has nothing to plan or "
+        "train; its targets are fit and report"
+    )
+
+
 rule collect:
     input:
         table=str(STUDY.runs_table.path),
@@ -12,3 +20,23 @@ rule collect:
         "../../envs/environment.yaml"
     script:
         "../scripts/import_runs.py"
+
+
+rule plan:
+    # These three are there to say that they are not: as targets nobody makes, Snakemake would take
+    # them for files that no rule writes.
+    localrule: True
+    resources:
+        study=nothing_to_train,
+
+
+rule runs:
+    localrule: True
+    resources:
+        study=nothing_to_train,
+
+
+rule partial:
+    localrule: True
+    resources:
+        study=nothing_to_train,

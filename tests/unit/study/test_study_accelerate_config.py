@@ -16,7 +16,7 @@ def test_an_accelerate_configuration_is_sought_beside_the_studys(tmp_path):
         small_study({"train.accelerate_config": "other.yaml"}, file)
     assert str(caught.value) == (
         f"{file}: train.accelerate_config: found no file {tmp_path / 'other.yaml'}, expected an "
-        "existing one"
+        "existing file"
     )
 
 
@@ -61,6 +61,8 @@ def test_an_accelerate_configuration_may_ask_for_shards(tmp_path, text, sharded)
         ("use_cpu: true\n", "use_cpu: found True, expected false"),
         ("- a list\n", "is no configuration file of accelerate (YAML)"),
         ("{", "is no configuration file of accelerate (YAML)"),
+        ("[" * 3000 + "]" * 3000, "is no configuration file of accelerate (YAML)"),
+        ("use_cpu: " + "1" * 5000, "is no configuration file of accelerate (YAML)"),
     ],
 )
 def test_a_parallelism_that_would_go_wrong_in_silence_is_refused(tmp_path, text, sentence):

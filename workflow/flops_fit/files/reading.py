@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import stat
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,22 @@ from flops_fit.errors import UserError
 
 class DamagedFileError(ValueError):
     """A file holds nothing that can be read; the message says why."""
+
+
+def other_kind(path: str | Path) -> str | None:
+    """Return what a path is if it is no regular file, such as "a folder"; None for one or nothing.
+
+    Reading a pipe waits until somebody writes to it, and gives its content only once.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # missing, or no possible name
+        return None
+    if stat.S_ISREG(mode):
+        return None
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
 
 
 def make_room(path: str | Path, reason: str, consequence: str = "writes it again") -> UserError:

@@ -206,8 +206,8 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
             continue
         try:
             row = json.loads(line)
-        except ValueError:
-            raise ValueError(f"line {i + 1} is not JSON") from None
+        except (ValueError, RecursionError):
+            raise ValueError(f"line {i + 1} is not JSON that can be read") from None
         if not isinstance(row, dict):
             raise ValueError(f"line {i + 1} is not an object")
         rows.append(row)
@@ -255,6 +255,6 @@ def _numbers(column: pd.Series, name: str, path: Path) -> pd.Series:
     if wrong.any():
         row = int(np.flatnonzero(wrong.to_numpy())[0])
         raise UserError(
-            f"{path}: {name} of row {row + 1} is {column.iloc[row]!r}, but must be a number"
+            f"{path}: {name} of row {row + 1} is {column.iloc[row]!r:.80}, but must be a number"
         )
     return numbers.astype(float)

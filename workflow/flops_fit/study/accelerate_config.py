@@ -30,7 +30,7 @@ def asks_for_shards(path: str | Path) -> bool:
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         content = None
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: is no configuration file of accelerate (YAML)")

@@ -52,7 +52,7 @@ def check_configuration(raw: Mapping[str, Any], source: str) -> TrainedStudy | I
         raise UserError(f"{source}: found {shown(raw)}, expected the keys of a study")
     if unfit := unfit_value(raw):
         key, problem = unfit
-        raise UserError(f"{source}: {_printable(key or 'the file')}: {problem}")
+        raise UserError(f"{source}: {printable(key or 'the file')}: {problem}")
     kind = ImportedStudy if "runs_table" in raw else TrainedStudy
     try:
         return kind.model_validate(dict(raw))
@@ -60,7 +60,7 @@ def check_configuration(raw: Mapping[str, Any], source: str) -> TrainedStudy | I
         mistakes = error.errors(include_url=False)
     schema = schema_of(ImportedStudy) if kind is ImportedStudy else study_schema()
     sentences = [_sentence(mistake, schema) for mistake in mistakes if not _echo(mistake, mistakes)]
-    raise UserError("\n".join(f"{source}: {_printable(sentence)}" for sentence in sentences))
+    raise UserError("\n".join(f"{source}: {printable(sentence)}" for sentence in sentences))
 
 
 def _echo(mistake: Mapping[str, Any], mistakes: list[Any]) -> bool:
@@ -71,7 +71,7 @@ def _echo(mistake: Mapping[str, Any], mistakes: list[Any]) -> bool:
     )
 
 
-def _printable(sentence: str) -> str:
+def printable(sentence: str) -> str:
     """Escape line breaks and control characters of a key, which must not reach a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
 

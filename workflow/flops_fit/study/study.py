@@ -10,7 +10,7 @@ from typing import Any
 
 from flops_fit.errors import UserError
 from flops_fit.files.plain_values import unfit_value
-from flops_fit.files.reading import make_room, read_json_object
+from flops_fit.files.reading import make_room, other_kind, read_json_object
 from flops_fit.study.accelerate_config import asks_for_shards
 from flops_fit.study.configuration import check_configuration
 from flops_fit.study.identity import fingerprint
@@ -205,6 +205,10 @@ def _imported(settings: ImportedStudy, source: str) -> dict[str, Any]:
             f"{source}: runs_table.path: found {str(path)!r:.200} with braces, expected a path "
             "without: Snakemake takes them for wildcards"
         )
+    if kind := other_kind(path):
+        raise UserError(
+            f"{source}: runs_table.path: found {kind}, {str(path)[:200]}, expected a file"
+        )
     return {"runs_table": RunsTable(path=path, columns=table.columns, unit=table.unit)}
 
 
@@ -227,7 +231,8 @@ def _existing_file(name: str | None, source: str, key: str) -> str | None:
     except OSError:  # such as a name that is too long
         exists = False
     if not exists:
+        found = f"{kind}, " if (kind := other_kind(path)) else "no file "
         raise UserError(
-            f"{source}: {key}: found no file {str(path)[:200]}, expected an existing one"
+            f"{source}: {key}: found {found}{str(path)[:200]}, expected an existing file"
         )
     return str(path)
