@@ -121,16 +121,35 @@ def read_csv_rows(path: str | Path, columns: Collection[str]) -> list[dict[str, 
         If it is damaged; it was renamed.
     """
     try:
+        return parse_csv(path, columns)
+    except DamagedFileError as error:
+        raise make_room(path, str(error)) from None
+
+
+def parse_csv(path: str | Path, columns: Collection[str]) -> list[dict[str, str]]:
+    """Return the rows of a CSV file as text by column, and leave it where it is if it is damaged.
+
+    Parameters
+    ----------
+    columns
+        Those that it has to have.
+
+    Raises
+    ------
+    DamagedFileError
+        If it is no CSV file, or lacks a column or a field.
+    """
+    try:
         text = Path(path).read_text(encoding="utf-8")
         header, *rows = list(csv.reader(io.StringIO(text), strict=True)) or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise make_room(path, f"is no CSV file ({error})") from None
+        raise DamagedFileError(f"is no CSV file ({error})") from None
     missing = [name for name in columns if name not in header]
     if missing:
-        raise make_room(path, f"column {missing[0]}: is missing")
+        raise DamagedFileError(f"column {missing[0]}: is missing")
     for number, row in enumerate(rows, 1):
         if len(row) != len(header):
-            raise make_room(
-                path, f"row {number} has {len(row)} fields, expected the {len(header)} columns"
+            raise DamagedFileError(
+                f"row {number} has {len(row)} fields, expected the {len(header)} columns"
             )
     return [dict(zip(header, row, strict=True)) for row in rows]

@@ -53,7 +53,6 @@ def study_outcomes(
 
 def _outcome(experiment: PlannedExperiment, folder: Path, study: str | None) -> Outcome:
     run_id, title = experiment.id, experiment.title
-    log = folder / "logs" / f"{run_id}.log"
     try:
         record = read_planned_record(experiment, folder, study)
     except FileNotFoundError:
@@ -63,7 +62,13 @@ def _outcome(experiment: PlannedExperiment, folder: Path, study: str | None) -> 
     else:
         state = "done" if record.completed else "diverged"
         return Outcome(id=run_id, title=title, state=state)
-    if is_held(folder, run_id):
+    return unfinished(run_id, title, folder)
+
+
+def unfinished(run_id: str, title: str, study_folder: str | Path) -> Outcome:
+    """Return the state of an experiment that has no record: running, failed or missing."""
+    log = log_file(study_folder, run_id)
+    if is_held(study_folder, run_id):
         return Outcome(
             id=run_id, title=title, state="running", reason="it is training, or about to", log=log
         )
@@ -71,6 +76,11 @@ def _outcome(experiment: PlannedExperiment, folder: Path, study: str | None) -> 
     if reason is None:
         return Outcome(id=run_id, title=title, state="missing", reason="it was not started")
     return Outcome(id=run_id, title=title, state="failed", reason=reason, log=log)
+
+
+def log_file(study_folder: str | Path, run_id: str) -> Path:
+    """Path of an experiment's log."""
+    return Path(study_folder) / "logs" / f"{run_id}.log"
 
 
 def last_lines(log: str | Path) -> str | None:
