@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,3 +215,61 @@ def test_impossible_wishes_are_refused(tmp_path, capsys):
     ):
         assert main(["predict", str(path), *arguments]) == 1
         assert message in capsys.readouterr().err
+
+
+REAL = Path(__file__).parents[1] / "data" / "study_of_version_0.1.0" / "results"
+
+
+def test_explain_prints_one_experiment_or_the_differences_of_two(monkeypatch, capsys):
+    monkeypatch.chdir(REAL.parent)
+    assert main(["explain", "27a21803c6a8"]) == 0
+    whole = capsys.readouterr().out
+    assert "lr_scaling.power           0.0 (exponent)\n" in whole
+    monkeypatch.chdir("/")
+    results = ["--results", str(REAL)]
+    for arguments in (["27a2", *results], [*results, "27a2"]):
+        assert main(["explain", *arguments]) == 0
+        assert capsys.readouterr().out.replace(str(REAL), "results") == whole
+    for arguments in (["27a2", *results, "7af4"], [*results, "27a2", "7af4"]):
+        assert main(["explain", *arguments]) == 0
+        printed = capsys.readouterr().out
+        assert "27 other fields of the spec are equal" in printed
+        assert printed.startswith("27a21803c6a8  ")
+
+
+@pytest.mark.parametrize("arguments", [[], ["27a2", "7af4", "8c33"], ["27a2", "--result=x", "-v"]])
+def test_explain_takes_one_id_or_two(capsys, arguments):
+    with pytest.raises(SystemExit) as stopped:
+        main(["explain", *arguments])
+    assert stopped.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_a_mistake_in_an_id_is_one_sentence(capsys):
+    for text, message in (
+        ("27b0", "the nearest: 27a21803c6a8"),
+        ("2", "at least 4"),
+        ("x", "no id"),
+    ):
+        assert main(["explain", text, "--results", str(REAL)]) == 1
+        printed = capsys.readouterr().err
+        assert printed.startswith("error: ")
+        assert message in printed
+        assert printed.count("\n") == 1
+
+
+def test_explain_starts_without_what_takes_long_to_import():
+    program = """
+import sys
+from flops_fit.cli import main
+assert main(["explain", "27a2", "7af4"]) == 0
+assert main(["explain", "27a2"]) == 0
+print(*{"torch", "accelerate", "numpy", "scipy", "pandas"} & set(sys.modules), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REAL.parent, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "workflow"),
+             "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "\n")
+    assert "0.386575 +- 0.011 nats per sample" in done.stdout

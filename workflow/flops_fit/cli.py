@@ -1,8 +1,10 @@
-"""The command `flops-fit`: predictions and comparisons from fit.json files.
+"""The command `flops-fit`: predictions and comparisons from fit.json files, and what an id means.
 
 flops-fit predict results/demo/fit.json 1e13 1e15
 flops-fit predict results/demo/fit.json --params 7e9
 flops-fit compare results/a/fit.json results/b/fit.json
+flops-fit explain 27a21803c6a8
+flops-fit explain 27a21803c6a8 ad335493ffd0
 """
 
 from __future__ import annotations
@@ -10,22 +12,24 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from flops_fit.errors import UserError
-from flops_fit.laws.comparison import Comparison, compare
-from flops_fit.laws.predictions import is_extrapolated
-from flops_fit.laws.reading import FittedLaws, Optimum
+
+# Each command imports what it needs: `explain` starts at once, without numpy and scipy.
+if TYPE_CHECKING:
+    from flops_fit.laws.comparison import Comparison
+    from flops_fit.laws.reading import FittedLaws, Optimum
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = _parse(arguments)
     try:
-        lines = _predict(options) if options.command == "predict" else _compare(options)
+        lines = _COMMANDS[options.command](options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -34,14 +38,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the arguments; compute may also follow an option.
+    """Read the arguments; compute, or an id, may also follow an option.
 
     argparse accepts positional arguments in one place only, and its own remedy
     (`parse_intermixed_args`) does not support subcommands. So the arguments it leaves over are
-    either compute or a mistake.
+    either compute, or ids, or a mistake.
     """
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
+    if options.command == "explain":
+        options.ids += [text for text in rest if not text.startswith("-")]
+        rest = [text for text in rest if text.startswith("-")] + options.ids[2:]
+        if rest:
+            parser.error(f"unrecognized argument: {rest[0]}")
+        return options
     for text in rest:
         try:
             options.C.append(_number(text))
@@ -52,7 +62,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="flops-fit", description="Use the laws of a fitted study."
+        prog="flops-fit", description="Use the laws of a fitted study, or explain an experiment."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     predict = commands.add_parser("predict", help="the best N and D at a given compute")
@@ -68,6 +78,19 @@ def _parser() -> argparse.ArgumentParser:
     compare_.add_argument("first", type=Path, help="fit.json of one study")
     compare_.add_argument("second", type=Path, help="fit.json of the other")
     compare_.add_argument("C", type=_number, nargs="*", help="further compute in FLOPs")
+    explain = commands.add_parser(
+        "explain", help="what an id means and how that experiment went, or how two differ"
+    )
+    explain.add_argument(
+        "ids",
+        metavar="ID",
+        nargs="+",
+        help="an id, its first digits (at least 4), or the path of a run record; of two, the "
+        "differences are shown",
+    )
+    explain.add_argument(
+        "--results", type=Path, default=Path("results"), help="folder of the studies (results)"
+    )
     return parser
 
 
@@ -79,6 +102,8 @@ def _number(text: str) -> float:
 
 
 def _load(path: Path) -> FittedLaws:
+    from flops_fit.laws.reading import FittedLaws
+
     try:
         fit = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -89,6 +114,8 @@ def _load(path: Path) -> FittedLaws:
 
 
 def _predict(options: argparse.Namespace) -> list[str]:
+    from flops_fit.laws.predictions import is_extrapolated
+
     laws = _load(options.fit)
     wanted = list(options.C)
     wanted += [laws.compute_for("N_opt", N) for N in options.params]
@@ -138,6 +165,10 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _compare(options: argparse.Namespace) -> list[str]:
+    import numpy as np
+
+    from flops_fit.laws.comparison import compare
+
     first, second = _load(options.first), _load(options.second)
     names = (first.study, second.study)
     if first.study == second.study:
@@ -158,6 +189,7 @@ def _comparison_lines(
     measured: tuple[tuple[float, float], tuple[float, float]],
 ) -> list[str]:
     """Lay out a comparison; each study is extrapolated outside its own `measured` budgets."""
+    from flops_fit.laws.predictions import is_extrapolated
 
     def loss(study: int, i: int) -> str:
         outside = is_extrapolated(found.C[i], measured[study])
@@ -195,6 +227,20 @@ def _comparison_lines(
         lines.append(f"{found.share_crossing:.0%} of the resamples cross.")
     return lines
 
+
+def _explain(options: argparse.Namespace) -> list[str]:
+    from flops_fit.pipeline.explain import explain
+    from flops_fit.pipeline.explain_difference import lines_of_two
+    from flops_fit.pipeline.explain_text import lines_of_one
+    from flops_fit.pipeline.finding import find_experiments
+
+    now = time.time()
+    found = find_experiments(options.ids, options.results)
+    explained = [explain(one, now) for one in found]
+    return lines_of_one(*explained) if len(explained) == 1 else lines_of_two(*explained)
+
+
+_COMMANDS = {"predict": _predict, "compare": _compare, "explain": _explain}
 
 if __name__ == "__main__":
     sys.exit(main())
