@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import pytest
 from checkout import PARTS, ROOT, bring_records, copy_checkout, environment
 from fault_campaign import fresh_copy
+from mounts import MOUNT, needs_mounts
 
-# In a mount namespace of its own the results lie on a small file system.
-MOUNT = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+# The results lie on a small file system.
 SCARCE = """
 run() {
     state=0
@@ -34,8 +33,6 @@ mount -o remount,rw,bind results
 run last
 cp -a results/tiny survived
 """
-NAMESPACES = "mount -t tmpfs tmpfs /tmp"
-
 # A disk that holds the whole checkout is full before anything starts, and after a first dry run.
 FULL = """
 set -e
@@ -56,11 +53,6 @@ run dry -n
 fill
 run again
 """
-
-needs_mounts = pytest.mark.skipif(
-    sys.platform != "linux" or subprocess.run([*MOUNT, NAMESPACES], check=False).returncode != 0,
-    reason="needs to mount in a namespace of its own (Linux: as root, or with user namespaces)",
-)
 
 
 @needs_mounts

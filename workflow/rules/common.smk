@@ -30,7 +30,7 @@ from flops_fit.pipeline.rules import (
 )
 from flops_fit.pipeline.script import share_library
 from flops_fit.plan.files import read_plan
-from flops_fit.study.claim import claim_study
+from flops_fit.study.claim import as_claimed, claim_study
 from flops_fit.study.study import Study
 
 
@@ -89,7 +89,7 @@ leave_warnings_to_the_trainer(os.environ)
 if MAIN:
     end_at_hangup()
 try:
-    STUDY = load_study()
+    STUDY = as_claimed(load_study())
     if MAIN:
         check_room(".snakemake", f"results/{STUDY.name}")
     STUDY_FILE = str(claim_study(STUDY))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from flops_fit.errors import UserError
-from flops_fit.study.claim import claim_study
+from flops_fit.study.claim import as_claimed, claim_study
 from flops_fit.study.study import Study
 from hand_computed import FILE, small_study
 
@@ -118,3 +118,65 @@ def test_a_flipped_bit_in_the_owners_name_does_not_take_the_study_away(tmp_path)
     file.write_text(whole.replace(FILE, str(moved)))
     with pytest.raises(UserError, match=f"already belongs to {moved}"):
         claim_study(small_study(), tmp_path)
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """A working directory with a configuration, a table, and another name of their folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "a.yaml").write_text("")
+    (tmp_path / "config" / "runs.csv").write_text("")
+    (tmp_path / "linked").symlink_to("config")
+    return tmp_path
+
+
+SPELLINGS = ["./config/a.yaml", "config/../config/a.yaml", "linked/a.yaml", "absolute"]
+
+
+@pytest.mark.parametrize("spelled", SPELLINGS)
+@pytest.mark.parametrize("known", ["study.json", "planned_study.json"])
+def test_one_file_in_two_spellings_is_one_configuration(folders, spelled, known):
+    file = claim_study(small_study(file="config/a.yaml"))
+    whole = file.read_bytes()
+    os.utime(file, ns=(10**18, 10**18))
+    if known == "planned_study.json":
+        file.rename(file.with_name(known))
+        file.write_bytes(b"damaged")
+    spelled = str(folders / "config" / "a.yaml") if spelled == "absolute" else spelled
+    study = as_claimed(small_study(file=spelled))
+    assert study == small_study(file="config/a.yaml")
+    assert claim_study(study) == file
+    assert file.read_bytes() == whole
+    if known == "study.json":
+        assert file.stat().st_mtime_ns == 10**18  # nothing is planned again
+
+
+def test_a_relative_path_in_the_configuration_follows_its_spelling(folders):
+    def own(file):
+        return Study.from_config({"study": "own", "runs_table": "runs.csv"}, file)
+
+    claim_study(own("linked/a.yaml"))
+    study = as_claimed(own("config/a.yaml"))
+    assert study.config_file == "linked/a.yaml"
+    assert study.runs_table.path == Path("linked/runs.csv")
+
+
+@pytest.mark.parametrize("other", ["config/b.yaml", "elsewhere/a.yaml", "gone/a.yaml"])
+def test_two_files_stay_two_configurations(folders, other):
+    """Even with the same content: `elsewhere/a.yaml` is a hard link, and `b.yaml` a copy."""
+    (folders / "config" / "b.yaml").write_text("")
+    (folders / "elsewhere").mkdir()
+    (folders / "elsewhere" / "a.yaml").hardlink_to(folders / "config" / "a.yaml")
+    claim_study(small_study(file="config/a.yaml"))
+    study = as_claimed(small_study(file=other))
+    assert study.config_file == other
+    with pytest.raises(UserError, match=r"already belongs to config/a\.yaml"):
+        claim_study(study)
+
+
+@pytest.mark.parametrize("content", [*DAMAGED, b'{"config_file": 7}'], ids=range(7))
+def test_a_damaged_study_file_claims_nothing(folders, content):
+    file = claim_study(small_study(file="config/a.yaml"))
+    file.write_bytes(content)
+    assert as_claimed(small_study(file="linked/a.yaml")).config_file == "linked/a.yaml"

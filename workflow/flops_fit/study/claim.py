@@ -13,6 +13,36 @@ from flops_fit.files.writing import write_whole
 from flops_fit.study.study import Study
 
 
+def as_claimed(study: Study, results: str | Path = "results") -> Study:
+    """Return the study with its configuration spelled as in the folder that it owns already.
+
+    One file has several spellings: through another mount, in other letter case where the disk does
+    not care, with ``..``. The first one stays: the folder of the prepared dataset may derive from
+    it, and a new one would plan again.
+    """
+    folder = Path(results) / study.name
+    for file in (folder / "study.json", folder / "planned_study.json"):
+        try:
+            owner = _owner(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            continue
+        if owner == study.config_file:
+            return study
+        if isinstance(owner, str) and _is_same_file(owner, study.config_file):
+            return Study.from_config(study.config, owner)
+    return study
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    """Whether two paths are one file in one folder, where relative paths in it mean the same."""
+    try:
+        return os.path.samefile(one, other) and os.path.samefile(
+            Path(one).parent, Path(other).parent
+        )
+    except (OSError, ValueError):
+        return False
+
+
 def claim_study(study: Study, results: str | Path = "results") -> Path:
     """Write ``results/<study>/study.json`` if its content changed, and return its path.
 
