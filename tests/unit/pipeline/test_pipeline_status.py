@@ -64,6 +64,7 @@ def test_a_record_that_cannot_be_used_has_failed_and_says_why(tmp_path, rows):
     [
         ("", None),
         (COMMAND, "it was stopped before its first line"),
+        (COMMAND + "one\ntwo\n", "one\ntwo"),
         (COMMAND + "one\n\ntwo\nthree\nfour\n", "two\nthree\nfour"),
         ("x" * 100_000 + "\nthe end\n", "x" * 300 + "\nthe end"),
     ],

@@ -96,8 +96,8 @@ def last_lines(log: str | Path) -> str | None:
     except OSError:
         return None
     lines = [line.strip()[:_LONGEST_LINE] for line in text.splitlines() if line.strip()]
-    if len(lines) == 1 and " launch " in lines[0]:
-        return "it was stopped before its first line"
+    if lines and " launch " in lines[0]:
+        lines = lines[1:] or ["it was stopped before its first line"]
     return "\n".join(lines[-_LINES_OF_A_LOG:]) or None
 
 
