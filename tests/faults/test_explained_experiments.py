@@ -48,7 +48,7 @@ def test_an_experiment_is_explained_while_it_runs_and_after_each_end(paced):
     status, output = experiment.end()
     assert status == INTERRUPTED, output
     said = explained(experiment)
-    assert re.search(r"state +interrupted: ", said)
+    assert re.search(r"state +interrupted\n", said)
     assert re.search(r"stopped by SIGTERM after step \d+ of \d+; a rerun goes on from", said)
     assert " ago, and a rerun goes on from there\n" in said
 

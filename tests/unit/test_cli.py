@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -218,6 +219,7 @@ def test_impossible_wishes_are_refused(tmp_path, capsys):
 
 
 REAL = Path(__file__).parents[1] / "data" / "study_of_version_0.1.0" / "results"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "workflow")}
 
 
 def test_explain_prints_one_experiment_or_the_differences_of_two(monkeypatch, capsys):
@@ -258,6 +260,21 @@ def test_a_mistake_in_an_id_is_one_sentence(capsys):
         assert printed.count("\n") == 1
 
 
+def test_what_a_terminal_cannot_spell_or_should_not_read_is_escaped(tmp_path):
+    results = shutil.copytree(REAL, tmp_path / "r\u00e9sultats")
+    (results / "points" / "runs" / "27a21803c6a8.json").unlink()
+    (results / "points" / "logs").mkdir()
+    log = results / "points" / "logs" / "27a21803c6a8.log"
+    log.write_bytes("x launch\n\x1b[2Jcaf\u00e9 \u7d50\n".encode() + b"\xff\n")
+    for encoding, spelled in (("ascii", "caf\\xe9 \\u7d50"), ("utf-8", "caf\u00e9 \u7d50")):
+        done = subprocess.run(
+            [sys.executable, "-m", "flops_fit.cli", "explain", "27a2", "--results", results],
+            capture_output=True, env={**ENVIRONMENT, "PYTHONIOENCODING": encoding},
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert f"\\x1b[2J{spelled}\n" in done.stdout.decode(encoding)
+
+
 def test_explain_starts_without_what_takes_long_to_import():
     program = """
 import sys
@@ -268,8 +285,7 @@ print(*{"torch", "accelerate", "numpy", "scipy", "pandas"} & set(sys.modules), f
 """
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=REAL.parent, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "workflow"),
-             "PYTHONIOENCODING": "ascii"},
+        env=ENVIRONMENT,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "\n")
     assert "0.386575 +- 0.011 nats per sample" in done.stdout

@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    if hasattr(sys.stdout, "reconfigure"):  # what a terminal without UTF-8 cannot spell
+        sys.stdout.reconfigure(errors="backslashreplace")
     print("\n".join(lines))
     return 0
 

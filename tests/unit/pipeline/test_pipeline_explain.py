@@ -20,7 +20,8 @@ from flops_fit.pipeline.finding import find_experiments
 from flops_fit.plan.files import plan_csv, plan_specs
 from flops_fit.records.experiment_files import CHECKPOINT, state_folder
 from flops_fit.records.run_record import Provenance, World, store_record
-from hand_computed import planned, record_of, run_record, small_study
+from flops_fit.study.identity import fingerprint
+from hand_computed import planned, record_of, run_record, small_study, spec_of
 
 # Trained by version 0.1.0
 REAL = Path(__file__).parents[2] / "data" / "study_of_version_0.1.0" / "results"
@@ -180,9 +181,14 @@ def test_every_state_is_told_from_the_others(small):
     state = standing(results, diverged.id)["state"]
     assert state == "diverged: after step 100 of 1000: the loss is nan"
     assert one(results, diverged.id)["what it measured"]["loss"] == "none, it diverged"
-    state = standing(results, failed.id)["state"]
-    assert state == "failed: x launch y\n\\x1b[31mone\nerror: no memory"
+    found = standing(results, failed.id)
+    assert found["state"] == "failed"
+    assert found["log ends"] == "\\x1b[31mone\nerror: no memory"
     assert standing(results, waiting.id) == {"state": "not started"}
+    overview = next(block for block in one(results, waiting.id).values() if "N" in block)
+    N, total = waiting.n_params_non_embedding, waiting.n_params
+    assert (N, total) == (400, 1400)
+    assert overview["N"] == "400 non-embedding parameters, 1,400 in total"
     assert "what it measured" not in one(results, waiting.id)
 
     folder = state_folder(small, waiting.id)
@@ -194,9 +200,22 @@ def test_every_state_is_told_from_the_others(small):
         assert found["state"] == "running: it is training, or about to"
         assert found["remark"] == "its newest checkpoint was saved 10 min ago"
     found = standing(results, waiting.id)
-    assert found["state"].startswith("interrupted")
+    assert found["state"] == "interrupted"
     assert found["remark"].endswith("saved 10 min ago, and a rerun goes on from there")
     assert found["checkpoint"] == str(folder / CHECKPOINT)
+
+
+def test_a_record_that_is_written_while_the_files_are_read_is_taken(small, monkeypatch):
+    row = PLAN.experiments[0]
+
+    def write_and_let_go(folder, run_id):
+        write_json(folder / "runs" / f"{run_id}.json", record_of(row))
+        return False
+
+    monkeypatch.setattr("flops_fit.pipeline.status.is_held", write_and_let_go)
+    shown = one(small.parent, row.id)
+    assert shown["where it stands"]["state"] == "done"
+    assert "what it measured" in shown
 
 
 def test_an_experiment_that_is_planned_no_more_says_so(small):
@@ -213,7 +232,7 @@ def test_an_experiment_that_is_planned_no_more_says_so(small):
     assert found["where it stands"]["state"] == "done"
     assert found["where it stands"]["remark"].startswith("planned no more")
     assert "lr_scaling.power" in found["the spec, from which the id follows"]
-    assert standing(results, second.id)["state"] == "failed: error: no memory"
+    assert standing(results, second.id)["log ends"] == "error: no memory"
     assert "no file holds the spec of" in "\n".join(lines_of_one(*about(results, second.id)))
 
 
@@ -262,6 +281,35 @@ def test_what_differs_is_listed_and_the_rest_is_counted():
     assert measured["D"].split() == ["4160", "8320", "x", "2"]
 
 
+def test_values_differ_as_they_are_spelled_and_what_one_lacks_is_marked(tmp_path):
+    row = PLAN.experiments[0]
+    kwargs = ({}, {"depth": None, "block": {"heads": 2, "kind": "1"}})
+    git = (None, {"commit": "c0ffee", "dirty": True})
+    paths, records = [], []
+    for i, power in enumerate((0.0, 0)):
+        spec = spec_of(row).to_json()
+        spec["lr_scaling"]["power"] = power
+        spec["model"] |= {"kwargs": kwargs[i], "version": (1, "1")[i]}
+        provenance = {"git": git[i], "torch": (None, "2.6.0")[i], "python": "3.11.7"}
+        changes = {"spec": spec, "id": fingerprint(spec), "provenance": provenance}
+        paths.append(str(tmp_path / f"{i}.json"))
+        write_json(tmp_path / f"{i}.json", record_of(row, **changes))
+        records.append(record_of(row, **changes))
+    shown = blocks(lines_of_two(*about(tmp_path, *paths)))
+    rows = {n: v.split() for n, v in shown["what the id depends on"].items() if " " in v}
+    assert rows == {
+        "": [records[0]["id"], records[1]["id"]],
+        "lr_scaling.power": ["0.0", "0"],
+        "model.version": ["1", '"1"'],
+        "model.kwargs.depth": ["-", "null"],
+        "model.kwargs.block.heads": ["-", "2"],
+        "model.kwargs.block.kind": ["-", '"1"'],
+    }
+    rows = {n: v.split() for n, v in shown["what it was trained with"].items() if " " in v}
+    assert list(rows.values())[1:] == [["-", "2.6.0"], ["-", "c0ffee"], ["-", "true"]]
+    assert "9 fields are equal" in "\n".join(lines_of_two(*about(tmp_path, *paths)))
+
+
 def test_one_id_trained_in_two_studies_differs_in_nothing_of_the_spec(small):
     row = PLAN.experiments[0]
     other = shutil.copytree(small, small.parent / "other")
@@ -278,5 +326,8 @@ def test_one_id_trained_in_two_studies_differs_in_nothing_of_the_spec(small):
         assert trained[1:3] == ["device", "hosts"]  # where it ran comes last
         assert blocks(lines)["what came out"]["loss"].split()[:2] == ["2", "1.02"]
     shutil.rmtree(other)
+    lines = lines_of_two(*about(small.parent, row.id, PLAN.experiments[1].id))
+    without = f"{PLAN.experiments[1].id} has no usable record, so nothing more can be compared"
+    assert lines[-1] == without
     same = lines_of_two(*about(small.parent, paths[0], row.id))
     assert same[-1] == f"both are {row.id}: nothing in the spec differs"

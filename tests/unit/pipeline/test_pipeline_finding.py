@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -169,7 +170,9 @@ def test_paths_that_are_no_record_are_refused(results):
     assert "no plan of" in refused(results, str(points / "runs" / "0123456789ab.json"))
     assert "is no run record: it has no id" in refused(results, str(points / "study.json"))
     assert "is no JSON file" in refused(results, str(points / "plan.csv"))
-    assert "cannot be read (Is a directory)" in refused(results, str(points))
+    assert refused(results, str(points)) == f"{points}: found a folder, expected a run record"
+    os.mkfifo(points / "pipe.json")
+    assert "found a pipe, expected a run record" in refused(results, str(points / "pipe.json"))
     # It is planned, but not trained: the path is enough
     path = points / "runs" / f"{ID}.json"
     path.unlink()

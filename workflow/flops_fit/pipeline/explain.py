@@ -50,7 +50,8 @@ class Place:
     job: Job | None
     record: RunRecord | None
     state: str  # done, diverged, running, interrupted, failed, or not started
-    reason: str = ""  # why, on one or more lines
+    reason: str = ""  # why, in one sentence
+    said: str = ""  # the last lines of its log, where it is not finished
     remarks: tuple[str, ...] = ()  # sentences: what else to know, and what is damaged
     files: Mapping[str, Path]  # record, log, weights, checkpoint: those that are there
 
@@ -126,6 +127,7 @@ def _place(study: StudyFiles, run_id: str, now: float) -> Place:
         record=record,
         state=outcome.state,
         reason=outcome.reason,
+        said=(outcome.log and last_lines(outcome.log)) or "",
         remarks=tuple(remarks),
         files=files,
     )
@@ -170,15 +172,10 @@ def _record_and_outcome(
 ) -> tuple[RunRecord | None, Outcome]:
     """Return the record, if there is a whole one, and the state of the experiment."""
     folder = study.folder
+    outcome = _outcome(folder, run_id, row)
     record, problem = _try_record(run_file(folder, run_id), run_id)
-    if row is not None:
-        (outcome,) = study_outcomes([row], folder, folder.name)
-    elif record is not None:
-        outcome = Outcome(id=run_id, title="", state="done" if record.completed else "diverged")
-    elif problem:
-        outcome = Outcome(id=run_id, title="", state="failed", reason=problem)
-    else:
-        outcome = unfinished(run_id, "", folder)
+    if record is not None and (outcome.state == "missing" or outcome.log is not None):
+        outcome = _outcome(folder, run_id, row)  # it was written at this moment
     if record is None and outcome.state != "running":
         record, _ = _try_record(state_folder(folder, run_id) / "record.json", run_id)
         if record is not None:
@@ -187,8 +184,21 @@ def _record_and_outcome(
                 f"{run_file(folder, run_id)} {trouble}; its stored copy is whole, and follows here"
             )
         if record is not None and not problem:  # a rerun puts it back
-            outcome = replace(outcome, state="done" if record.completed else "diverged", reason="")
+            outcome = replace(
+                outcome, state="done" if record.completed else "diverged", reason="", log=None
+            )
     return record, outcome
+
+
+def _outcome(folder: Path, run_id: str, row: PlannedExperiment | None) -> Outcome:
+    if row is not None:
+        return study_outcomes([row], folder, folder.name)[0]
+    record, problem = _try_record(run_file(folder, run_id), run_id)
+    if record is not None:
+        return Outcome(id=run_id, title="", state="done" if record.completed else "diverged")
+    if problem:
+        return Outcome(id=run_id, title="", state="failed", reason=problem)
+    return unfinished(run_id, "", folder)
 
 
 def _try_record(path: Path, run_id: str) -> tuple[RunRecord | None, str]:
@@ -226,15 +236,15 @@ def _files(folder: Path, run_id: str) -> dict[str, Path]:
 
 def _with_circumstances(place: Place, now: float) -> Place:
     """Add what the state alone does not tell: the step of a divergence, the age of a checkpoint."""
-    if place.state == "diverged":
+    if place.state == "diverged" and place.record is not None:
         why = _why_diverged(place.files.get("log"))
         steps = f" of {place.row.steps}" if place.row else ""
         step = f"after step {place.record.steps}{steps}"
         return replace(place, reason=f"{step}{': ' if why else ''}{why}")
     if place.state == "missing":
         place = replace(place, state="not started", reason="")
-    if place.state == "running" and (last := last_lines(place.files.get("log", ""))):
-        place = replace(place, reason=f"{place.reason}\n{last}")
+    if place.state == "failed" and place.said:
+        place = replace(place, reason="")  # it is what the log says
     checkpoint = place.files.get("checkpoint")
     try:
         age = None if checkpoint is None else now - checkpoint.stat().st_mtime

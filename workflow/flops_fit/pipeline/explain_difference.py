@@ -48,8 +48,8 @@ def lines_of_two(first: Explained, second: Explained) -> list[str]:
     lines += [f"  {remark}" for one in both for remark in remarks_on_spec(one)]
     unrecorded = dict.fromkeys(o.id for o in both if o.place.record is None)
     if unrecorded:
-        ids = " and ".join(unrecorded)
-        return [*lines, "", f"no record of {ids} yet, so nothing more can be compared"]
+        ids = f"{' and '.join(unrecorded)} {'has' if len(unrecorded) == 1 else 'have'}"
+        return [*lines, "", f"{ids} no usable record, so nothing more can be compared"]
     trained = [
         {name: value for name, value in circumstances(one.place) if value is not None}
         for one in both

@@ -185,6 +185,7 @@ def _unit_in_schema(name: str) -> str:
 def _standing(place: Place) -> Rows:
     rows = [("state", f"{place.state}{': ' if place.reason else ''}{place.reason}")]
     rows += [("remark", remark) for remark in place.remarks]
+    rows += [("log ends", place.said)] if place.said else []
     return rows + [(name, str(path)) for name, path in place.files.items()]
 
 
@@ -227,7 +228,7 @@ def _speed(name: str, value: Any, unit: str) -> str:
 
 
 def _with_meaning(name: str, value: Any) -> str:
-    if value is None:
+    if value is None or value == {}:
         return "not recorded"
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return ", ".join(value)

@@ -13,7 +13,7 @@ from typing import Any
 
 from flops_fit.errors import UserError
 from flops_fit.files.fields import FieldError
-from flops_fit.files.reading import DamagedFileError, parse_csv, parse_json
+from flops_fit.files.reading import DamagedFileError, other_kind, parse_csv, parse_json
 from flops_fit.files.rows import columns_of, row_of_texts
 from flops_fit.plan.experiment import PlannedExperiment
 from flops_fit.plan.job import Job
@@ -132,6 +132,8 @@ def _find_beside(path: Path, studies: Sequence[StudyFiles]) -> Found:
 
 
 def _record_alone(path: Path) -> Found:
+    if kind := other_kind(path):
+        raise UserError(f"{path}: found {kind}, expected a run record")
     try:
         plain = parse_json(path)
     except FileNotFoundError:
