@@ -8,7 +8,9 @@ import subprocess
 import pytest
 from flops_fit.records.experiment_files import weights_file
 from flops_fit.records.run_record import read_record
-from flops_fit.user_code.source_fingerprint import source_fingerprint
+from flops_fit.study.study import Study
+from flops_fit.user_code.references import UserCode
+from flops_fit.user_code.source_fingerprint import code_in_use
 from safetensors.torch import load_file
 
 # The module deletes itself once it trains.
@@ -84,7 +86,8 @@ def test_the_code_of_a_record_is_that_which_was_trained(launchpad):
     module.write_text(module.read_text() + VANISHING)
     launchpad.config["loss"] = "points:vanishing"
     run_id = launchpad.plan()[0]
-    source = source_fingerprint("points:vanishing", launchpad.path, "loss")
+    code = UserCode.of_study(Study.from_config(launchpad.config, launchpad.path / "study.yaml"))
+    source = code_in_use(code, imported=()).fingerprints["loss"]
     record = launchpad.launch(run_id, VANISH="1")
     assert "nothing that Python" in module.read_text()
     assert record["provenance"]["source"]["loss"] == source

@@ -19,15 +19,11 @@ from flops_fit.errors import UserError
 from flops_fit.pipeline.closing import call_on_message, print_closing_lines
 from flops_fit.pipeline.hangup import end_at_hangup, leave_warnings_to_the_trainer
 from flops_fit.pipeline.loading import load_layers
+from flops_fit.pipeline.present_code import check_present_code, note_edited_code
 from flops_fit.pipeline.room import check_room
-from flops_fit.pipeline.rules import (
-    check_groups,
-    cores_here,
-    readable_path,
-    requested_resource,
-    sources_of,
-    time_of_finished_plan,
-)
+from flops_fit.pipeline.rules import check_groups, cores_here, readable_path
+from flops_fit.pipeline.rules import requested_resource, sources_of, time_of
+from flops_fit.pipeline.rules import time_of_finished_plan
 from flops_fit.pipeline.script import share_library
 from flops_fit.plan.files import read_plan
 from flops_fit.study.claim import as_claimed, claim_study
@@ -54,6 +50,7 @@ def planned_runs(wildcards):
     """Return the record of every experiment in the plan."""
     try:
         planned = read_plan(checkpoints.plan_experiments.get().output.plan)
+        check_present_code(STUDY, planned, STUDY_FOLDER)
     except UserError as error:
         raise WorkflowError(str(error)) from None
     return [f"{STUDY_FOLDER}/runs/{experiment.id}.json" for experiment in planned]

@@ -2,6 +2,7 @@ checkpoint plan_experiments:
     input:
         study=STUDY_FILE,
         meta=f"{DATA_FOLDER}/meta.json",
+        code=note_edited_code(STUDY, STUDY_FOLDER, write=MAIN),
     output:
         plan=f"{STUDY_FOLDER}/plan.csv",
         specs=f"{STUDY_FOLDER}/specs.json",
@@ -9,6 +10,7 @@ checkpoint plan_experiments:
         # The study that was planned. Later steps read this copy, so that a configuration edited
         # while the study runs cannot mix with it.
         study=PLANNED_STUDY_FILE,
+        code=f"{STUDY_FOLDER}/planned_code.json",
     log:
         f"{STUDY_FOLDER}/logs/plan.log",
     localrule: True

@@ -17,11 +17,14 @@ import pytest
 import torch
 from flops_fit.errors import UserError
 from flops_fit.pipeline.script import reported
+from flops_fit.plan.files import plan_jobs
 from flops_fit.plan.plan import make_plan
 from flops_fit.study.spec import OptimizerSpec
 from flops_fit.train import progress
-from flops_fit.train.provenance import collect_provenance, git_state, now, source_fingerprints
-from flops_fit.user_code.source_fingerprint import source_fingerprint
+from flops_fit.train.code import code_after_a_step, code_at_start
+from flops_fit.train.provenance import collect_provenance, git_state, now
+from flops_fit.train.state import Attempts
+from flops_fit.user_code.file_fingerprint import file_fingerprint
 from hand_computed import dataset_meta, measures, small_study
 
 
@@ -100,20 +103,28 @@ def test_provenance_names_versions_and_code(tmp_path, user_module):
             "train.optimizer": f"{name}:sgd",
         }
     )
-    spec, *_ = make_plan(study, measures(study), dataset_meta()).specs.values()
-    found = collect_provenance(
-        spec, str(tmp_path), "2024-01-02T03:04:05Z", source_fingerprints(spec, tmp_path)
-    )
-    source = source_fingerprint(f"{name}:loss", tmp_path, "loss")
-    assert re.fullmatch("[0-9a-f]{12}", source)
-    assert found.source == dict.fromkeys(("model", "dataset", "loss", "optimizer"), source)
+    plan = make_plan(study, measures(study), dataset_meta())
+    job, *_ = plan_jobs(
+        plan, study, data_folder=str(tmp_path), search_folder=str(tmp_path)
+    ).values()
+    code = code_after_a_step(job, code_at_start(job))
+    attempts = Attempts(start="2024-01-02T03:04:05Z", place=["cpu", 1], code=code)
+    found = collect_provenance(str(tmp_path), attempts, content="0123456789ab")
+    parts = ("model", "dataset", "loss", "optimizer")
+    assert list(found.source) == list(parts)
+    assert len(set(found.source.values())) == len(parts)
+    assert all(re.fullmatch("2-[0-9a-f]{12}", one) for one in found.source.values())
+    file = file_fingerprint(f"{name}:loss", tmp_path, "loss")
+    assert re.fullmatch("[0-9a-f]{12}", file)
+    assert found.file_source == dict.fromkeys(parts, file)
+    assert re.fullmatch("[0-9a-f]{12}", found.trainer)
+    assert (found.packages, found.imported) == ({}, [])
     assert found.content_fingerprint == "0123456789ab"
     assert found.start == "2024-01-02T03:04:05Z"
     assert found.python == ".".join(map(str, sys.version_info[:3]))
     assert (found.torch, found.flops_fit) == (torch.__version__, flops_fit.__version__)
-    adamw = source_fingerprints(
-        replace(spec, optimizer=OptimizerSpec(target="adamw", version=1)), tmp_path
-    )
+    built_in = replace(job.spec, optimizer=OptimizerSpec(target="adamw", version=1))
+    adamw = code_at_start(replace(job, spec=built_in)).fingerprints
     assert set(adamw) == {"model", "dataset", "loss"}
 
 

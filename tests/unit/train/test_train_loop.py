@@ -126,7 +126,7 @@ def test_a_run_is_what_a_plain_loop_computes(planned_tiny, case, size):
 
 
 def trainer_of(job: Job) -> loop.Trainer:
-    attempts = Attempts(source={}, start="", place=["cpu", 1])
+    attempts = Attempts(start="", place=["cpu", 1])
     return loop.Trainer(job, start_accelerator(job, gpus=0), attempts)
 
 

@@ -90,7 +90,7 @@ def test_checkpoints_of_another_experiment_or_of_changed_code_are_not_used(
     (code,) = tmp_path.glob("user_module_*.py")
     code.write_text(code.read_text().replace("nn.Tanh()", "nn.Sigmoid()"))
     assert train(other, tmp_path)["world"]["resumed"] is False
-    assert any("the code of model and dataset and loss changed since" in s for s in said())
+    assert any("the code of model changed since" in s for s in said())
 
 
 def test_a_state_of_other_shapes_is_not_used(planned_cut, tmp_path, said):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from flops_fit.errors import UserError
 from flops_fit.study.study import Study
-from flops_fit.user_code.content_fingerprint import content_fingerprint
+from flops_fit.user_code.content_fingerprint import content_fingerprint, measure_content
 from flops_fit.user_code.dataset_meta import DatasetMeta
 from flops_fit.user_code.flops import SizeMeasure
 from flops_fit.user_code.measure import measure_sizes
@@ -159,10 +159,16 @@ def test_what_prepare_writes_down(study, tmp_path):
     target = settings.dataset.path
     data = import_module(target.partition(":")[0]).Data
     splits = {split: data(split, folder, length=7) for split in ("train", "validation")}
+    measured = measure_content(splits).splits
+    assert measured["train"].fingerprint != measured["validation"].fingerprint
     assert written == {
         "target": target, "kwargs": {"length": 7}, "version": 4, "unit": "token",
         "units_per_sample": 6, "units_train": 42, "units_validation": 12,
         "content_fingerprint": content_fingerprint(splits),
+        "splits": {
+            "train": {"samples": 7, "fingerprint": measured["train"].fingerprint},
+            "validation": {"samples": 2, "fingerprint": measured["validation"].fingerprint},
+        },
     }  # fmt: skip
 
 

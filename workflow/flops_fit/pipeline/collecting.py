@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from flops_fit.records.merged_runs import MergedRun, listed
 from flops_fit.records.run_record import (
     CODE_PARTS,
     DamagedRecordError,
+    Provenance,
     RunRecord,
     read_record,
     use_stored_record,
 )
+from flops_fit.study.identity import is_present_method
 
 
 def collect_runs(
@@ -48,9 +50,8 @@ def collect_runs(
     UserError
         If a file is missing or not a valid record of its experiment, or an id occurs twice.
     """
-    rows: list[MergedRun] = []
+    records: list[tuple[PlannedExperiment, RunRecord]] = []
     seen: set[str] = set()
-    unchecked: list[str] = []
     for experiment in planned:
         if experiment.id in seen:
             raise UserError(
@@ -59,16 +60,33 @@ def collect_runs(
         seen.add(experiment.id)
         record = _read_or_restore(study_folder, experiment.id)
         check_as_planned(record, experiment, study, str(run_file(study_folder, experiment.id)))
-        if record.checksum is None:
-            unchecked.append(experiment.id)
-        rows.append(_merged(experiment, record, params))
+        records.append((experiment, record))
+    unchecked = [record.id for _, record in records if record.checksum is None]
     if unchecked:
         print(
             f"{Path(study_folder) / 'runs'}: records without a checksum, so nothing shows "
             f"whether they were edited: {listed(unchecked)}",
             file=sys.stderr,
         )
-    return rows
+    sources = comparable_sources([record.provenance for _, record in records])
+    return [
+        _merged(experiment, record, params, source)
+        for (experiment, record), source in zip(records, sources, strict=True)
+    ]
+
+
+def comparable_sources(provenances: Sequence[Provenance]) -> list[dict[str, str | None]]:
+    """Return the source fingerprints of runs, all made by the same method.
+
+    That is the one of version 0.1 as long as one of the runs has no other.
+    """
+    present = [is_present_method(one.source.values()) for one in provenances]
+    if all(present):
+        return [one.source for one in provenances]
+    return [
+        one.file_source if is_present else one.source
+        for one, is_present in zip(provenances, present, strict=True)
+    ]
 
 
 def read_planned_record(
@@ -150,8 +168,13 @@ def _read_or_restore(study_folder: str | Path, run_id: str) -> RunRecord:
         raise make_room(path, error.reason, "trains this experiment again") from None
 
 
-def _merged(experiment: PlannedExperiment, record: RunRecord, params: str) -> MergedRun:
-    source = record.provenance.source
+def _merged(
+    experiment: PlannedExperiment,
+    record: RunRecord,
+    params: str,
+    source: Mapping[str, str | None],
+) -> MergedRun:
+    provenance = record.provenance
     return MergedRun(
         id=record.id,
         status=record.status,
@@ -174,5 +197,13 @@ def _merged(experiment: PlannedExperiment, record: RunRecord, params: str) -> Me
         # The plan's epochs per unit, times the units actually trained on.
         epochs=experiment.epochs * record.D / experiment.D,
         **{f"{part}_source": source.get(part) for part in CODE_PARTS},
-        dataset_content=record.provenance.content_fingerprint,
+        dataset_content=provenance.content_fingerprint,
+        trainer=_text(provenance.trainer),
+        torch=_text(provenance.torch),
+        device=_text(record.world.device),
     )
+
+
+def _text(value: Any) -> str | None:
+    """Return information of a record, which nothing has checked, if it is text."""
+    return value if isinstance(value, str) and value else None

@@ -15,6 +15,7 @@ from flops_fit.records.imported_table import derived_columns, read_imported_runs
 from flops_fit.records.merged_runs import (
     RUNS_COLUMNS,
     MergedRun,
+    mixed_circumstances,
     mixed_fingerprints,
     read_merged_runs,
 )
@@ -79,7 +80,7 @@ def fit_merged_runs(
         If runs of different code or data are mixed and ``fit.allow_mixed_code`` is false,
         if ``fit.exclude`` names no run, or if the runs cannot be fitted.
     """
-    judgements = _check_code(study, runs, runs_file)
+    judgements = [*_check_code(study, runs, runs_file), *circumstances(study, runs)]
     fit = _fit(
         study,
         {name: [getattr(run, name) for run in runs] for name in RUNS_COLUMNS},
@@ -154,17 +155,36 @@ def _fit(
         raise UserError(f"{source}: {error}") from None
 
 
+def circumstances(study: Study, runs: Sequence[MergedRun]) -> list[Judgement]:
+    """Report runs of different or unknown trainers, of different torch or devices."""
+    fitted = [run for run in runs if run.completed and run.id not in study.fit.exclude]
+    mixed = mixed_circumstances(fitted)
+    trainers = mixed.pop("trainer", None)
+    unknown = [run.id for run in fitted if run.trainer is None]
+    judgements = []
+    if trainers:
+        judgements.append(judge("mixed_trainer", trainers=trainers))
+    if unknown:
+        judgements.append(judge("unknown_trainer", ids=unknown, of=len(fitted)))
+    if mixed:
+        judgements.append(judge("mixed_environment", circumstances=mixed))
+    return judgements
+
+
 def _check_code(study: Study, runs: Sequence[MergedRun], runs_file: str | Path) -> list[Judgement]:
     """Refuse runs of different code or data, or report them if the study allows them."""
     excluded = set(study.fit.exclude)
-    mixed = mixed_fingerprints(run for run in runs if run.completed and run.id not in excluded)
+    fitted = [run for run in runs if run.completed and run.id not in excluded]
+    mixed = mixed_fingerprints(fitted)
     if not mixed:
         return []
     if not study.fit.allow_mixed_code:
-        described = mixed_groups(mixed)
+        folder = Path(runs_file).parent
         raise UserError(
-            f"{runs_file}: runs of different code or data are mixed ({described}); raise "
-            "the version of what changed in the configuration, which trains all of them again, or "
-            "set fit.allow_mixed_code: true"
+            f"{runs_file}: runs of different code or data are mixed ({mixed_groups(mixed)}); raise "
+            "the version of what changed in the configuration, which trains all of them again "
+            f"({len(fitted)} runs, {sum(run.C for run in fitted):.3g} FLOPs), or delete those with "
+            f"the other code ({folder}/runs/<id>.json and {folder}/state/<id>), which trains them "
+            "alone again, or set fit.allow_mixed_code: true"
         )
     return [judge("mixed_code", fingerprints=mixed)]

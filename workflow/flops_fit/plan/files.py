@@ -114,6 +114,18 @@ def read_job(specs_file: str | Path, run_id: str) -> Job:
     return _job_of_entry(specs_file, run_id, entries)
 
 
+def read_costs(specs_file: str | Path) -> dict[str, float]:
+    """Return the planned C (FLOPs) of every experiment in ``specs.json`` by id, in its order.
+
+    Raises
+    ------
+    UserError
+        If it is damaged; it was renamed.
+    """
+    jobs = _read_jobs(Path(specs_file))
+    return {run_id: job.flops_per_unit * job.spec.D for run_id, job in jobs.items()}
+
+
 def _read_jobs(specs_file: Path) -> dict[str, Job]:
     entries = read_json_object(specs_file)
     jobs = {run_id: _job_of_entry(specs_file, run_id, entries) for run_id in entries}

@@ -46,6 +46,9 @@ class MergedRun:
     loss_source: str | None = _fingerprint()
     optimizer_source: str | None = _fingerprint()
     dataset_content: str | None = _fingerprint()
+    trainer: str | None = None  # fingerprint of flops-fit's trainer; None in version 0.1
+    torch: str | None = None  # version
+    device: str | None = None  # name of the GPU, or cpu
 
     @property
     def completed(self) -> bool:
@@ -78,6 +81,22 @@ def listed(ids: Sequence[str]) -> str:
     """Return ids for a sentence: up to a dozen, and how many more there are."""
     more = len(ids) - _MOST_NAMED
     return ", ".join(ids[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def mixed_circumstances(rows: Iterable[MergedRun]) -> dict[str, dict[str, list[str]]]:
+    """Return which of trainer, torch and device differ between rows of ``runs.csv``.
+
+    Returns
+    -------
+    dict
+        For each of these columns with more than one known value: value -> ids.
+    """
+    found: dict[str, dict[str, list[str]]] = {"trainer": {}, "torch": {}, "device": {}}
+    for row in rows:
+        for name, values in found.items():
+            if (value := getattr(row, name)) is not None:
+                values.setdefault(value, []).append(row.id)
+    return {name: values for name, values in found.items() if len(values) > 1}
 
 
 def mixed_fingerprints(rows: Iterable[MergedRun]) -> dict[str, dict[str, list[str]]]:

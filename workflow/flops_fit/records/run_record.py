@@ -91,9 +91,13 @@ class Provenance:
     flops_fit: str | None = None
     git: dict[str, Any] | None = None
     source: dict[str, str | None] = field(default_factory=dict)  # fingerprints, by CODE_PARTS
-    content_fingerprint: str | None = None
+    content_fingerprint: str | None = None  # of the samples that were read
     start: str | None = None  # UTC
     end: str | None = None
+    trainer: str | None = None  # fingerprint of flops-fit's own trainer
+    packages: dict[str, str] = field(default_factory=dict)  # installed ones that the code uses
+    imported: list[str] = field(default_factory=list)  # modules that count as they were imported
+    file_source: dict[str, str | None] = field(default_factory=dict)  # as version 0.1 made `source`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +267,20 @@ def read_record(path: str | Path, run_id: str | None = None) -> RunRecord:
             raise
         raise UserError(f"{path}: cannot be read ({error.strerror}); {_ADVICE}") from None
     return _checked(plain, run_id or path.stem, str(path))
+
+
+def read_provenance(path: str | Path) -> Provenance | None:
+    """Return the provenance of a completed run, unchecked, without the cost of `read_record`.
+
+    None where there is no such file, or one that cannot be read, or the run diverged.
+    """
+    try:
+        plain = parse_json(path)
+        if plain["status"] != "completed":
+            return None
+        return _taken_as_it_is(Provenance, plain["provenance"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _checked(plain: Any, run_id: str, source: str) -> RunRecord:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from flops_fit.errors import UserError
 from flops_fit.plan.job import Job
 from flops_fit.train.optimizer import build_optimizer
+from flops_fit.user_code.content_fingerprint import check_content
 from flops_fit.user_code.dataset_contract import open_dataset, units_per_sample
 from flops_fit.user_code.dataset_meta import DatasetMeta
 from flops_fit.user_code.flops import ParameterCount, count_parameters
@@ -29,6 +30,7 @@ class Parts:
     loss: Callable[[Any, Any], Any]
     train_data: Dataset
     validation_data: Dataset
+    content: str  # fingerprint of what was read from the two
     units_per_sample: int
     model: torch.nn.Module  # bare, on the CPU
     count: ParameterCount
@@ -45,15 +47,14 @@ def build(job: Job) -> Parts:
         If the user's code breaks its contract, or the model or the dataset is not the planned one.
     """
     spec = job.spec
-    dtype = torch.float64 if spec.precision == "float64" else None
-    if dtype is not None:
-        torch.set_default_dtype(dtype)
     code = UserCode.of_spec(spec, job.search_folder, f"experiment {job.id}")
-    data_folder = Path(job.data_folder)
     loss = loss_function(code)
-    train_data = open_dataset(code, "train", data_folder)
-    validation_data = open_dataset(code, "validation", data_folder)
-    _check_data(job)
+    splits = _open(code, job)
+    content = _check_data(job, splits)
+    dtype = torch.float64 if spec.precision == "float64" else None
+    if dtype is not None:  # not before: the samples were measured as they are by default
+        torch.set_default_dtype(dtype)
+        splits = _open(code, job)
     set_seed(spec.seed)
     try:
         model = model_factory(code)(spec.size)
@@ -63,9 +64,10 @@ def build(job: Job) -> Parts:
     _check_count(job, count)
     return Parts(
         loss=loss,
-        train_data=train_data,
-        validation_data=validation_data,
-        units_per_sample=units_per_sample(train_data),
+        train_data=splits["train"],
+        validation_data=splits["validation"],
+        content=content,
+        units_per_sample=units_per_sample(splits["train"]),
         model=model,
         count=count,
         optimizer=build_optimizer(model, spec, code.folder),
@@ -73,15 +75,23 @@ def build(job: Job) -> Parts:
     )
 
 
-def _check_data(job: Job) -> None:
-    meta = Path(job.data_folder) / "meta.json"
-    prepared = DatasetMeta.load(meta).content_fingerprint
+def _open(code: UserCode, job: Job) -> dict[str, Dataset]:
+    folder = Path(job.data_folder)
+    return {split: open_dataset(code, split, folder) for split in ("train", "validation")}
+
+
+def _check_data(job: Job, splits: Mapping[str, Dataset]) -> str:
+    """Return the fingerprint of the content that is there, which has to be the planned one."""
+    meta_file = Path(job.data_folder) / "meta.json"
+    meta = DatasetMeta.load(meta_file)
     planned = job.spec.dataset.content
-    if prepared != planned:
+    if meta.content_fingerprint != planned:
         raise UserError(
-            f"{meta}: content_fingerprint: found {prepared!r}, but {planned!r} was planned: the "
-            "dataset was prepared again with other content; run snakemake again to plan again"
+            f"{meta_file}: content_fingerprint: found {meta.content_fingerprint!r}, but "
+            f"{planned!r} was planned: the dataset was prepared again with other content; run "
+            "snakemake again to plan again"
         )
+    return check_content(splits, meta, f"{job.data_folder}: dataset {job.spec.dataset.target}")
 
 
 def _check_count(job: Job, count: ParameterCount) -> None:

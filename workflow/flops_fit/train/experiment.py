@@ -7,16 +7,18 @@ import time
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 
 from flops_fit.launch.signals import Warned
 from flops_fit.plan.job import Job
 from flops_fit.records.run_record import RunRecord
 from flops_fit.train.accelerator import device_name, start_accelerator
+from flops_fit.train.code import code_after_a_step, code_at_start, refuse_to_mix
 from flops_fit.train.evaluate import Evaluation
 from flops_fit.train.loop import Trainer
 from flops_fit.train.model_state import collect_weights
 from flops_fit.train.progress import LOG
-from flops_fit.train.provenance import now, source_fingerprints
+from flops_fit.train.provenance import now
 from flops_fit.train.recording import Hardware, Seconds, run_record
 from flops_fit.train.saving import Saver
 from flops_fit.train.state import Attempts
@@ -52,16 +54,15 @@ def train_experiment(
     Interrupted
         On every process, if one was asked to leave before the end.
     UserError
-        If the processes, the model or the dataset are not as planned.
+        If the processes, the model or the dataset are not as planned, or the study's other runs
+        have other code.
     """
     started, start = time.monotonic(), now()
     accelerator = start_accelerator(job, gpus)
     attempts = Attempts(
-        source=source_fingerprints(job.spec, job.search_folder),
-        start=start,
-        place=[device_name(accelerator.device), accelerator.num_processes],
+        start=start, place=[device_name(accelerator.device), accelerator.num_processes]
     )
-    trainer = Trainer(job, accelerator, attempts, threads)
+    trainer = _build(job, accelerator, attempts, threads, study_folder)
     LOG.info(
         "%s: %s on %s, %d steps of %d %ss",
         job.id, job.title, accelerator.device, trainer.state.steps, job.spec.batch, job.unit,
@@ -82,6 +83,22 @@ def train_experiment(
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return run_record(job, trainer, evaluation, seconds, hardware)
+
+
+def _build(
+    job: Job,
+    accelerator: Accelerator,
+    attempts: Attempts,
+    threads: int,
+    study_folder: Path | None,
+) -> Trainer:
+    """Return the trainer, once its code is known to be that of the study's other runs."""
+    at_start = code_at_start(job)
+    trainer = Trainer(job, accelerator, attempts, threads)
+    attempts.code = code_after_a_step(job, at_start)
+    if study_folder is not None:
+        refuse_to_mix(job, attempts.code, study_folder, accelerator)
+    return trainer
 
 
 def _evaluate(trainer: Trainer, saver: Saver) -> Evaluation | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ import torch
 
 import flops_fit
 from flops_fit.records.run_record import Provenance
-from flops_fit.study.spec import Spec
-from flops_fit.user_code.source_fingerprint import source_fingerprint
+from flops_fit.train.state import Attempts
 
 
 def now() -> str:
@@ -23,48 +21,34 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def collect_provenance(
-    spec: Spec, folder: str, start: str, source: Mapping[str, str | None]
-) -> Provenance:
+def collect_provenance(folder: str, attempts: Attempts, *, content: str) -> Provenance:
     """Return the ``provenance`` of a run record.
 
     Parameters
     ----------
-    spec
-        The experiment's spec.
     folder
         Folder of the configuration file: the user's code, whose git commit is recorded.
-    start
-        When the process started (UTC).
-    source
-        Source fingerprints of the user's code at that time.
+    attempts
+        Its code is that at the start: the files may have been edited or deleted since.
+    content
+        Fingerprint of the data that were read.
     """
+    code = attempts.code
     return Provenance(
         python=platform.python_version(),
         torch=str(torch.__version__),
         accelerate=accelerate.__version__,
         flops_fit=flops_fit.__version__,
         git=git_state(folder),
-        source=dict(source),
-        content_fingerprint=spec.dataset.content,
-        start=start,
+        source=code.source,
+        content_fingerprint=content,
+        start=attempts.start,
         end=now(),
+        trainer="+".join(attempts.all_trainers),
+        packages=code.packages,
+        imported=list(code.imported),
+        file_source=code.file_source,
     )
-
-
-def source_fingerprints(spec: Spec, folder: str | Path) -> dict[str, str | None]:
-    """Return the source fingerprint of each piece of user code that a spec names."""
-    targets = {
-        "model": spec.model.target,
-        "dataset": spec.dataset.target,
-        "loss": spec.loss.target,
-        "optimizer": spec.optimizer.target,
-    }
-    return {
-        key: source_fingerprint(target, folder, key)
-        for key, target in targets.items()
-        if target != "adamw"
-    }
 
 
 def git_state(folder: str | Path) -> dict[str, Any] | None:

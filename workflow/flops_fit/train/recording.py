@@ -86,9 +86,8 @@ def run_record(
             hosts=hardware.hosts,
             resumed=state.attempts.resumed,
         ),
-        # The code as it was at the start: its files may have been edited or deleted since.
         provenance=collect_provenance(
-            job.spec, job.search_folder, state.attempts.start, state.attempts.source
+            job.search_folder, state.attempts, content=trainer.parts.content
         ),
     )
 

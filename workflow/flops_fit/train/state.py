@@ -14,6 +14,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from flops_fit.study.identity import is_present_method
+from flops_fit.train.code import RunningCode
 from flops_fit.train.curve import Curve
 from flops_fit.train.divergence import Divergence
 from flops_fit.train.generators import Generators, seed_afresh
@@ -29,18 +31,30 @@ class RefusedStateError(Exception):
 class Attempts:
     """When, where and with which code the attempts at a training were made."""
 
-    source: Mapping[str, str | None]  # source fingerprints of the user's code
     start: str  # UTC, of the first attempt that counts
     place: list[Any]  # of this attempt: name of the device, number of processes
     places: list[list[Any]] = field(default_factory=list)  # of all attempts, each once
+    code: RunningCode | None = None  # of this attempt; known once a step was tried
+    trainers: list[str] = field(default_factory=list)  # fingerprints of earlier attempts' trainers
     resumed: bool = False
 
     def __post_init__(self) -> None:
         self.places = self.places or [self.place]
 
-    def restore(self, start: str, places: list[list[Any]]) -> None:
+    @property
+    def all_trainers(self) -> list[str]:
+        """The trainers of all attempts, each once."""
+        return list(dict.fromkeys([*self.trainers, self.code.trainer]))
+
+    def changed_parts(self, source: Mapping[str, str | None]) -> list[str]:
+        """Return the parts of the user's code that are not those of saved fingerprints."""
+        present = is_present_method(source.values())
+        now = self.code.source if present else self.code.file_source
+        return [part for part, fingerprint in now.items() if source.get(part) != fingerprint]
+
+    def restore(self, start: str, places: list[list[Any]], trainers: list[str]) -> None:
         """Add the attempts before this one."""
-        self.start, self.resumed = start, True
+        self.start, self.trainers, self.resumed = start, trainers, True
         self.places = places + [self.place] * (self.place not in places)
 
 
@@ -107,7 +121,8 @@ class TrainingState:
             return None
         scaler = self.accelerator.scaler
         return {
-            "source": self.attempts.source,
+            "source": self.attempts.code.source,
+            "trainers": self.attempts.all_trainers,
             "step": self.step,
             "micro_batch": self.micro_batch,
             "rows": self.curve.rows,
@@ -123,9 +138,7 @@ class TrainingState:
 
     def why_not(self, saved: Mapping[str, Any]) -> str | None:
         """Say why a saved state does not fit this training; None if it does."""
-        now = self.attempts.source
-        changed = [key for key, source in now.items() if saved["source"].get(key) != source]
-        if changed:
+        if changed := self.attempts.changed_parts(saved["source"]):
             return f"the code of {' and '.join(changed)} changed since"
         return mismatch(saved, self.model, self.optimizer)
 
@@ -147,7 +160,8 @@ class TrainingState:
         self.curve.rows = saved["rows"]
         self.divergence.restore(saved["divergence"])
         self.stopwatch.training, self.stopwatch.saving = saved["training"], saved["saving"]
-        self.attempts.restore(saved["start"], saved["hardware"])
+        # Version 0.1 did not save its trainer.
+        self.attempts.restore(saved["start"], saved["hardware"], saved.get("trainers", []))
         self._restore_processes(saved["processes"], saved["micro_batch"])
 
     def _restore_processes(self, processes: list[Mapping[str, Any]], micro_batch: int) -> None:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from flops_fit.files.reading import read_json_object
+from flops_fit.files.fields import FieldError, from_plain
+from flops_fit.files.reading import make_room, read_json_object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitMeta:
+    """What was read from one split."""
+
+    samples: int
+    fingerprint: str | None = None  # None if two readings differ, as under random augmentation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +30,7 @@ class DatasetMeta:
     units_train: int
     units_validation: int
     content_fingerprint: str
+    splits: dict[str, SplitMeta] = field(default_factory=dict)  # by name; version 0.1 has none
 
     @classmethod
     def load(cls, path: str | Path) -> DatasetMeta:
@@ -31,6 +41,10 @@ class DatasetMeta:
         UserError
             If it is damaged; it was renamed, and a rerun prepares the dataset again.
         """
-        names = [field.name for field in fields(cls)]
-        stored = read_json_object(path, names)
-        return cls(**{name: stored[name] for name in names})
+        stored = read_json_object(path)
+        try:
+            meta = from_plain(cls, stored)
+            splits = {name: from_plain(SplitMeta, one) for name, one in meta.splits.items()}
+        except FieldError as error:
+            raise make_room(path, str(error)) from None
+        return replace(meta, splits=splits)

@@ -13,7 +13,9 @@ from torch.utils.data import default_collate
 
 from flops_fit.errors import UserError
 from flops_fit.study.study import Study
+from flops_fit.user_code.content_fingerprint import check_content
 from flops_fit.user_code.dataset_contract import open_dataset, unit_name, units_per_sample
+from flops_fit.user_code.dataset_meta import DatasetMeta
 from flops_fit.user_code.flops import Batch, SizeMeasure, measure_size
 from flops_fit.user_code.import_path import named_error
 from flops_fit.user_code.importable import check_importable
@@ -26,20 +28,30 @@ _log = logging.getLogger(__name__)
 _SAMPLES = 2  # one is too few for layers that normalise over the batch
 
 
-def measure_sizes(study: Study, data_folder: Path) -> dict[float, SizeMeasure]:
+def measure_sizes(
+    study: Study, data_folder: Path, meta: DatasetMeta | None = None
+) -> dict[float, SizeMeasure]:
     """Measure each of the study's sizes on a small batch of its own data.
 
     This also checks the user's code, as the last step before anything is planned. If the model
     cannot run on the meta device, there is a single warning for all its sizes.
 
+    Parameters
+    ----------
+    meta
+        What was measured when the dataset was prepared; None compares it with nothing.
+
     Raises
     ------
     UserError
-        If the user's code breaks its contract; names the part and the size.
+        If the user's code breaks its contract (names the part and the size), or the dataset has
+        changed since it was prepared.
     """
     code = UserCode.of_study(study)
     check_importable(code)
     splits = {split: open_dataset(code, split, data_folder) for split in ("train", "validation")}
+    if meta is not None:
+        check_content(splits, meta, f"{code.source}: dataset: {data_folder}")
     train = splits["train"]
     samples = [train[i] for i in range(min(_SAMPLES, len(train)))]
     units = len(samples) * units_per_sample(train)

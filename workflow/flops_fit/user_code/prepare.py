@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flops_fit.files.writing import write_json
 from flops_fit.study.study import Study
-from flops_fit.user_code.content_fingerprint import content_fingerprint
+from flops_fit.user_code.content_fingerprint import measure_content, repeatable_splits
 from flops_fit.user_code.dataset_contract import (
     open_dataset,
     prepare_dataset,
@@ -36,13 +36,15 @@ def prepare(study: Study, meta_file: Path) -> DatasetMeta:
     prepare_dataset(code, folder)
     splits = {split: open_dataset(code, split, folder) for split in ("train", "validation")}
     units = {split: units_per_sample(dataset) for split, dataset in splits.items()}
+    content = measure_content(splits)
     meta = DatasetMeta(
         **study.dataset.identity(),
         unit=unit_name(splits["train"]),
         units_per_sample=units["train"],
         units_train=len(splits["train"]) * units["train"],
         units_validation=len(splits["validation"]) * units["validation"],
-        content_fingerprint=content_fingerprint(splits),
+        content_fingerprint=content.fingerprint,
+        splits=repeatable_splits(content, measure_content(splits)),
     )
     write_json(meta_file, asdict(meta))
     return meta

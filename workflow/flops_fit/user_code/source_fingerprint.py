@@ -1,68 +1,87 @@
-"""A hash of the source code behind an import path that ignores comments and layout."""
+"""Hashes of the code that each target uses, free of comments, docstrings and layout."""
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import inspect
-import sys
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
-from flops_fit.user_code.import_path import import_target
+from flops_fit.study.identity import SOURCE_METHOD
+from flops_fit.user_code.file_fingerprint import file_fingerprint
+from flops_fit.user_code.module_places import ModulePlaces, own_modules_loaded, package_versions
+from flops_fit.user_code.reachable import Search
+from flops_fit.user_code.references import UserCode
 
 
-def source_fingerprint(path: str, folder: str | Path, key: str) -> str | None:
-    """Return a hash of the source of the module that defines ``package.module:name``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeInUse:
+    """The code of a study's targets, as it was found at one time."""
 
-    Modules that it imports from its own folder count as well; comments, layout, docstrings and the
-    version of Python do not. None if the module has no Python source.
+    fingerprints: dict[str, str | None]
+    """By part (model, dataset, loss, optimizer); None for what has no Python source."""
+    imported: tuple[str, ...]
+    """Own modules that the targets import by names which they compute. They are known once they
+    have been imported, and count as a whole."""
+    packages: dict[str, str]
+    """Installed packages that the code uses, but for those of flops-fit's own environment: name ->
+    version."""
+    files: dict[str, str]
+    """Own modules that were reached: name -> file."""
+
+
+def targets_of(code: UserCode) -> dict[str, str]:
+    """Return the import path of each part; the built-in optimizer is none."""
+    parts = {"model": code.model.path, "dataset": code.dataset.path, "loss": code.loss}
+    return parts if code.optimizer == "adamw" else parts | {"optimizer": code.optimizer}
+
+
+def code_in_use(
+    code: UserCode, *, imported: Collection[str] | None = None, known: Mapping[str, str] = {}
+) -> CodeInUse:
+    """Return what the targets use now: everything of the user's own that they can reach.
+
+    Own is what is neither installed (by name and version) nor part of Python: below the folder of
+    the configuration, on the search path, or an editable install. Nothing is imported.
+
+    Parameters
+    ----------
+    imported
+        The modules that count because they were imported by computed names. None looks at what
+        this process has imported, and is meant for one that has built the model and run a step.
+    known
+        Files of modules that no search finds.
     """
-    target = import_target(path, folder, key)
-    defined = inspect.isclass(target) or inspect.isfunction(target)
-    module = target.__module__ if defined else path.partition(":")[0]
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if file is None or not file.endswith(".py"):
-        return None
-    sources = _local_sources(Path(file), {})
-    sources[""] = sources.pop(Path(file).name, "")  # whatever its file name
-    text = "\n".join(f"{name}\n{source}" for name, source in sorted(sources.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    places = ModulePlaces(folder=code.folder, known=known)
+    searches: dict[str, Search] = {}
+    for part, path in targets_of(code).items():
+        module, _, name = path.partition(":")
+        searches[part] = Search(places)
+        searches[part].add_target(module, name.partition(".")[0])
+    extra: set[str] = set()
+    for search in searches.values():
+        if search.found.dynamic:
+            loaded = own_modules_loaded(places) if imported is None else imported
+            more = [name for name in loaded if name not in search.found.files]
+            extra.update(more)
+            for name in more:
+                search.add_whole(name)
+    found = [search.found for search in searches.values()]
+    return CodeInUse(
+        fingerprints={part: _fingerprint(search) for part, search in searches.items()},
+        imported=tuple(sorted(extra)),
+        packages=package_versions(p for one in found for p in one.packages),
+        files=dict(sorted(item for one in found for item in one.files.items())),
+    )
 
 
-def _local_sources(file: Path, known: dict[str, str], root: Path | None = None) -> dict[str, str]:
-    """Add the plain source of a module, and of its imports below ``root``, to ``known``."""
-    root = root or file.parent
-    name = file.relative_to(root).as_posix()
-    if name in known:
-        return known
-    try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, SyntaxError):
-        return known
-    imported = _imported_names(tree)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            value = body[0].value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                body[:1] = [] if len(body) > 1 else [ast.Pass()]
-    known[name] = ast.unparse(tree)
-    for module in imported:
-        for base in {root, file.parent}:
-            place = base.joinpath(*module.split("."))
-            for candidate in (place.with_suffix(".py"), place / "__init__.py"):
-                if candidate.is_file() and candidate.is_relative_to(root):
-                    _local_sources(candidate, known, root)
-    return known
+def file_fingerprints(code: UserCode) -> dict[str, str | None]:
+    """Return the fingerprints of version 0.1 (a target that cannot be imported has none)."""
+    return {
+        part: file_fingerprint(path, code.folder, f"{code.source}: {part}")
+        for part, path in targets_of(code).items()
+    }
 
 
-def _imported_names(tree: ast.AST) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            prefix = node.module or ""
-            names.update({prefix} if prefix else ())
-            names.update(f"{prefix}.{alias.name}".lstrip(".") for alias in node.names)
-    return {name for name in names if name != "*"}
+def _fingerprint(search: Search) -> str | None:
+    text = search.text()
+    return SOURCE_METHOD + hashlib.sha256(text.encode()).hexdigest()[:12] if text else None

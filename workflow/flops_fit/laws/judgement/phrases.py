@@ -44,14 +44,40 @@ def mixed_code(fingerprints: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
     return f"Runs of different code or data are fitted together: {mixed_groups(fingerprints)}."
 
 
+def mixed_trainer(trainers: Mapping[str, Sequence[str]]) -> str:
+    return (
+        "Runs of different trainers are fitted together, whose losses may differ for that reason "
+        f"alone: {mixed_groups({'trainer': trainers})}."
+    )
+
+
+def unknown_trainer(ids: Sequence[str], of: int) -> str:
+    return (
+        f"The records of {len(ids)} of {of} runs do not say which trainer made them, as they are "
+        f"of version 0.1: {first_ids(ids)}."
+    )
+
+
+def mixed_environment(circumstances: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
+    return (
+        "Runs under different versions of torch or on different devices are fitted together, whose "
+        f"rounding differs: {mixed_groups(circumstances)}."
+    )
+
+
+def first_ids(ids: Sequence[str], most: int = 12) -> str:
+    """Return ids for a sentence; of many only the first `most` are named."""
+    more = f" and {len(ids) - most} more" if len(ids) > most else ""
+    return f"{', '.join(ids[:most])}{more}"
+
+
 def mixed_groups(fingerprints: Mapping[str, Mapping[str, Sequence[str]]], most: int = 12) -> str:
     """Return which runs carry which fingerprint; of many ids only the first `most` are named."""
     described = []
     for name, groups in fingerprints.items():
         texts = []
         for value, ids in groups.items():
-            more = f" and {len(ids) - most} more" if len(ids) > most else ""
-            texts.append(f"{len(ids)} runs with {value or 'none'} ({', '.join(ids[:most])}{more})")
+            texts.append(f"{len(ids)} runs with {value or 'none'} ({first_ids(ids, most)})")
         described.append(f"{name.replace('_', ' ')}: {', '.join(texts)}")
     return "; ".join(described)
 

@@ -92,6 +92,21 @@ KINDS: dict[str, Kind] = {
         "Runs of different code or data are fitted together, as fit.allow_mixed_code allows.",
         phrases.mixed_code,
     ),
+    "mixed_trainer": Kind(
+        "warning",
+        "Runs were trained by versions of flops-fit whose trainers differ.",
+        phrases.mixed_trainer,
+    ),
+    "unknown_trainer": Kind(
+        "info",
+        "The records of some runs do not say which trainer made them.",
+        phrases.unknown_trainer,
+    ),
+    "mixed_environment": Kind(
+        "info",
+        "Runs were trained under different versions of torch or on different devices.",
+        phrases.mixed_environment,
+    ),
     "derived_column": Kind(
         "warning", "An imported table leaves C or D empty, which is then derived.", phrases.derived
     ),

@@ -1,0 +1,47 @@
+"""Plans a study: measures its sizes, lays out the experiments, and writes the files of the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flops_fit.files.writing import write_json, write_whole
+from flops_fit.plan.files import plan_csv, plan_specs
+from flops_fit.plan.plan import make_plan
+from flops_fit.plan.planned_code import PlannedCode
+from flops_fit.plan.summary import plan_headline, plan_summary
+from flops_fit.study.study import Study
+from flops_fit.user_code.dataset_meta import DatasetMeta
+from flops_fit.user_code.references import UserCode
+from flops_fit.user_code.source_fingerprint import code_in_use
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFiles:
+    """Paths of the files of a plan."""
+
+    study: Path  # the study that was planned
+    code: Path  # the code that it was planned with
+    specs: Path
+    summary: Path
+    plan: Path
+
+
+def plan_study(study: Study, meta: DatasetMeta, data_folder: Path, files: PlanFiles) -> str:
+    """Plan a study, write the files and return the plan in one line.
+
+    Raises
+    ------
+    UserError
+        If the user's code breaks its contract, or the study cannot be planned.
+    """
+    from flops_fit.user_code.measure import measure_sizes  # torch
+
+    write_whole(files.study, study.to_json())
+    plan = make_plan(study, measure_sizes(study, data_folder, meta), meta)
+    PlannedCode.of(code_in_use(UserCode.of_study(study))).write(files.code)
+    specs = plan_specs(plan, study, data_folder=str(data_folder), search_folder=str(study.folder))
+    write_json(files.specs, specs)
+    write_whole(files.summary, plan_summary(plan))
+    write_whole(files.plan, plan_csv(plan))
+    return plan_headline(plan)

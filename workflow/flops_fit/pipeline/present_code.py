@@ -1,0 +1,100 @@
+"""Compares the user's code with that of the plan and of its runs, before Snakemake starts anything.
+
+Imports no torch, and none of the user's code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from flops_fit.errors import UserError
+from flops_fit.files.reading import DamagedFileError, parse_json
+from flops_fit.files.writing import write_json
+from flops_fit.plan.experiment import PlannedExperiment
+from flops_fit.plan.files import read_plan
+from flops_fit.plan.other_code import other_code, refuse_other_code, trained_code
+from flops_fit.plan.planned_code import PlannedCode
+from flops_fit.records.experiment_files import run_file
+from flops_fit.study.study import Study
+from flops_fit.user_code.references import UserCode
+from flops_fit.user_code.source_fingerprint import code_in_use, targets_of
+
+
+def check_present_code(
+    study: Study, planned: Sequence[PlannedExperiment], study_folder: str | Path
+) -> None:
+    """Check that what is left to train would be of the same code as what is trained.
+
+    Records of version 0.1 are left to the trainer, which can compare with them.
+
+    Raises
+    ------
+    UserError
+        If not, unless the study allows mixed code.
+    """
+    if study.fit.allow_mixed_code or not _is_incomplete(planned, study_folder):
+        return
+    costs = {experiment.id: experiment.C for experiment in planned}
+    trained = trained_code(study_folder, costs, study.fit.exclude)
+    if not trained:
+        return
+    code = UserCode.of_study(study)
+    known = stored.files if (stored := PlannedCode.read(study_folder)) else {}
+
+    @cache
+    def present(imported: tuple[str, ...]) -> dict[str, str | None]:
+        return code_in_use(code, imported=imported, known=known).fingerprints
+
+    found = other_code(trained, lambda imported: present(tuple(imported)))
+    if found is not None:
+        raise refuse_other_code(
+            found,
+            source=study.config_file,
+            study_folder=study_folder,
+            targets=targets_of(code),
+            costs=costs,
+            trained=trained,
+        )
+
+
+def note_edited_code(study: Study, study_folder: str | Path, *, write: bool) -> list[str]:
+    """Return the files, none or one, whose change makes the plan run again: ``edited_code.json``.
+
+    It is written when the user's code is not that of the plan any more while experiments are left
+    to train, since the FLOPs of the plan were measured with the other code. If the code is not that
+    of the runs either, it is not: their training is refused, and an undone edit changes nothing.
+
+    Parameters
+    ----------
+    write
+        Whether this process may write it: the main one, before it starts anything.
+    """
+    file = Path(study_folder) / "edited_code.json"
+    planned = PlannedCode.read(study_folder) if write else None
+    if planned is not None:
+        now = planned.now(UserCode.of_study(study))
+        if now not in (planned.fingerprints, _content(file)) and _may_train(study, file.parent):
+            write_json(file, now)
+    return [str(file)] if file.exists() else []
+
+
+def _may_train(study: Study, study_folder: Path) -> bool:
+    try:
+        experiments = read_plan(study_folder / "plan.csv")
+        check_present_code(study, experiments, study_folder)
+    except (UserError, OSError):
+        return False
+    return _is_incomplete(experiments, study_folder)
+
+
+def _is_incomplete(planned: Sequence[PlannedExperiment], study_folder: str | Path) -> bool:
+    return not all(run_file(study_folder, experiment.id).exists() for experiment in planned)
+
+
+def _content(file: Path) -> object:
+    try:
+        return parse_json(file)
+    except (OSError, DamagedFileError):
+        return None
