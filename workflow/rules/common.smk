@@ -50,7 +50,6 @@ def planned_runs(wildcards):
     """Return the record of every experiment in the plan."""
     try:
         planned = read_plan(checkpoints.plan_experiments.get().output.plan)
-        check_present_code(STUDY, planned, STUDY_FOLDER)
     except UserError as error:
         raise WorkflowError(str(error)) from None
     return [f"{STUDY_FOLDER}/runs/{experiment.id}.json" for experiment in planned]
@@ -61,6 +60,8 @@ def resource_of_experiment(name, wildcards, attempt, rulename):
     plan = checkpoints.plan_experiments.get().output.plan
     try:
         check_groups(workflow, plan, PLANNED_BEFORE)
+        if MAIN:
+            check_present_code(STUDY, STUDY_FOLDER, time_of(plan))
         return requested_resource(workflow, rulename, plan, wildcards.id, name, attempt)
     except UserError as error:
         # The only class that Snakemake shows without a traceback here.

@@ -94,7 +94,9 @@ def test_a_machine_without_git_is_fine(tmp_path, monkeypatch):
 
 
 def test_provenance_names_versions_and_code(tmp_path, user_module):
-    name = user_module("def Model(): ...\ndef Data(): ...\ndef loss(): ...\ndef sgd(): ...\n")
+    name = user_module(
+        "def Model(**kwargs): ...\ndef Data(): ...\ndef loss(): ...\ndef sgd(): ...\n"
+    )
     study = small_study(
         {
             "model.target": f"{name}:Model",

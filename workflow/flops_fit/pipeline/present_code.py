@@ -21,25 +21,40 @@ from flops_fit.study.study import Study
 from flops_fit.user_code.references import UserCode
 from flops_fit.user_code.source_fingerprint import code_in_use, targets_of
 
+_checked: set[tuple[str, int | None]] = set()  # studies, and when their plans were written
 
-def check_present_code(
-    study: Study, planned: Sequence[PlannedExperiment], study_folder: str | Path
-) -> None:
-    """Check that what is left to train would be of the same code as what is trained.
 
-    Records of version 0.1 are left to the trainer, which can compare with them.
+def check_present_code(study: Study, study_folder: str | Path, planned_at: int | None) -> None:
+    """Check that what is about to be trained would be of the same code as what is trained.
+
+    It does so once for each plan: the trainer looks again. Records of version 0.1 are left to it,
+    too, as it can compare with them.
+
+    Parameters
+    ----------
+    planned_at
+        When the plan was written.
 
     Raises
     ------
     UserError
         If not, unless the study allows mixed code.
     """
-    if study.fit.allow_mixed_code or not _is_incomplete(planned, study_folder):
+    if study.fit.allow_mixed_code or (study.name, planned_at) in _checked:
         return
+    refusal = _refusal(study, read_plan(Path(study_folder) / "plan.csv"), study_folder)
+    if refusal is not None:
+        raise refusal
+    _checked.add((study.name, planned_at))
+
+
+def _refusal(
+    study: Study, planned: Sequence[PlannedExperiment], study_folder: str | Path
+) -> UserError | None:
     costs = {experiment.id: experiment.C for experiment in planned}
     trained = trained_code(study_folder, costs, study.fit.exclude)
     if not trained:
-        return
+        return None
     code = UserCode.of_study(study)
     known = stored.files if (stored := PlannedCode.read(study_folder)) else {}
 
@@ -48,15 +63,16 @@ def check_present_code(
         return code_in_use(code, imported=imported, known=known).fingerprints
 
     found = other_code(trained, lambda imported: present(tuple(imported)))
-    if found is not None:
-        raise refuse_other_code(
-            found,
-            source=study.config_file,
-            study_folder=study_folder,
-            targets=targets_of(code),
-            costs=costs,
-            trained=trained,
-        )
+    if found is None:
+        return None
+    return refuse_other_code(
+        found,
+        source=study.config_file,
+        study_folder=study_folder,
+        targets=targets_of(code),
+        costs=costs,
+        trained=trained,
+    )
 
 
 def note_edited_code(study: Study, study_folder: str | Path, *, write: bool) -> list[str]:
@@ -81,16 +97,14 @@ def note_edited_code(study: Study, study_folder: str | Path, *, write: bool) -> 
 
 
 def _may_train(study: Study, study_folder: Path) -> bool:
+    """Return whether experiments of the plan are left, and may be trained with the present code."""
     try:
-        experiments = read_plan(study_folder / "plan.csv")
-        check_present_code(study, experiments, study_folder)
+        planned = read_plan(study_folder / "plan.csv")
     except (UserError, OSError):
         return False
-    return _is_incomplete(experiments, study_folder)
-
-
-def _is_incomplete(planned: Sequence[PlannedExperiment], study_folder: str | Path) -> bool:
-    return not all(run_file(study_folder, experiment.id).exists() for experiment in planned)
+    if all(run_file(study_folder, experiment.id).exists() for experiment in planned):
+        return False
+    return study.fit.allow_mixed_code or _refusal(study, planned, study_folder) is None
 
 
 def _content(file: Path) -> object:
