@@ -2,6 +2,9 @@
 
 They are advisory locks of the whole file (``flock``), shared by child processes that inherit the
 open file. On a network file system that supports them, they also work between nodes.
+
+`remove_if_free` removes a file that nobody holds. Whoever opened it before and locks it afterwards
+would hold a file that no other process finds, so a lock on a removed file is taken again.
 """
 
 from __future__ import annotations
@@ -22,13 +25,7 @@ def lock(path: str | Path, *, shared: bool = False) -> IO[str]:
     shared
         Share the lock with other shared holders, instead of holding it exclusively.
     """
-    file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - the caller closes or keeps it
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-    except BaseException:
-        file.close()
-        raise
-    return file
+    return _locked(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
 
 
 def lock_if_free(path: str | Path, *, inheritable: bool = False) -> IO[str] | None:
@@ -41,17 +38,22 @@ def lock_if_free(path: str | Path, *, inheritable: bool = False) -> IO[str] | No
     inheritable
         Whether child processes that inherit open files hold the lock as well.
     """
-    file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - the caller closes or keeps it
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file = _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
         return None
-    except BaseException:
-        file.close()
-        raise
     os.set_inheritable(file.fileno(), inheritable)
     return file
+
+
+def remove_if_free(path: str | Path) -> bool:
+    """Remove a file unless a process holds its lock, or share of it; return whether it is gone."""
+    file = lock_if_free(path)
+    if file is None:
+        return False
+    with file:  # who opened the file meanwhile is not let in before it is gone
+        Path(path).unlink(missing_ok=True)
+    return True
 
 
 def is_locked(path: str | Path) -> bool:
@@ -64,3 +66,31 @@ def is_locked(path: str | Path) -> bool:
     except OSError:  # missing, or on a file system without locks
         return False
     return False
+
+
+def _locked(path: str | Path, how: int) -> IO[str]:
+    """Open the file at a path, created where it is missing, and lock it."""
+    while True:
+        file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - the caller closes or keeps it
+        try:
+            fcntl.flock(file, how)
+            if not _removed(path, file):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _removed(path: str | Path, file: IO[str]) -> bool:
+    """Whether an open file was removed: it has no name, and its path leads nowhere or elsewhere.
+
+    Either alone might be wrong for good on an unusual file system.
+    """
+    status = os.fstat(file.fileno())
+    if status.st_nlink:
+        return False
+    try:
+        return not os.path.samestat(os.stat(path), status)
+    except FileNotFoundError:
+        return True
