@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from flops_fit.launch.leases import visible_gpus
+from flops_fit.launch.gpus import visible_gpus
 from flops_fit.study.identity import fingerprint
 from one_experiment import ROOT, experiment_job
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -18,8 +19,9 @@ from private_slurm import GPUS_PER_NODE, Cluster
 # nvidia-smi lists as many, under names of this node, and the trainer believes that torch can use
 # those that it was given, writes down which, and trains on the CPU. It waits before it trains as
 # long as there is a file named "hold".
+# The last part is of this run of the tests alone: all users of a system see which GPUs are marked.
 NVIDIA_SMI = "#!/bin/sh\n" + "".join(
-    f"echo GPU-${{SLURMD_NODENAME:-n1}}-{i}\n" for i in range(GPUS_PER_NODE)
+    f"echo GPU-${{SLURMD_NODENAME:-n1}}-{i}_{os.getpid()}\n" for i in range(GPUS_PER_NODE)
 )
 ANCHOR = "from flops_fit.train.process import main\n"
 PRETENCE = """

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
-from flops_fit.launch.leases import visible_gpus
+from flops_fit.launch.gpus import states_of, visible_gpus
 
 
 def environment_with_gpus() -> dict[str, str]:
@@ -62,3 +64,22 @@ def test_more_gpus_than_are_visible_are_refused(launchpad):
     output, _ = process.communicate(timeout=600)
     assert process.returncode != 0
     assert f"{len(GPUS) + 1} GPUs were asked for, but {len(GPUS)} are visible" in output
+
+
+@needs_a_gpu
+def test_the_driver_shows_a_gpu_as_in_use_while_a_process_computes_on_it():
+    code = "import torch; kept = torch.ones(9, device='cuda'); print('has it', flush=True); input()"
+    environment = environment_with_gpus() | {"CUDA_VISIBLE_DEVICES": GPUS[0]}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "has it\n"
+    (state,) = states_of(GPUS[:1])
+    process.communicate("\n", timeout=300)
+    assert state.in_use
+    assert state.index.isdigit()
+    # In a container, the driver shows the memory alone.
+    assert any("MiB" in shown for shown in state.processes) or "MiB of the GPU's memory" in str(
+        state
+    )

@@ -148,8 +148,8 @@ def main(folder: Path, run_id: str, *more: str, gpus: tuple[str, ...] = ()) -> l
     ran = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launch, "visible_gpus", lambda environment: list(gpus))
-        patch.setattr(launch, "lease_gpus", lambda count, visible: visible[-count:])
-        patch.setattr(launch, "lease_port", lambda: 23_456)
+        patch.setattr(launch, "lease_gpus", lambda count, visible, warn: visible[-count:])
+        patch.setattr(launch, "lease_port", lambda warn: 23_456)
         patch.setattr(leases, "lease_folder", lambda: folder)
         patch.setattr(launch, "supervise", lambda *arguments: ran.append(arguments) or 0)
         log = str(folder / "logs" / f"{run_id}.log")
@@ -172,6 +172,18 @@ def test_the_launcher_runs_its_command(study, capfd):
     *_, shown = capfd.readouterr().out.splitlines()
     assert shlex.split(shown) == command
     assert shlex.split(log.read_text(encoding="utf-8")) == command
+
+
+def test_warnings_stand_in_the_log_below_the_command(tmp_path, capfd):
+    warnings, log = launch.Warnings(), tmp_path / "x.log"
+    warnings.write(log, ["srun", "a b"])
+    assert log.read_text() == "srun 'a b'\n"
+    warnings.add("port 1 is in use")
+    assert capfd.readouterr().err == "warning: port 1 is in use\n"
+    warnings.write(log, None)  # the launcher of one of several nodes
+    assert log.read_text() == "srun 'a b'\nwarning: port 1 is in use\n"
+    warnings.write(log, ["accelerate"])
+    assert log.read_text() == "accelerate\nwarning: port 1 is in use\n"
 
 
 def test_several_processes_have_a_rendezvous_at_a_port(study):

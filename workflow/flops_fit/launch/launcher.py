@@ -20,7 +20,14 @@ from typing import NoReturn
 
 from flops_fit.errors import UserError
 from flops_fit.files.writing import write_whole
-from flops_fit.launch.leases import USE_FILES, lease_gpus, lease_port, use_files, visible_gpus
+from flops_fit.launch.gpus import visible_gpus
+from flops_fit.launch.leases import (
+    USE_FILES,
+    lease_gpus,
+    print_warning,
+    use_files,
+)
+from flops_fit.launch.ports import lease_port
 from flops_fit.launch.slurm import (
     Rendezvous,
     address_of,
@@ -51,6 +58,31 @@ LAUNCH_VARIABLES = (
     "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK",
     "GROUP_WORLD_SIZE", "ROLE_NAME", "ROLE_RANK", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
 )  # fmt: skip
+
+
+class Warnings:
+    """Warnings of a launcher: on standard error at once, and in the log once that has begun."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Print a warning and keep it for the log."""
+        print_warning(text)
+        self.texts.append(text)
+
+    def write(self, log: Path, command: Sequence[str] | None) -> None:
+        """Begin the log with the command, or, without one, go on with a log that has begun."""
+        lines = [
+            *([shlex.join(command)] if command else []),
+            *(f"warning: {t}" for t in self.texts),
+        ]
+        text = "".join(f"{line}\n" for line in lines)
+        if command:
+            write_whole(log, text)
+        elif text:
+            with open(log, "a", encoding="utf-8") as file:
+                file.write(text)
 
 
 def accelerate_command(
@@ -171,6 +203,7 @@ def become_srun(
 ) -> NoReturn:
     """Exec the command that runs this launcher on every node, keeping locks and leases."""
     per_node = processes_per_node(job.processes, hosts)
+    warnings = Warnings()
     launcher = [
         sys.executable,
         "-m",
@@ -180,12 +213,12 @@ def become_srun(
         f"--log={options.log}",
         f"--threads={options.threads}",
         f"--nodes={len(hosts)}",
-        f"--rendezvous={address_of(hosts[0])}:{lease_port()}",
+        f"--rendezvous={address_of(hosts[0])}:{lease_port(warn=warnings.add)}",
     ]
     command = srun_command(
         launcher, hosts, threads=options.threads, gpus=per_node if with_gpus else 0
     )
-    write_whole(options.log, shlex.join(command) + "\n")
+    warnings.write(options.log, command)
     print(shlex.join(command), flush=True)
     os.execv(shutil.which(command[0]), command)
 
@@ -199,8 +232,9 @@ def run_accelerate(
     """Lease the GPUs of this node's processes and return how their ``accelerate launch`` ended."""
     processes = job.processes // (rendezvous.nodes if rendezvous else 1)
     environment = process_environment(options.threads, processes)
+    warnings = Warnings()
     if gpus:
-        gpus = lease_gpus(processes, gpus)
+        gpus = lease_gpus(processes, gpus, warn=warnings.add)
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         environment[USE_FILES] = os.pathsep.join(map(str, use_files(gpus)))
     else:
@@ -226,9 +260,10 @@ def run_accelerate(
         f"--threads={max(1, options.threads // processes)}",
     ]
     if rendezvous is None and processes > 1:
-        rendezvous = Rendezvous(nodes=1, rank=0, address="localhost", port=lease_port())
+        port = lease_port(warn=warnings.add)
+        rendezvous = Rendezvous(nodes=1, rank=0, address="localhost", port=port)
     command = accelerate_command(job, script_arguments, rendezvous)
-    if rendezvous is None or rendezvous.nodes == 1:
-        write_whole(options.log, shlex.join(command) + "\n")
+    of_one_node = rendezvous is None or rendezvous.nodes == 1
+    warnings.write(options.log, command if of_one_node else None)
     print(shlex.join(command), flush=True)
     return supervise(command, environment)

@@ -1,4 +1,4 @@
-"""Leases on this node's GPUs and ports, which end with the processes that hold them.
+"""Leases on this node's GPUs, which end with the processes that hold them.
 
 Snakemake counts GPUs but does not say which one a job has. A lease is a lock on a node-local file,
 named after the GPU's UUID. It has two halves, so that it is held without a gap from before the
@@ -14,64 +14,42 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 from flops_fit.errors import UserError
 from flops_fit.files.locks import lock, lock_if_free
+from flops_fit.launch.gpus import GpuState, states_of
+from flops_fit.launch.markers import mark
 
 USE_FILES = "FLOPS_FIT_GPU_USE"  # environment variable: paths that training processes lock
-NO_GPU = ("", "-1", "NoDevFiles")  # values of CUDA_VISIBLE_DEVICES; the last one is SLURM's
+GATE = "gate"  # the lock of who looks for something to lease
 _SECONDS_BETWEEN_TRIES = 0.5
-# Below the range from which systems draw ports for outgoing connections (32768 and above).
-_PORTS = range(20_000, 32_000)
+# How often the driver has to show another process on a GPU: one that has just ended is still shown
+# while the driver takes back its memory.
+_LOOKS = 4
 
 
-def visible_gpus(environment: Mapping[str, str]) -> list[str]:
-    """Return the UUIDs of the GPUs that this process may use, in order.
-
-    All GPUs of the node, or those that ``CUDA_VISIBLE_DEVICES`` names (by index in PCI order, or by
-    UUID), as a batch system or a user has set it. None in a SLURM job without that variable: SLURM
-    sets it when it allocates GPUs, and the node's other GPUs belong to other jobs.
-
-    Raises
-    ------
-    UserError
-        If the variable names a GPU that the node does not have, or one twice.
-    """
-    named = environment.get("CUDA_VISIBLE_DEVICES")
-    if named is not None and named.strip() in NO_GPU:
-        return []
-    if named is None and "SLURM_JOB_ID" in environment:
-        return []
-    present = _gpus_of_node()
-    if named is None:
-        return present
-    chosen = []
-    for name in (part.strip() for part in named.split(",")):
-        if name.startswith("MIG-"):  # an instance is leased by its own name
-            matches = [name]
-        elif name.isdigit():
-            matches = present[int(name) : int(name) + 1]
-        else:
-            matches = [uuid for uuid in present if name and uuid.startswith(name)]
-        if len(matches) != 1 or matches[0] in chosen:
-            raise UserError(
-                f"CUDA_VISIBLE_DEVICES: found {name!r} in {named!r}, expected indices or UUIDs of "
-                f"the {len(present)} GPUs of this node, each once"
-            )
-        chosen += matches
-    return chosen
+def print_warning(text: str) -> None:
+    """Print a warning to standard error."""
+    print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
-def lease_gpus(count: int, gpus: Sequence[str], folder: Path | None = None) -> list[str]:
+def lease_gpus(
+    count: int,
+    gpus: Sequence[str],
+    folder: Path | None = None,
+    warn: Callable[[str], None] = print_warning,
+) -> list[str]:
     """Claim ``count`` of the visible GPUs, waiting until that many are free.
 
+    GPUs that nothing else is known to run on are preferred: no process that the driver shows, no
+    experiment whose lease lies in another folder. One that is in use is taken where no other is
+    left, with a warning: an experiment waits for no process but those that hold leases here.
     The claims are held by this process and by children that inherit its open files
     (``close_fds=False``).
 
@@ -91,13 +69,18 @@ def lease_gpus(count: int, gpus: Sequence[str], folder: Path | None = None) -> l
             "train.processes, or make more of them visible (CUDA_VISIBLE_DEVICES)"
         )
     folder = folder or lease_folder()
-    waiting = False
+    waiting, looks = False, 0
     while True:
-        claims = _try_to_claim(count, gpus, folder)
-        if claims is not None:
-            _KEPT.extend(claims.values())
-            return list(claims)
-        if not waiting:
+        with lock(folder / GATE):  # it keeps launchers from blocking each other halfway
+            free = [gpu for gpu in gpus if _is_free(gpu, folder)]
+            if len(free) >= count:
+                looks += 1
+                chosen, in_use = _calmest(count, free)
+                if (not in_use or looks >= _LOOKS) and _claimed(chosen, folder):
+                    if in_use:
+                        warn(_beside_others(in_use))
+                    return chosen
+        if not waiting and len(free) < count:
             print(f"waiting for {count} of {len(gpus)} GPUs to become free", file=sys.stderr)
             waiting = True
         time.sleep(_SECONDS_BETWEEN_TRIES)
@@ -112,30 +95,12 @@ def use_files(gpus: Sequence[str], folder: Path | None = None) -> list[Path]:
 def hold_use(environment: Mapping[str, str]) -> None:
     """Hold the shared half of the leases named by the launcher until this process ends."""
     for path in filter(None, environment.get(USE_FILES, "").split(os.pathsep)):
-        _KEPT.append(lock(path, shared=True))
+        keep(lock(path, shared=True))
 
 
-def lease_port(folder: Path | None = None) -> int:
-    """Claim a TCP port of this node for the rendezvous of one experiment's processes.
-
-    Two experiments never get the same port: the claim is a lock, held by this process and by
-    children that inherit its open files. No other program uses the port at the time of the claim.
-    """
-    folder = folder or lease_folder()
-    start = os.getpid() % len(_PORTS)
-    for port in (*_PORTS[start:], *_PORTS[:start]):
-        file = lock_if_free(folder / f"port-{port}.claim", inheritable=True)
-        if file is None:
-            continue
-        with socket.socket() as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                file.close()
-                continue
-        _KEPT.append(file)
-        return port
-    raise UserError(f"no TCP port between {_PORTS[0]} and {_PORTS[-1]} is free on this node")
+def keep(held: IO[str] | socket.socket) -> None:
+    """Hold a lock or a port until this process ends: they would end when these are closed."""
+    _KEPT.append(held)
 
 
 def lease_folder() -> Path:
@@ -154,38 +119,61 @@ def lease_folder() -> Path:
     return folder
 
 
-_KEPT: list[IO[str]] = []  # a lock ends when its file is closed
+_KEPT: list[IO[str] | socket.socket] = []
 
 
-def _try_to_claim(count: int, gpus: Sequence[str], folder: Path) -> dict[str, IO[str]] | None:
-    """Claim ``count`` GPUs or none; the gate keeps launchers from blocking each other halfway."""
-    claims: dict[str, IO[str]] = {}
-    with lock(folder / "gate"):
-        for gpu in gpus:
-            claim = lock_if_free(folder / f"{gpu}.claim", inheritable=True)
-            if claim is None:
-                continue
-            use = lock_if_free(folder / f"{gpu}.use")
-            if use is None:  # a training outlived its launcher
-                claim.close()
-                continue
-            use.close()
-            claims[gpu] = claim
-            if len(claims) == count:
-                return claims
-        for file in claims.values():
-            file.close()
-    return None
+def _is_free(gpu: str, folder: Path) -> bool:
+    """Whether no process holds either half; none does where there is no file."""
+    halves = (folder / f"{gpu}.claim", *use_files([gpu], folder))
+    return all(not path.exists() or _locked_for_a_moment(path) for path in halves)
 
 
-def _gpus_of_node() -> list[str]:
-    """Return the UUIDs of the NVIDIA GPUs that this process can see, in PCI order."""
-    try:
-        done = subprocess.run(
-            ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    except OSError:
-        return []
-    lines = [line.strip() for line in done.stdout.splitlines()]
-    return [line for line in lines if line.startswith("GPU-")] if done.returncode == 0 else []
+def _locked_for_a_moment(path: Path) -> bool:
+    file = lock_if_free(path)
+    if file is not None:
+        file.close()
+    return file is not None
+
+
+def _calmest(count: int, free: Sequence[str]) -> tuple[list[str], list[GpuState]]:
+    """Choose GPUs that nothing else runs on, then those with the least memory in use.
+
+    Returns
+    -------
+    chosen
+        UUIDs, in the order of ``free``.
+    in_use
+        States of those among them that something else runs on.
+    """
+    states = states_of(free)
+    calmest = sorted(states, key=lambda state: (state.in_use, state.used_mb * state.in_use))
+    chosen = {state.uuid for state in calmest[:count]}
+    return (
+        [gpu for gpu in free if gpu in chosen],
+        [state for state in states if state.uuid in chosen and state.in_use],
+    )
+
+
+def _claimed(gpus: Sequence[str], folder: Path) -> bool:
+    """Claim all of these GPUs or none."""
+    claims: list[IO[str]] = []
+    for gpu in gpus:
+        claim = lock_if_free(folder / f"{gpu}.claim", inheritable=True)
+        # A training may have outlived its launcher.
+        if claim is None or not _locked_for_a_moment(*use_files([gpu], folder)):
+            for file in filter(None, [*claims, claim]):
+                file.close()
+            return False
+        claims.append(claim)
+    _KEPT.extend(claims)
+    mark(gpus)
+    return True
+
+
+def _beside_others(states: Sequence[GpuState]) -> str:
+    return (
+        f"{'; '.join(map(str, states))}; leased all the same, as no other is free: the training "
+        "may be slow, or run out of memory. Experiments wait for the leases of one user and one "
+        "TMPDIR only: let jobs of one user share a TMPDIR, and give users different GPUs "
+        "(CUDA_VISIBLE_DEVICES)"
+    )
