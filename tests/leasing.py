@@ -20,8 +20,9 @@ HOLDERS = "FLOPS_FIT_TEST_HOLDERS"  # a file with the process groups to end afte
 LAUNCHER = """
 import os, sys
 from flops_fit.launch.gpus import visible_gpus
-from flops_fit.launch.leases import USE_FILES, lease_gpus, use_files
+from flops_fit.launch.leases import USE_FILES, lease_gpus, remove_leftovers, use_files
 from flops_fit.launch.supervise import supervise
+remove_leftovers()
 gpus = lease_gpus(int(sys.argv[1]), visible_gpus(os.environ))
 environment = dict(os.environ)
 environment[USE_FILES] = os.pathsep.join(map(str, use_files(gpus)))

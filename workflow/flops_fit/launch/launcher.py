@@ -25,6 +25,7 @@ from flops_fit.launch.leases import (
     USE_FILES,
     lease_gpus,
     print_warning,
+    remove_leftovers,
     use_files,
 )
 from flops_fit.launch.ports import lease_port
@@ -233,6 +234,7 @@ def run_accelerate(
     processes = job.processes // (rendezvous.nodes if rendezvous else 1)
     environment = process_environment(options.threads, processes)
     warnings = Warnings()
+    remove_leftovers()
     if gpus:
         gpus = lease_gpus(processes, gpus, warn=warnings.add)
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)

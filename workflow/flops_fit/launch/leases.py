@@ -7,7 +7,8 @@ training starts until its last process is gone, whichever process is killed firs
 - the *claim*, an exclusive lock of the launcher, which ``accelerate launch`` inherits;
 - the *use*, a shared lock of every training process.
 
-A GPU is free when both halves are unlocked. Imports no torch.
+A GPU is free when both halves are unlocked. Files that nobody holds any more, because their
+launcher was killed, are removed by the next launcher. Imports no torch.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from flops_fit.errors import UserError
-from flops_fit.files.locks import lock, lock_if_free
+from flops_fit.files.locks import lock, lock_if_free, remove_if_free
 from flops_fit.launch.gpus import GpuState, states_of
 from flops_fit.launch.markers import mark
 
 USE_FILES = "FLOPS_FIT_GPU_USE"  # environment variable: paths that training processes lock
 GATE = "gate"  # the lock of who looks for something to lease
+_LEFTOVERS = ("*.claim", "*.use", "status-*")
 _SECONDS_BETWEEN_TRIES = 0.5
 # How often the driver has to show another process on a GPU: one that has just ended is still shown
 # while the driver takes back its memory.
@@ -117,6 +121,33 @@ def lease_folder() -> Path:
     if owner != os.getuid():
         raise UserError(f"{folder}: belongs to another user; set TMPDIR to a folder of your own")
     return folder
+
+
+@contextmanager
+def status_file() -> Iterator[Path]:
+    """Make an empty file for the block, which is a leftover once nobody holds its lock.
+
+    That is held by this process and by children that inherit its open files.
+    """
+    folder = lease_folder()
+    path = folder / f"status-{uuid.uuid4().hex}"
+    with lock(folder / GATE):  # `remove_leftovers` must not find it before it is locked
+        file = lock_if_free(path, inheritable=True)
+    assert file is not None
+    with file:
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path | None = None) -> None:
+    """Remove the files of launchers and trainings that were killed: those that nobody holds."""
+    folder = folder or lease_folder()
+    with lock(folder / GATE):
+        for pattern in _LEFTOVERS:
+            for path in folder.glob(pattern):
+                remove_if_free(path)
 
 
 _KEPT: list[IO[str] | socket.socket] = []

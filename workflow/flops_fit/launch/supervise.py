@@ -11,7 +11,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from types import FrameType
 import psutil
 
 from flops_fit.files.patience import seconds_from
+from flops_fit.launch.leases import status_file
 from flops_fit.launch.signals import INTERRUPTED, STATUS_FILE, WARNINGS
 
 # Warnings: the training takes as long as it needs to save; the sender of the signal sets a limit.
@@ -52,15 +52,15 @@ def supervise(command: Sequence[str], environment: Mapping[str, str]) -> int:
         signal if it had to be killed; otherwise the status that the training reported, or else the
         command's own.
     """
-    with tempfile.NamedTemporaryFile(prefix="flops-fit-status-") as status_file:
-        environment = {**environment, **_AGENT, STATUS_FILE: status_file.name}
+    with status_file() as told_in:
+        environment = {**environment, **_AGENT, STATUS_FILE: str(told_in)}
         messenger = _Messenger(seconds_from(environment, PATIENCE, _DEFAULT_PATIENCE))
         with messenger.listening():
             messenger.process = subprocess.Popen(
                 command, env=environment, close_fds=False, preexec_fn=_ignore_signals
             )
             status = messenger.process.wait()
-        told = int(status_file.read() or 0)
+        told = int(told_in.read_bytes() or 0)
     if told == INTERRUPTED:
         return INTERRUPTED
     if messenger.killed:
