@@ -45,7 +45,8 @@ class GpuState:
             "a process that cannot be seen from here, of another container or user "
             f"({self.used_mb} MiB of the GPU's memory are in use)"
         )
-        return f"GPU {self.index or '?'} ({self.uuid}) is in use by {users}"
+        name = f"GPU {self.index} ({self.uuid})" if self.index else self.uuid
+        return f"{name} is in use by {users}"
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:
