@@ -138,6 +138,9 @@ def launchpad(tmp_path, monkeypatch) -> Iterator[Launchpad]:
         "train": {"batch": 10, "lr": 0.01, "eval_units": 103, "precision": "float64"},
     }
     yield Launchpad(tmp_path, config)
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]  # the next test has a folder of its own
     for process in psutil.process_iter(["cmdline"]):
         if any(str(tmp_path) in word for word in process.info["cmdline"] or ()):
             with suppress(psutil.Error):

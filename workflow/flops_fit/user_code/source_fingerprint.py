@@ -57,18 +57,19 @@ def code_in_use(
         module, _, name = path.partition(":")
         searches[part] = Search(places)
         searches[part].add_target(module, name.partition(".")[0])
-    extra: set[str] = set()
-    for search in searches.values():
-        if search.found.dynamic:
-            loaded = own_modules_loaded(places) if imported is None else imported
-            more = [name for name in loaded if name not in search.found.files]
-            extra.update(more)
-            for name in more:
-                search.add_whole(name)
+    dynamic = [search for search in searches.values() if search.found.dynamic]
+    extra: list[str] = []
+    if dynamic:
+        reached = {name for search in searches.values() for name in search.found.files}
+        loaded = own_modules_loaded(places) if imported is None else imported
+        extra = sorted(set(loaded) - reached)
+    for search in dynamic:
+        for name in extra:
+            search.add_whole(name)
     found = [search.found for search in searches.values()]
     return CodeInUse(
         fingerprints={part: _fingerprint(search) for part, search in searches.items()},
-        imported=tuple(sorted(extra)),
+        imported=tuple(extra),
         packages=package_versions(p for one in found for p in one.packages),
         files=dict(sorted(item for one in found for item in one.files.items())),
     )
