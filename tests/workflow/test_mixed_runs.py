@@ -50,7 +50,12 @@ def test_an_edited_model_is_refused_with_what_each_way_out_costs(finished):
         assert "set fit.allow_mixed_code: true" in said
         assert "next:" not in said
     assert sorted(finished.records()) == kept
+    finished.configure(lambda config: config["plan"].update(seeds=[0, 1]))
+    said = finished.succeed("plan", "--cores", "1")
+    assert "Nothing of it will be trained: config/studies/tiny.yaml: the code of model" in said
+    finished.configure()
     edit(finished, *reversed(TANH))
+    assert "will be trained" not in finished.succeed("plan", "--cores", "1")
     assert jobs_of(finished.succeed("--dry-run")) == 1
     finished.configure(lambda config: config["model"].update(version=2))
     edit(finished, *TANH)

@@ -105,7 +105,7 @@ def test_some_texts_word_for_word():
     )
     assert said["mixed_code"] == (
         "Runs of different code or data are fitted together: model source: 14 runs with m "
-        f"({', '.join('a' * 12)} and 2 more), 1 runs with none (b)."
+        f"({', '.join('a' * 12)} and 2 more), 1 run with none (b)."
     )
     assert "r0 (+9.0), r1 (+8.0), r2 (+7.0), r3 (+6.0), r4 (+5.0) and 1 more)" in said["outliers"]
     assert said["derived_column"].startswith("The table has no D in 2 of 9 rows: it is taken as")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flops_fit.files.writing import write_json, write_whole
+from flops_fit.pipeline.present_code import refusal_to_train
 from flops_fit.plan.files import plan_csv, plan_specs
-from flops_fit.plan.plan import make_plan
+from flops_fit.plan.plan import Plan, make_plan
 from flops_fit.plan.planned_code import PlannedCode
 from flops_fit.plan.summary import plan_headline, plan_summary
 from flops_fit.study.study import Study
@@ -42,6 +43,14 @@ def plan_study(study: Study, meta: DatasetMeta, data_folder: Path, files: PlanFi
     PlannedCode.of(code_in_use(UserCode.of_study(study))).write(files.code)
     specs = plan_specs(plan, study, data_folder=str(data_folder), search_folder=str(study.folder))
     write_json(files.specs, specs)
-    write_whole(files.summary, plan_summary(plan))
+    write_whole(files.summary, plan_summary(plan) + _warning(study, plan, files.plan.parent))
     write_whole(files.plan, plan_csv(plan))
     return plan_headline(plan)
+
+
+def _warning(study: Study, plan: Plan, study_folder: Path) -> str:
+    """Return a paragraph where the plan could not be trained with the present code."""
+    if study.fit.allow_mixed_code:
+        return ""
+    refusal = refusal_to_train(study, plan.experiments, study_folder)
+    return f"\nNothing of it will be trained: {refusal}\n" if refusal else ""

@@ -42,15 +42,16 @@ def check_present_code(study: Study, study_folder: str | Path, planned_at: int |
     """
     if study.fit.allow_mixed_code or (study.name, planned_at) in _checked:
         return
-    refusal = _refusal(study, read_plan(Path(study_folder) / "plan.csv"), study_folder)
+    refusal = refusal_to_train(study, read_plan(Path(study_folder) / "plan.csv"), study_folder)
     if refusal is not None:
         raise refusal
     _checked.add((study.name, planned_at))
 
 
-def _refusal(
+def refusal_to_train(
     study: Study, planned: Sequence[PlannedExperiment], study_folder: str | Path
 ) -> UserError | None:
+    """Return why the experiments that are left cannot be trained with the present code, or None."""
     costs = {experiment.id: experiment.C for experiment in planned}
     trained = trained_code(study_folder, costs, study.fit.exclude)
     if not trained:
@@ -104,7 +105,7 @@ def _may_train(study: Study, study_folder: Path) -> bool:
         return False
     if all(run_file(study_folder, experiment.id).exists() for experiment in planned):
         return False
-    return study.fit.allow_mixed_code or _refusal(study, planned, study_folder) is None
+    return study.fit.allow_mixed_code or refusal_to_train(study, planned, study_folder) is None
 
 
 def _content(file: Path) -> object:

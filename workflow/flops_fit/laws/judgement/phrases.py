@@ -77,7 +77,8 @@ def mixed_groups(fingerprints: Mapping[str, Mapping[str, Sequence[str]]], most: 
     for name, groups in fingerprints.items():
         texts = []
         for value, ids in groups.items():
-            texts.append(f"{len(ids)} runs with {value or 'none'} ({first_ids(ids, most)})")
+            runs = "1 run" if len(ids) == 1 else f"{len(ids)} runs"
+            texts.append(f"{runs} with {value or 'none'} ({first_ids(ids, most)})")
         described.append(f"{name.replace('_', ' ')}: {', '.join(texts)}")
     return "; ".join(described)
 
