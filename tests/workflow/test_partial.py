@@ -43,7 +43,7 @@ def test_what_is_finished_is_fitted_and_what_is_missing_is_listed(finished):
     assert (partial / "table.md").exists()
     assert (partial / "figures" / "isoflop_profiles.png").exists()
     assert "tiny: 9 experiments: 6 done, 0 diverged, 0 failed, 3 missing" in output
-    assert "`snakemake --cores all --configfile config/studies/tiny.yaml` trains" in output
+    assert "`snakemake --cores 1 --configfile config/studies/tiny.yaml` trains" in output
     # The study's own results are those of before.
     for name in ("fit.json",):
         assert (finished.study / name).stat().st_mtime_ns == before[finished.study / name]
@@ -179,5 +179,20 @@ def test_a_run_that_ends_before_a_plan_says_so(checkout):
     assert "unknown" in second
     assert second.endswith("/prepare.log)")
     assert third == (
-        "  next: `snakemake --cores all --configfile config/studies/tiny.yaml` once that is fixed"
+        "  next: do what that sentence asks for, then `snakemake --cores 1 --configfile "
+        "config/studies/tiny.yaml` goes on from there"
+    )
+
+
+def test_a_fit_that_was_refused_is_not_just_repeated(finished):
+    finished.configure(lambda c: c.update(fit={"exclude": ["nobody"]}))
+    first, second, third = closing(finished.refuse("--cores", "1"))
+    assert first == "tiny: 6 experiments: 6 done, 0 diverged, 0 failed, 0 missing"
+    assert second == (
+        "  failed: error: config/studies/tiny.yaml: fit.exclude: found 'nobody', expected ids of "
+        "results/tiny/runs.csv (results/tiny/logs/fit.log)"
+    )
+    assert third == (
+        "  next: do what that sentence asks for, then `snakemake --cores 1 --configfile "
+        "config/studies/tiny.yaml` goes on from there"
     )

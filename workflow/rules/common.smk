@@ -4,6 +4,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from snakemake.cli import get_argument_parser
 from snakemake.common import NOTHING_TO_BE_DONE_MSG
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import ResourceValidationError, WorkflowError
@@ -18,32 +19,16 @@ sys.path.insert(0, str(WORKFLOW_FOLDER))
 from flops_fit.errors import UserError
 from flops_fit.pipeline.closing import call_on_message, print_closing_lines
 from flops_fit.pipeline.hangup import end_at_hangup, leave_warnings_to_the_trainer
-from flops_fit.pipeline.loading import load_layers
+from flops_fit.pipeline.loading import importer_of, load_study
+from flops_fit.pipeline.next_command import next_commands
 from flops_fit.pipeline.present_code import check_present_code, note_edited_code
 from flops_fit.pipeline.room import check_room
-from flops_fit.pipeline.rules import check_groups, cores_here, readable_path
+from flops_fit.pipeline.rules import check_groups, cores_here
 from flops_fit.pipeline.rules import requested_resource, sources_of, time_of
 from flops_fit.pipeline.rules import time_of_finished_plan
 from flops_fit.pipeline.script import share_library
 from flops_fit.plan.files import read_plan
 from flops_fit.study.claim import as_claimed, claim_study
-from flops_fit.study.study import Study
-
-
-def load_study():
-    """Return the study of --configfile, or the demo; --config overlays either.
-
-    As a module of another workflow, it is the config: that the workflow passes, and belongs to its
-    Snakefile: relative paths and the user's own code are looked up from there.
-    """
-    main = Path(str(workflow.main_snakefile)).resolve()
-    snakefiles = (WORKFLOW_FOLDER / "Snakefile", WORKFLOW_FOLDER.parent / "Snakefile")
-    if main not in [path.resolve() for path in snakefiles]:
-        return Study.from_config(config, readable_path(main))
-    demo = WORKFLOW_FOLDER.parent / "config" / "config.yaml"
-    files = workflow.overwrite_configfiles or [demo]
-    typed = workflow.config_settings.config_args
-    return load_layers(files, typed, load_configfile, update_config)
 
 
 def planned_runs(wildcards):
@@ -77,17 +62,24 @@ def say_how_far():
     """Print the lines that end a run; a dry run has none."""
     plan_logs = [f"{STUDY_FOLDER}/logs/plan.log", f"{DATA_FOLDER}/prepare.log"]
     if not workflow.dryrun:
-        print_closing_lines(STUDY.name, STUDY_FOLDER, plan_logs)
+        commands = COMMANDS(sys.argv[1:], get_argument_parser())
+        print_closing_lines(STUDY.name, STUDY_FOLDER, plan_logs, commands)
 
 
 share_library(os.environ)
+# The commands that the closing lines advise, with the names that rules of a module have.
+COMMANDS = partial(
+    next_commands,
+    renamed=workflow.modifier.modify_rulename,
+    by_default=importer_of(workflow) is None,
+)
 # Whether this is the Snakemake that the user started, and not one that runs a job.
 MAIN = workflow.exec_mode == ExecMode.DEFAULT
 leave_warnings_to_the_trainer(os.environ)
 if MAIN:
     end_at_hangup()
 try:
-    STUDY = as_claimed(load_study())
+    STUDY = as_claimed(load_study(workflow, config, load_configfile, update_config))
     if MAIN:
         check_room(".snakemake", f"results/{STUDY.name}")
     STUDY_FILE = str(claim_study(STUDY))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -278,3 +279,21 @@ def test_a_job_is_read_as_planned(study):
     assert read.spec == spec_of(rows[3])
     assert read.id == rows[3].id
     assert read.to_json() == json.loads((folder / "specs.json").read_text())[rows[3].id]
+
+
+def test_a_launcher_that_refuses_says_so_at_the_end_of_the_experiments_log(tmp_path):
+    """An earlier attempt's last line would be taken for the reason."""
+    log = tmp_path / "logs" / "0123456789ab.log"
+    log.parent.mkdir()
+    log.write_text("what an earlier attempt said\n")
+    command = [sys.executable, "-m", "flops_fit.launch", f"--plan={tmp_path / 'plan.csv'}"]
+    command += ["--id=0123456789ab", f"--log={log}"]
+    library = str(Path(launch.__file__).parents[2])
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": library}, capture_output=True, text=True,
+        check=False, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 1
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(f"error: {tmp_path / 'specs.json'}: cannot be read")
+    assert log.read_text() == f"what an earlier attempt said\n{said}\n"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import fcntl
-import shlex
 
 import pytest
 from flops_fit.files.writing import write_json, write_whole
-from flops_fit.pipeline.closing import closing_lines, command_line, repeated_options
 from flops_fit.pipeline.status import headline, last_lines, missing_text, study_outcomes
 from flops_fit.plan.files import plan_csv, read_plan
 from flops_fit.records.experiment_files import state_folder
@@ -64,6 +62,7 @@ def test_a_record_that_cannot_be_used_has_failed_and_says_why(tmp_path, rows):
     [
         ("", None),
         (COMMAND, "it was stopped before its first line"),
+        ("error: no launch here\n", "error: no launch here"),
         (COMMAND + "one\ntwo\n", "one\ntwo"),
         (COMMAND + "one\n\ntwo\nthree\nfour\n", "two\nthree\nfour"),
         ("x" * 100_000 + "\nthe end\n", "x" * 300 + "\nthe end"),
@@ -86,60 +85,3 @@ def test_what_is_missing_is_listed_with_the_reason(tmp_path, rows):
     assert "    error: no memory\n" in text
     assert str(tmp_path / "logs" / f"{second.id}.log") in text
     assert not any(row.id in text for row in others)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "options"),
-    [
-        ("--cores 8 runs", "--cores all"),
-        ("--workflow-profile profiles/slurm -n", "--workflow-profile profiles/slurm"),
-        ("--workflow-profile=p --profile mine", "--workflow-profile p --profile mine"),
-        ("-e slurm -j5 partial", "--executor slurm --jobs 5"),
-        ("-j 4 --resources gpu=4 mem=5 -k", "--cores all --resources gpu=4 mem=5"),
-        ("runs --configfile a.yaml b.yaml -c2", "--cores all --configfile a.yaml b.yaml"),
-        ("-d there -s=up/Snakefile", "--cores all --directory there --snakefile up/Snakefile"),
-        ("--config a=1 b=2 --unlock", "--cores all --config a=1 b=2"),
-        ("-C study=x -dthere", "--cores all --config study=x --directory there"),
-        ("--directory", "--cores all --directory"),
-    ],
-)
-def test_the_next_command_is_for_the_same_study_at_the_same_place(arguments, options):
-    assert repeated_options(arguments.split()) == options.split()
-
-
-def test_the_next_command_is_quoted_for_a_shell():
-    typed = ["--config", "model={size_param: d_model}", "--directory", "it's here"]
-    shown = command_line("partial", *repeated_options(typed))
-    assert shlex.split(shown) == ["snakemake", "partial", "--cores", "all", *typed]
-
-
-def test_a_run_ends_with_three_lines(tmp_path, rows):
-    first, second, *others = PLAN.experiments
-
-    def lines(*options):
-        options = ["--cores", "all", *options]
-        return closing_lines("small", study_outcomes(rows, tmp_path), tmp_path, options)
-
-    assert lines("--configfile", "a b.yaml") == [
-        "small: 4 experiments: 0 done, 0 diverged, 0 failed, 4 missing",
-        "  not trained yet: C=6e+06 size=50 seed=0 lr=0.01 and 3 more",
-        "  next: `snakemake --cores all --configfile 'a b.yaml'` trains only what is missing; "
-        "`snakemake partial --cores all --configfile 'a b.yaml'` fits what is there",
-    ]
-    for row in others:
-        finish(tmp_path, row)
-    for row in (first, second):
-        write_whole(tmp_path / "logs" / f"{row.id}.log", COMMAND + "a line\nerror: no memory\n")
-    found = lines()
-    assert found[0] == "small: 4 experiments: 2 done, 0 diverged, 2 failed, 0 missing"
-    log = tmp_path / "logs" / f"{first.id}.log"
-    title = "C=6e+06 size=50 seed=0 lr=0.01"
-    assert found[1] == f"  failed: {title} (and 1 more): error: no memory ({log})"
-    for row in (first, second):
-        finish(tmp_path, row)
-    assert lines()[1:] == [
-        f"  all records are in {tmp_path / 'runs'}, merged in {tmp_path / 'runs.csv'}",
-        "  next: `snakemake --cores all` fits the laws",
-    ]
-    write_json(tmp_path / "fit.json", {})
-    assert lines()[2] == f"  next: read {tmp_path / 'table.md'}, and look at {tmp_path / 'figures'}"

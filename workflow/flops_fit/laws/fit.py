@@ -18,7 +18,13 @@ from flops_fit.laws.approaches.registry import (
     reference_approach,
 )
 from flops_fit.laws.data.accounting import FlopsPerUnit
-from flops_fit.laws.data.table import RunTable, keep_best_learning_rates, names_budgets, read_runs
+from flops_fit.laws.data.table import (
+    MIN_RUNS,
+    RunTable,
+    keep_best_learning_rates,
+    names_budgets,
+    read_runs,
+)
 from flops_fit.laws.evidence.intervals import intervals_of, scattered_apart, standard_errors
 from flops_fit.laws.evidence.judgements import judge_learning_rates, judge_predictions, judge_runs
 from flops_fit.laws.evidence.resampling import Resampling, bootstrap_draws
@@ -32,9 +38,6 @@ from flops_fit.laws.results import ApproachResult, Prediction
 
 MAX_UNSAID_LOSS = 0.01
 """Share of resamples without a law up to which no judgement is made."""
-
-MIN_RUNS = 5
-"""Fewer runs than this are no evidence of any law."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of an approach, the chunks of resamples done, and all chunks."""

@@ -1,98 +1,54 @@
-"""The closing lines of a Snakemake run, with commands that repeat its options. Imports no torch.
+"""The three lines that end a run: how far the study is, what is wrong, what to do next.
 
-It does not import Snakemake either: callers pass in the messages to watch for.
+Imports no torch, and no Snakemake: callers pass in the messages to watch for.
 """
 
 from __future__ import annotations
 
 import logging
-import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from flops_fit.errors import UserError
-from flops_fit.pipeline.status import Outcome, headline, last_lines, study_outcomes
+from flops_fit.laws.data.table import MIN_RUNS
+from flops_fit.pipeline.failures import (
+    Failure,
+    failure_in,
+    files_of_experiments,
+    follow_each_other,
+    last_failure,
+)
+from flops_fit.pipeline.next_command import NextCommands
+from flops_fit.pipeline.status import Outcome, headline, study_outcomes
 from flops_fit.plan.files import read_plan
 
-# The options that choose the study, its folder, and what it runs on. A command without them would
-# use the demo study, or train on the machine that submits jobs to a cluster.
-_WITH_ONE_VALUE = {
-    "--snakefile", "--directory", "--profile", "--workflow-profile", "--executor", "--jobs",
-}  # fmt: skip
-_WITH_VALUES = {
-    "--configfile", "--configfiles", "--config", "--resources", "--res", "--set-resources",
-    "--default-resources", "--default-res",
-}  # fmt: skip
-_LONG = {
-    "-s": "--snakefile", "-d": "--directory", "-C": "--config", "-e": "--executor", "-j": "--jobs",
-}  # fmt: skip
+_FIRST = "do what that sentence asks for, then"
 
 
-def repeated_options(arguments: Sequence[str]) -> list[str]:
-    """Return the options of a command line that another command for the same study needs.
-
-    All cores of this machine are added unless a profile or an executor says what to run on.
-
-    Parameters
-    ----------
-    arguments
-        The words after ``snakemake``.
-    """
-    found = list(_options(arguments))
-    names = {name for name, _ in found}
-    if not names & {"--profile", "--workflow-profile", "--executor"}:
-        kept = [(name, values) for name, values in found if name != "--jobs"]
-        found = [("--cores", ["all"]), *kept]
-    return [word for name, values in found for word in (name, *values)]
-
-
-def _options(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield those of the options that must be repeated, each with its values."""
-    words = list(arguments)
-    while words:
-        name, values = _split(words.pop(0))
-        if name in _WITH_VALUES:
-            while words and not words[0].startswith("-"):
-                values.append(words.pop(0))
-        elif name in _WITH_ONE_VALUE and not values and words and not words[0].startswith("-"):
-            values.append(words.pop(0))
-        if name in _WITH_ONE_VALUE | _WITH_VALUES:
-            yield name, values
-
-
-def _split(word: str) -> tuple[str, list[str]]:
-    """Return the long name of an option, and the value given in the same word."""
-    if word.startswith("--"):
-        name, equals, value = word.partition("=")
-        return name, [value] if equals else []
-    if word[:2] in _LONG:
-        value = word[2:].removeprefix("=")
-        return _LONG[word[:2]], [value] if value else []
-    return word, []
-
-
-def command_line(*words: str) -> str:
-    """Return a command of Snakemake, quoted for a shell."""
-    return shlex.join(["snakemake", *words])
-
-
-def print_closing_lines(study: str, study_folder: str, plan_logs: Sequence[str]) -> None:
-    """Say how far a study is, what is wrong, and what to do next.
+def print_closing_lines(
+    study: str, study_folder: str | Path, plan_logs: Sequence[str | Path], commands: NextCommands
+) -> None:
+    """Print the three lines on standard error.
 
     Parameters
     ----------
     plan_logs
-        Logs that may say why there is no plan.
+        Logs of the steps before and of the planning itself.
     """
-    options = repeated_options(sys.argv[1:])
+    folder = Path(study_folder)
     try:
-        planned = read_plan(f"{study_folder}/plan.csv")
-        outcomes = study_outcomes(planned, study_folder, study)
-        lines = closing_lines(study, outcomes, study_folder, options)
+        planned = read_plan(folder / "plan.csv")
+        outcomes = study_outcomes(planned, folder, study)
+        later_logs = [folder / "logs" / f"{step}.log" for step in ("collect", "fit", "report")]
+        failure = last_failure(
+            [*plan_logs, *later_logs, _log_of_partial(folder)],
+            files_of_experiments(outcomes, folder),
+        )
+        lines = closing_lines(study, outcomes, folder, failure, commands)
     except (OSError, UserError) as error:
-        lines = closing_lines_without_plan(study, error, plan_logs, options)
+        lines = closing_lines_without_plan(study, error, last_failure(plan_logs), commands)
     with suppress(OSError):  # the terminal was closed
         print("", *lines, sep="\n", file=sys.stderr)
 
@@ -117,42 +73,41 @@ def call_on_message(logger: logging.Logger, message: str, call: Callable[[], Non
 
 
 def closing_lines(
-    study: str, outcomes: Sequence[Outcome], study_folder: str | Path, options: Sequence[str]
+    study: str,
+    outcomes: Sequence[Outcome],
+    study_folder: str | Path,
+    failure: Failure | None,
+    commands: NextCommands,
 ) -> list[str]:
-    """Return the three lines that end a run: how far it is, what is wrong, what to do next.
+    """Return the three lines that end a run of a study with a plan.
+
+    A command that was just refused is advised only after what its refusal asks for.
 
     Parameters
     ----------
-    options
-        From :func:`repeated_options`.
+    failure
+        That of the step that ran last, if it failed; no experiment ran after it.
     """
     folder = Path(study_folder)
-    command, partial = command_line(*options), command_line("partial", *options)
-    first = f"{study}: {headline(outcomes)}"
-    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     left = [outcome for outcome in outcomes if not outcome.finished]
-    if failed:
-        reason = failed[0].reason.splitlines()[-1] if failed[0].reason else "no reason is known"
-        others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        where = failed[0].log or folder / "runs" / f"{failed[0].id}.json"
-        second = f"  failed: {failed[0].title}{others}: {reason} ({where})"
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    if failure and left and failure.log == _log_of_partial(folder):
+        asked = "do what that sentence asks for; " if failure.asks else ""
+        lines = [_told(failure), f"{asked}`{commands.go_on}` trains only what is missing"]
+    elif failure:
+        lines = [_told(failure), _mended(failure, commands)]
     elif left:
-        second = f"  not trained yet: {left[0].title}" + (
-            f" and {len(left) - 1} more" if len(left) > 1 else ""
-        )
+        n_done = sum(outcome.state == "done" for outcome in outcomes)
+        also = f"; `{commands.partial}` fits what is there" if n_done >= MIN_RUNS else ""
+        told, first = _told_of_experiments(failed, folder) if failed else (_waiting(left), "")
+        lines = [told, f"{first}`{commands.go_on}` trains only what is missing{also}"]
     else:
-        second = f"  all records are in {folder / 'runs'}, merged in {folder / 'runs.csv'}"
-    if left:
-        third = f"  next: `{command}` trains only what is missing; `{partial}` fits what is there"
-    elif (folder / "fit.json").exists():
-        third = f"  next: read {folder / 'table.md'}, and look at {folder / 'figures'}"
-    else:
-        third = f"  next: `{command}` fits the laws"
-    return [first, second, third]
+        lines = _all_trained(outcomes, folder, commands)
+    return [f"{study}: {headline(outcomes)}", f"  {lines[0]}", f"  next: {lines[1]}"]
 
 
 def closing_lines_without_plan(
-    study: str, error: Exception, logs: Sequence[str | Path], options: Sequence[str]
+    study: str, error: Exception, failure: Failure | None, commands: NextCommands
 ) -> list[str]:
     """Return the three lines that end a run of a study whose plan cannot be read.
 
@@ -160,17 +115,72 @@ def closing_lines_without_plan(
     ----------
     error
         Why it cannot be read: it is damaged, or there is none yet.
-    logs
-        Logs that may say why there is none.
-    options
-        From :func:`repeated_options`.
+    failure
+        That of the step that ran last, if it failed.
     """
-    command = command_line(*options)
-    reasons = [str(error)] if isinstance(error, UserError) else []
-    reasons += [f"{text.splitlines()[-1]} ({log})" for log in logs if (text := last_lines(log))]
-    why = reasons[0] if reasons else "the run ended before its experiments were planned"
+    if isinstance(error, UserError):
+        lines = [f"failed: {error}", f"{_FIRST} `{commands.go_on}` plans again"]
+    elif failure:
+        lines = [_told(failure), _mended(failure, commands)]
+    else:
+        lines = [
+            "failed: the run ended before its experiments were planned",
+            f"read above what ended it; then `{commands.go_on}` goes on from there",
+        ]
     return [
         f"{study}: no experiment is planned: 0 done, 0 diverged, 0 failed, 0 missing",
-        f"  failed: {why}",
-        f"  next: `{command}` once that is fixed",
+        f"  {lines[0]}",
+        f"  next: {lines[1]}",
     ]
+
+
+def _log_of_partial(folder: Path) -> Path:
+    return folder / "logs" / "partial.log"
+
+
+def _told(failure: Failure, what: str = "") -> str:
+    return f"failed: {what}{failure.said} ({failure.log})"
+
+
+def _mended(failure: Failure, commands: NextCommands) -> str:
+    if failure.asks:
+        return f"{_FIRST} `{commands.go_on}` goes on from there"
+    return f"read in {failure.log} what went wrong; `{commands.go_on}` tries it again"
+
+
+def _told_of_experiments(failed: Sequence[Outcome], folder: Path) -> tuple[str, str]:
+    """Return what is said of failed experiments, and what has to be done first."""
+    told = [(outcome, _failure_of(outcome, folder)) for outcome in failed]
+    # One that would fail again comes first.
+    outcome, failure = next((pair for pair in told if pair[1].asks), told[0])
+    others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    return _told(failure, f"{outcome.title}{others}: "), f"{_FIRST} " if failure.asks else ""
+
+
+def _failure_of(outcome: Outcome, folder: Path) -> Failure:
+    if outcome.log and (failure := failure_in(outcome.log)):
+        return failure
+    # A record that cannot be used: a rerun would find it again.
+    where = outcome.log or folder / "runs" / f"{outcome.id}.json"
+    said = outcome.reason.splitlines()[-1] if outcome.reason else "no reason is known"
+    return Failure(said=said, asks=outcome.log is None, log=where)
+
+
+def _waiting(left: Sequence[Outcome]) -> str:
+    more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+    return f"not trained yet: {left[0].title}{more}"
+
+
+def _all_trained(outcomes: Sequence[Outcome], folder: Path, commands: NextCommands) -> list[str]:
+    """Return the second and third line where every experiment has its record."""
+    records = files_of_experiments(outcomes, folder)[: len(outcomes)]
+    merged, fit, table = folder / "runs.csv", folder / "fit.json", folder / "table.md"
+    is_merged = all(follow_each_other([record, merged]) for record in records)
+    lines = [f"all records are in {folder / 'runs'}"]
+    if is_merged:
+        lines[0] += f", merged in {merged}"
+    if is_merged and follow_each_other([merged, fit, table]):
+        return [*lines, f"read {table}, and look at {folder / 'figures'}"]
+    if not fit.exists():
+        return [*lines, f"`{commands.go_on}` fits the laws"]
+    return [*lines, f"`{commands.go_on}` brings the laws and their table up to date"]

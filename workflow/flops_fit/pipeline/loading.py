@@ -13,9 +13,44 @@ from flops_fit.errors import UserError
 from flops_fit.files.plain_values import unfit_value
 from flops_fit.files.reading import other_kind
 from flops_fit.pipeline.rules import readable_path
+from flops_fit.pipeline.script import LIBRARY_FOLDER
 from flops_fit.study.command_line import command_line_values
 from flops_fit.study.configuration import printable
 from flops_fit.study.study import Study
+
+
+def load_study(
+    workflow: Any,
+    config: Mapping[str, Any],
+    load: Callable[[str | Path], Mapping[str, Any]],
+    merge: Callable[[dict[str, Any], Mapping[str, Any]], None],
+) -> Study:
+    """Return the study of ``--configfile``, or the demo; ``--config`` overlays either.
+
+    As a module of another workflow, it is the ``config:`` that the workflow passes, and belongs to
+    its Snakefile: relative paths and the user's own code are looked up from there.
+
+    Parameters
+    ----------
+    load, merge
+        As in :func:`load_layers`.
+
+    Raises
+    ------
+    UserError
+        As in :func:`load_layers`.
+    """
+    if importer := importer_of(workflow):
+        return Study.from_config(config, readable_path(importer))
+    files = workflow.overwrite_configfiles or [LIBRARY_FOLDER.parent / "config" / "config.yaml"]
+    return load_layers(files, workflow.config_settings.config_args, load, merge)
+
+
+def importer_of(workflow: Any) -> Path | None:
+    """Return the Snakefile of the workflow that imports ours, None if ours was started itself."""
+    main = Path(str(workflow.main_snakefile)).resolve()
+    ours = [folder / "Snakefile" for folder in (LIBRARY_FOLDER, LIBRARY_FOLDER.parent)]
+    return None if main in [path.resolve() for path in ours] else main
 
 
 def load_layers(

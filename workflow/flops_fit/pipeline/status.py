@@ -83,10 +83,15 @@ def log_file(study_folder: str | Path, run_id: str) -> Path:
     return Path(study_folder) / "logs" / f"{run_id}.log"
 
 
-def last_lines(log: str | Path) -> str | None:
+def last_lines(log: str | Path, *, longest: int = _LONGEST_LINE) -> str | None:
     """Return the last lines that a trainer left in its log, or None if there are none.
 
     The launcher's command on the first line does not count.
+
+    Parameters
+    ----------
+    longest
+        How many characters of a line are returned.
     """
     try:
         with open(log, "rb") as file:
@@ -95,8 +100,8 @@ def last_lines(log: str | Path) -> str | None:
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return None
-    lines = [line.strip()[:_LONGEST_LINE] for line in text.splitlines() if line.strip()]
-    if lines and " launch " in lines[0]:
+    lines = [line.strip()[:longest] for line in text.splitlines() if line.strip()]
+    if lines and " launch " in lines[0] and not lines[0].startswith("error: "):
         lines = lines[1:] or ["it was stopped before its first line"]
     return "\n".join(lines[-_LINES_OF_A_LOG:]) or None
 

@@ -15,6 +15,9 @@ from flops_fit.laws.data.grouping import group_budgets
 REQUIRED_COLUMNS = ("N", "D", "C", "loss")
 STATUSES = ("completed", "diverged")
 
+MIN_RUNS = 5
+"""Fewer runs than this are no evidence of any law."""
+
 
 class UnusableRunsError(UserError):
     """An error in the runs of a study, not in its settings."""
