@@ -53,6 +53,8 @@ def test_an_edited_model_is_refused_with_what_each_way_out_costs(finished):
     finished.configure(lambda config: config["plan"].update(seeds=[0, 1]))
     said = finished.succeed("plan", "--cores", "1")
     assert "Nothing of it will be trained: config/studies/tiny.yaml: the code of model" in said
+    assert "\n  failed: error: config/studies/tiny.yaml: the code of model" in said
+    assert "\n  next: do what that sentence asks for, then `snakemake" in said
     finished.configure()
     edit(finished, *reversed(TANH))
     assert "will be trained" not in finished.succeed("plan", "--cores", "1")

@@ -22,6 +22,7 @@ from flops_fit.pipeline.hangup import end_at_hangup, leave_warnings_to_the_train
 from flops_fit.pipeline.loading import importer_of, load_study
 from flops_fit.pipeline.next_command import next_commands
 from flops_fit.pipeline.present_code import check_present_code, note_edited_code
+from flops_fit.pipeline.present_code import refusal_of_code
 from flops_fit.pipeline.room import check_room
 from flops_fit.pipeline.rules import check_groups, cores_here
 from flops_fit.pipeline.rules import requested_resource, sources_of, time_of
@@ -63,7 +64,8 @@ def say_how_far():
     plan_logs = [f"{STUDY_FOLDER}/logs/plan.log", f"{DATA_FOLDER}/prepare.log"]
     if not workflow.dryrun:
         commands = COMMANDS(sys.argv[1:], get_argument_parser())
-        print_closing_lines(STUDY.name, STUDY_FOLDER, plan_logs, commands)
+        refusal = partial(refusal_of_code, STUDY, study_folder=STUDY_FOLDER)
+        print_closing_lines(STUDY.name, STUDY_FOLDER, plan_logs, commands, refusal)
 
 
 share_library(os.environ)

@@ -6,6 +6,7 @@ import os
 from itertools import count
 
 import pytest
+from flops_fit.errors import UserError
 from flops_fit.files.writing import write_json, write_whole
 from flops_fit.pipeline.closing import print_closing_lines
 from flops_fit.pipeline.next_command import NextCommands
@@ -56,9 +57,9 @@ class Folder:
                 self.write(f"logs/{step}.log")
                 self.write(output)
 
-    def lines(self) -> list[str]:
+    def lines(self, refusal=lambda planned: None) -> list[str]:
         plan_logs = [self.path / "logs" / f"{step}.log" for step in ("prepare", "plan")]
-        print_closing_lines("small", self.path, plan_logs, COMMANDS)
+        print_closing_lines("small", self.path, plan_logs, COMMANDS, refusal)
         empty, *lines = self.capsys.readouterr().err.splitlines()
         assert empty == ""
         return [line.replace(f"{self.path}/", "") for line in lines]
@@ -133,6 +134,24 @@ def test_a_record_that_cannot_be_used_stays_so(folder):
     assert second.startswith(f"  failed: {TITLE}: ")
     assert second.endswith(f"(runs/{PLAN.experiments[0].id}.json)")
     assert third == f"{ASKED} trains only what is missing; `PARTIAL` fits what is there"
+
+
+def test_a_training_that_would_be_refused_is_not_just_advised(folder):
+    def refusal(planned):
+        assert [row.id for row in planned] == [row.id for row in PLAN.experiments]
+        return UserError("a.yaml: the code of loss is not that of the trained experiments")
+
+    said = "error: a.yaml: the code of loss is not that of the trained experiments"
+    assert folder.lines(refusal)[1:] == [
+        f"  failed: {said} (plan.csv)",
+        f"{ASKED} goes on from there",
+    ]
+    # What has failed already is said first, and a finished study does not mind.
+    folder.write("logs/plan.log", f"{SENTENCE}\n")
+    assert SENTENCE in folder.lines(refusal)[1]
+    folder.write("logs/plan.log")
+    folder.train(*PLAN.experiments)
+    assert folder.lines(refusal)[2] == "  next: `GO ON` fits the laws"
 
 
 # After the training ------------------------------------------------------------------------------

@@ -22,13 +22,18 @@ from flops_fit.pipeline.failures import (
 )
 from flops_fit.pipeline.next_command import NextCommands
 from flops_fit.pipeline.status import Outcome, headline, study_outcomes
+from flops_fit.plan.experiment import PlannedExperiment
 from flops_fit.plan.files import read_plan
 
 _FIRST = "do what that sentence asks for, then"
 
 
 def print_closing_lines(
-    study: str, study_folder: str | Path, plan_logs: Sequence[str | Path], commands: NextCommands
+    study: str,
+    study_folder: str | Path,
+    plan_logs: Sequence[str | Path],
+    commands: NextCommands,
+    refusal: Callable[[Sequence[PlannedExperiment]], UserError | None] = lambda planned: None,
 ) -> None:
     """Print the three lines on standard error.
 
@@ -36,6 +41,8 @@ def print_closing_lines(
     ----------
     plan_logs
         Logs of the steps before and of the planning itself.
+    refusal
+        Returns why the experiments of a plan that are left would not be trained, if so.
     """
     folder = Path(study_folder)
     try:
@@ -46,6 +53,8 @@ def print_closing_lines(
             [*plan_logs, *later_logs, _log_of_partial(folder)],
             files_of_experiments(outcomes, folder),
         )
+        if failure is None and any(not outcome.finished for outcome in outcomes):
+            failure = _refused_training(refusal, planned, folder)
         lines = closing_lines(study, outcomes, folder, failure, commands)
     except (OSError, UserError) as error:
         lines = closing_lines_without_plan(study, error, last_failure(plan_logs), commands)
@@ -132,6 +141,18 @@ def closing_lines_without_plan(
         f"  {lines[0]}",
         f"  next: {lines[1]}",
     ]
+
+
+def _refused_training(
+    refusal: Callable[[Sequence[PlannedExperiment]], UserError | None],
+    planned: Sequence[PlannedExperiment],
+    folder: Path,
+) -> Failure | None:
+    """Return why the next command would be refused, although no step has failed."""
+    with suppress(OSError, UserError):
+        if error := refusal(planned):
+            return Failure(said=f"error: {error}", asks=True, log=folder / "plan.csv")
+    return None
 
 
 def _log_of_partial(folder: Path) -> Path:

@@ -48,6 +48,13 @@ def check_present_code(study: Study, study_folder: str | Path, planned_at: int |
     _checked.add((study.name, planned_at))
 
 
+def refusal_of_code(
+    study: Study, planned: Sequence[PlannedExperiment], study_folder: str | Path
+) -> UserError | None:
+    """Return why `check_present_code` would refuse to train a plan, or None."""
+    return None if study.fit.allow_mixed_code else refusal_to_train(study, planned, study_folder)
+
+
 def refusal_to_train(
     study: Study, planned: Sequence[PlannedExperiment], study_folder: str | Path
 ) -> UserError | None:
