@@ -121,3 +121,24 @@ def test_records_that_were_damaged_before_the_merge_come_back_from_their_stored_
     assert jobs_of(output) == 0
     assert output.count("it was rewritten from its stored copy") == 6
     assert (finished.study / "runs.csv").read_bytes() == whole
+
+
+def test_a_dataset_whose_measurements_are_gone_is_prepared_again_for_what_is_left_to_train(
+    finished,
+):
+    (meta,) = finished.path.glob("results/data/*/meta.json")
+    whole, planned = meta.read_bytes(), (finished.study / "specs.json").read_bytes()
+    meta.unlink()
+    assert "Nothing to be done" in finished.succeed("--cores", "2")
+    run_id, record = next(iter(finished.records().items()))
+    (finished.study / "runs" / f"{run_id}.json").unlink()
+    assert jobs_of(finished.succeed("-n", "runs"), "prepare") == 1
+    meta.write_bytes(DAMAGE["truncated"](whole))
+    output = finished.succeed("runs", "--cores", "2")
+    assert jobs_of(output, "prepare") == jobs_of(output, "plan_experiments") == 1
+    assert NAMED.findall(output) == [str(meta.relative_to(finished.path))]
+    assert meta.read_bytes() == whole
+    assert (finished.study / "specs.json").read_bytes() == planned
+    assert jobs_of(output) == 1
+    assert finished.records()[run_id]["loss"] == record["loss"]
+    assert "Nothing to be done" in finished.succeed("runs", "--cores", "2")

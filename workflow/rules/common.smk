@@ -21,6 +21,7 @@ from flops_fit.pipeline.closing import call_on_message, print_closing_lines
 from flops_fit.pipeline.hangup import end_at_hangup, leave_warnings_to_the_trainer
 from flops_fit.pipeline.loading import importer_of, load_study
 from flops_fit.pipeline.next_command import next_commands
+from flops_fit.pipeline.prepared import copy_of_meta, measured_dataset, planned_files
 from flops_fit.pipeline.present_code import check_present_code, note_edited_code
 from flops_fit.pipeline.present_code import refusal_of_code
 from flops_fit.pipeline.room import check_room
@@ -61,7 +62,7 @@ def requested(name):
 
 def say_how_far():
     """Print the lines that end a run; a dry run has none."""
-    plan_logs = [f"{STUDY_FOLDER}/logs/plan.log", f"{DATA_FOLDER}/prepare.log"]
+    plan_logs = [f"{STUDY_FOLDER}/logs/{step}.log" for step in ("plan", "prepare")]
     if not workflow.dryrun:
         commands = COMMANDS(sys.argv[1:], get_argument_parser())
         refusal = partial(refusal_of_code, STUDY, study_folder=STUDY_FOLDER)
@@ -87,9 +88,10 @@ try:
     STUDY_FILE = str(claim_study(STUDY))
     STUDY_FOLDER = f"results/{STUDY.name}"
     IMPORTED = STUDY.runs_table is not None
-    PLANNED_BEFORE = (
-        None if IMPORTED or not MAIN else time_of_finished_plan(STUDY_FOLDER)
-    )
+    if not IMPORTED:
+        DATA_FOLDER = f"results/data/{STUDY.data_fingerprint}"
+        META_FILE = measured_dataset(DATA_FOLDER, STUDY_FOLDER, main=MAIN)
+        PLANNED_BEFORE = time_of_finished_plan(STUDY_FOLDER) if MAIN else None
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -97,11 +99,9 @@ except UserError as error:
 UNIT_FILE = PLANNED_STUDY_FILE = STUDY_FILE
 PLAN_FILES = []
 if not IMPORTED:
-    # Both, so that a damaged one that was moved aside is planned again.
-    PLAN_FILES = [f"{STUDY_FOLDER}/plan.csv", f"{STUDY_FOLDER}/specs.json"]
+    PLAN_FILES = planned_files(STUDY_FOLDER, META_FILE)
     PLANNED_STUDY_FILE = f"{STUDY_FOLDER}/planned_study.json"
-    DATA_FOLDER = f"results/data/{STUDY.data_fingerprint}"
-    UNIT_FILE = f"{DATA_FOLDER}/meta.json"
+    UNIT_FILE = META_FILE
     if MAIN:
         # If there is nothing to be done, Snakemake calls none of the hooks.
         call_on_message(logger, NOTHING_TO_BE_DONE_MSG, say_how_far)

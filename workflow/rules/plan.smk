@@ -1,7 +1,7 @@
 checkpoint plan_experiments:
     input:
         study=STUDY_FILE,
-        meta=f"{DATA_FOLDER}/meta.json",
+        meta=META_FILE,
         code=note_edited_code(STUDY, STUDY_FOLDER, write=MAIN),
     output:
         plan=f"{STUDY_FOLDER}/plan.csv",
@@ -16,6 +16,9 @@ checkpoint plan_experiments:
     localrule: True
     conda:
         "../../envs/environment.yaml"
+    resources:
+        # A resource triggers no rerun.
+        data_folder=DATA_FOLDER,
     script:
         "../scripts/plan.py"
 

@@ -9,7 +9,7 @@ from flops_fit.user_code.dataset_meta import DatasetMeta
 
 with reported(snakemake.log[0]):
     study = Study.load(snakemake.input.study)
-    folder = Path(snakemake.input.meta).parent
+    folder = Path(snakemake.resources.data_folder)
     study.check_data_folder(folder)
     files = PlanFiles(**{name: Path(path) for name, path in snakemake.output.items()})
     headline = plan_study(study, DatasetMeta.load(snakemake.input.meta), folder, files)
