@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 import pytest
@@ -191,6 +192,25 @@ def test_a_dataset_that_changed_since_the_plan_is_refused(launchpad):
     assert process.returncode != 0
     assert "the dataset was prepared again with other content; run snakemake again" in output
     assert "Traceback" not in output
+
+
+def test_a_dataset_that_changed_in_place_ends_all_processes_in_one_sentence(launchpad):
+    launchpad.config["train"]["processes"] = 2
+    run_id = launchpad.plan()[0]
+    points = launchpad.path / "points.py"
+    points.write_text(points.read_text().replace("manual_seed(n)", "manual_seed(n + 1)"))
+    process = launchpad.start(run_id)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode != 0
+    assert "the train split is not the one that was planned" in output
+    assert "Traceback" not in output
+    assert not (launchpad.study / "runs" / f"{run_id}.json").exists()
+
+
+def test_numbers_of_another_processor_are_not_taken_for_other_data(launchpad):
+    """Its samples are random numbers of torch, which rounds them as the processor's kernels do."""
+    other = "default" if os.environ.get("ATEN_CPU_CAPABILITY") != "default" else "avx2"
+    launchpad.launch(launchpad.plan()[0], ATEN_CPU_CAPABILITY=other)
 
 
 def test_an_accelerate_configuration_of_the_study_is_used(launchpad):

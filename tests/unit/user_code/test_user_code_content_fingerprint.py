@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
-from flops_fit.user_code.content_fingerprint import content_fingerprint
+from flops_fit.errors import UserError
+from flops_fit.user_code.content_fingerprint import (
+    check_content,
+    content_fingerprint,
+    measure_content,
+    repeatable_splits,
+)
+from flops_fit.user_code.dataset_meta import DatasetMeta
 
 
 class Samples:
@@ -89,3 +98,110 @@ def test_a_dataset_that_knows_its_content_is_believed():
     assert of("a", "b") == of("a", "b", length=3)
     assert len({of("a", "b"), of("a", "c"), of("b", "b"), of("b", "a"), of(None, "b")}) == 5
     assert of(None, "b") != of(None, "b", length=3)  # one split that knows is not enough
+
+
+# Compared with what was measured before -------------------------------------------------------
+
+
+class Computed(Samples):
+    """Other numbers at each reading, as random augmentation or another processor gives."""
+
+    def __init__(self, change, n: int = 40):
+        super().__init__([(torch.linspace(-1, 1, 50) + i, torch.tensor(i % 3)) for i in range(n)])
+        self.change = change
+
+    def __getitem__(self, index):
+        x, y = self.samples[index]
+        return self.change(x), y
+
+
+def meta_of(splits: dict, *, version_0_1: bool = False) -> DatasetMeta:
+    content = measure_content(splits)
+    return DatasetMeta(
+        target="my:Data", kwargs={}, version=1, unit="sample", units_per_sample=1,
+        units_train=len(splits["train"]), units_validation=len(splits["validation"]),
+        content_fingerprint=content.fingerprint,
+        splits={} if version_0_1 else repeatable_splits(content, measure_content(splits)),
+    )  # fmt: skip
+
+
+def computed(change, n: int = 40, validation=lambda x: x) -> dict:
+    return {"train": Computed(change, n), "validation": Computed(validation, 2)}
+
+
+def rounded(x):
+    return torch.nextafter(x, torch.tensor(9.0))
+
+
+def test_numbers_may_be_rounded_in_another_way_on_another_processor():
+    meta = meta_of(computed(lambda x: x))
+    now = computed(rounded)
+    assert content_fingerprint(now) != meta.content_fingerprint
+    assert check_content(now, meta, "data") == meta.content_fingerprint
+    assert check_content(computed(lambda x: x), meta, "data") == meta.content_fingerprint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.flip(0), lambda x: x * 1.001, lambda x: x.double(), lambda x: x.reshape(5, 10),
+        lambda x: torch.where(x == x[0], torch.nan, x), lambda x: x.roll(1),
+        lambda x: torch.cat([x[[1, 0]], x[2:]]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: x.numpy(), lambda x: {"x": x}])
+def test_numbers_that_changed_are_refused(change, wrap):
+    meta = meta_of(computed(lambda x: wrap(x.clone())))
+    with pytest.raises(UserError, match="data: the train split is not the one that was planned"):
+        check_content(computed(lambda x: wrap(change(x))), meta, "data")
+
+
+def test_single_numbers_may_be_rounded_but_not_changed():
+    pairs = [(0.1 * i, i) for i in range(30)]
+    splits = {"train": Samples(pairs), "validation": Samples(pairs)}
+    meta = meta_of(splits)
+    check_content(splits | {"train": Samples([(x * (1 + 1e-15), y) for x, y in pairs])}, meta, "")
+    for other in ([(x + 0.01, y) for x, y in pairs], [(x, y + 1) for x, y in pairs]):
+        with pytest.raises(UserError, match="the train split"):
+            check_content(splits | {"train": Samples(other)}, meta, "")
+
+
+def test_augmentation_that_was_alike_by_chance_is_not_taken_for_other_data():
+    flips = iter([0, 0, 0, 0, 0, 1, 1, 1])  # two readings of two samples, and two later ones
+    splits = computed(lambda x: x, validation=lambda x: x.flip(0) if next(flips) else x)
+    meta = meta_of(splits)
+    assert meta.splits["validation"].fingerprint is not None
+    check_content(splits, meta, "data")
+
+
+@pytest.mark.parametrize("version_0_1", [False, True])
+def test_only_the_length_of_augmented_samples_is_compared(version_0_1):
+    def noisy(x):
+        return x + torch.rand(1)
+
+    meta = meta_of(computed(noisy), version_0_1=version_0_1)
+    check_content(computed(noisy), meta, "data")
+    with pytest.raises(UserError, match=r"train split .* found 41 samples, expected 40; put the"):
+        check_content(computed(noisy, 41), meta, "data")
+
+
+def test_whole_numbers_of_version_0_1_are_compared_and_rounding_is_not():
+    meta = meta_of(computed(lambda x: x), version_0_1=True)
+    check_content(computed(rounded), meta, "data")
+    splits = {name: Samples(tensors(5)) for name in ("train", "validation")}
+    meta = meta_of(splits, version_0_1=True)
+    check_content(splits, meta, "data")
+    with pytest.raises(UserError, match="data: its content is not the one that was planned"):
+        check_content(splits | {"train": Samples(tensors(5)[::-1])}, meta, "data")
+
+
+def test_no_more_than_256_samples_are_read_twice():
+    read = []
+    splits = computed(lambda x: read.append(1) or x, 3000)
+    meta = meta_of(splits)
+    for change, times in ((lambda x: x, 1), (lambda x: x.flip(0), 2)):
+        read.clear()
+        now = computed(lambda x, change=change: change(read.append(1) or x), 3000)
+        with contextlib.suppress(UserError):
+            check_content(now, meta, "data")
+        assert len(read) == times * 256

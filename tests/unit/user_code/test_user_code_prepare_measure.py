@@ -166,8 +166,9 @@ def test_what_prepare_writes_down(study, tmp_path):
         "units_per_sample": 6, "units_train": 42, "units_validation": 12,
         "content_fingerprint": content_fingerprint(splits),
         "splits": {
-            "train": {"samples": 7, "fingerprint": measured["train"].fingerprint},
-            "validation": {"samples": 2, "fingerprint": measured["validation"].fingerprint},
+            split: {"samples": samples, "fingerprint": one.fingerprint, "exact": one.exact,
+                    "floats": []}
+            for (split, one), samples in zip(measured.items(), (7, 2), strict=True)
         },
     }  # fmt: skip
 

@@ -54,6 +54,7 @@ def build(job: Job) -> Parts:
     dtype = torch.float64 if spec.precision == "float64" else None
     if dtype is not None:  # not before: the samples were measured as they are by default
         torch.set_default_dtype(dtype)
+        splits.clear()  # or two copies of it would be in memory
         splits = _open(code, job)
     set_seed(spec.seed)
     try:

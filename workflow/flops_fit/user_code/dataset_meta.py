@@ -16,6 +16,8 @@ class SplitMeta:
 
     samples: int
     fingerprint: str | None = None  # None if two readings differ, as under random augmentation
+    exact: str | None = None  # fingerprint of everything but the floating-point numbers
+    floats: list[float] = field(default_factory=list)  # a weighted sum for each array of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
