@@ -16,6 +16,10 @@ min_version("9.0")
 include: "workflow/rules/common.smk"
 
 
+onstart:
+    begin()
+
+
 if IMPORTED:
 
     include: "workflow/rules/import.smk"

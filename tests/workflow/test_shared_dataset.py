@@ -136,10 +136,18 @@ def test_a_killed_preparation_locks_nobody_out(studies):
     first.wait_until(lambda: preparations(checkout))
     first.kill()
     (checkout.path / "results" / "prepare").touch()
-    # Not even the lock that Snakemake leaves behind for the first study
-    config = "config/studies/second.yaml"
-    output = checkout.succeed("plan", "--cores", "1", config=config)
+    # Snakemake left a lock behind for the first study, which is told what to do, ...
+    config = "config/studies/first.yaml"
+    output = checkout.refuse("plan", "--cores", "1", config=config)
+    assert "first: a run of this study was killed" in output
+    assert "type the same command with --unlock once" in output
+    # ... and for no other.
+    output = checkout.succeed("plan", "--cores", "1", config="config/studies/second.yaml")
     assert jobs_of(output, "prepare") == 1
     assert "waits for another" not in output
     assert len(preparations(checkout)) == 2
     assert len(list(checkout.path.glob("results/data/*/meta.json"))) == 1
+    checkout.succeed("plan", "--cores", "1", "--unlock", config=config)
+    output = checkout.succeed("plan", "--cores", "1", config=config)
+    assert jobs_of(output, "prepare") == 0
+    assert jobs_of(output, "plan_experiments") == 1

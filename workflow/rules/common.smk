@@ -21,13 +21,13 @@ from flops_fit.pipeline.closing import call_on_message, print_closing_lines
 from flops_fit.pipeline.hangup import end_at_hangup, leave_warnings_to_the_trainer
 from flops_fit.pipeline.loading import importer_of, load_study
 from flops_fit.pipeline.next_command import next_commands
+from flops_fit.pipeline.one_run import explain_refusals, hold_study
 from flops_fit.pipeline.prepared import copy_of_meta, measured_dataset, planned_files
 from flops_fit.pipeline.present_code import check_present_code, note_edited_code
 from flops_fit.pipeline.present_code import refusal_of_code
 from flops_fit.pipeline.room import check_room
-from flops_fit.pipeline.rules import check_groups, cores_here
-from flops_fit.pipeline.rules import requested_resource, sources_of, time_of
-from flops_fit.pipeline.rules import time_of_finished_plan
+from flops_fit.pipeline.rules import check_groups, cores_here, requested_resource
+from flops_fit.pipeline.rules import sources_of, time_of, time_of_finished_plan
 from flops_fit.pipeline.script import share_library
 from flops_fit.plan.files import read_plan
 from flops_fit.study.claim import as_claimed, claim_study
@@ -69,6 +69,14 @@ def say_how_far():
         print_closing_lines(STUDY.name, STUDY_FOLDER, plan_logs, commands, refusal)
 
 
+def begin():
+    """Hold the study, which one run at a time may write to."""
+    try:
+        hold_study(STUDY.name, STUDY_FOLDER)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
 share_library(os.environ)
 # The commands that the closing lines advise, with the names that rules of a module have.
 COMMANDS = partial(
@@ -83,10 +91,11 @@ if MAIN:
     end_at_hangup()
 try:
     STUDY = as_claimed(load_study(workflow, config, load_configfile, update_config))
-    if MAIN:
-        check_room(".snakemake", f"results/{STUDY.name}")
-    STUDY_FILE = str(claim_study(STUDY))
     STUDY_FOLDER = f"results/{STUDY.name}"
+    if MAIN:
+        check_room(".snakemake", STUDY_FOLDER)
+        explain_refusals(logger, STUDY.name, STUDY_FOLDER)
+    STUDY_FILE = str(claim_study(STUDY))
     IMPORTED = STUDY.runs_table is not None
     if not IMPORTED:
         DATA_FOLDER = f"results/data/{STUDY.data_fingerprint}"
