@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from flops_fit.user_code.module_places import ModulePlaces, Place
+from flops_fit.user_code.own_modules import OwnModules
 from flops_fit.user_code.reachable import Search
 
 _ROOMS = ("flops_fit.train", "flops_fit.user_code.loss_contract")
@@ -34,6 +35,6 @@ class _Trainer(ModulePlaces):
 @cache
 def trainer_fingerprint() -> str:
     """Return a hash of the code that decides what a training computes, without its comments."""
-    search = Search(_Trainer(folder=Path(__file__).parent))
+    search = Search(OwnModules(_Trainer(folder=Path(__file__).parent)))
     search.add_target("flops_fit.train.loop", "Trainer")
     return hashlib.sha256(search.text().encode()).hexdigest()[:12]

@@ -5,19 +5,17 @@ Nothing is imported to find out, so that this may be asked before a study is pla
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import metadata
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
+from flops_fit.user_code.installed_package import in_site_packages, installed_package
+
 _LIBRARY = __name__.partition(".")[0]
-_INSTALLED = ("site-packages", "dist-packages")
 # Libraries of the environment that flops-fit itself brings. They register nothing, and a study may
 # go on under another version of them: the fit reports versions of torch by themselves.
 ENVIRONMENT = frozenset(
@@ -58,43 +56,77 @@ class ModulePlaces:
 
     def _look_up(self, name: str) -> Place | None:
         top = name.partition(".")[0]
+        if top in ENVIRONMENT:
+            return Place(package=top)  # also one that is installed from a folder
         if top in sys.builtin_module_names or (top in sys.stdlib_module_names and top != name):
             return None
         origin = self._origin(name)
         if origin is None:
             return None
-        package = None if top == _LIBRARY else _installed_package(origin, top)
-        if package is not None:
+        if top == _LIBRARY:
+            return Place(own=origin)
+        if (package := installed_package(origin, top)) is not None:
             return Place(package=package)
         return None if _in_standard_library(origin) else Place(own=origin)
 
     def _origin(self, name: str) -> Path | None:
         loaded = getattr(sys.modules.get(name), "__file__", None)
-        if loaded:
+        if isinstance(loaded, str) and loaded:
             return Path(loaded)
         found = self._find(name)
         if found is not None and found.has_location and found.origin:
             return Path(found.origin)
-        return Path(self.known[name]) if name in self.known else None
+        known = Path(self.known[name]) if name in self.known else None
+        return known if known is not None and known.exists() else None
 
     def _find(self, name: str) -> ModuleSpec | None:
-        parent, _, _ = name.rpartition(".")
-        try:
-            if not parent:
-                # Not `find_spec` alone: it reads the spec of a loaded module, which may be None.
-                found = None if name in sys.modules else importlib.util.find_spec(name)
-                return found or PathFinder.find_spec(name, [*sys.path, str(self.folder.resolve())])
-            above = self._find(parent)
-            if above is None or above.submodule_search_locations is None:
-                return None
-            return PathFinder.find_spec(name, list(above.submodule_search_locations))
-        except (ImportError, ValueError, AttributeError):
+        parent, _, own_name = name.rpartition(".")
+        if not parent:
+            folders = [*sys.path, str(self.folder.resolve())]
+            return _spec(name, None) or _quietly(PathFinder.find_spec, name, folders)
+        above = self._find(parent)
+        if above is None or above.submodule_search_locations is None:
             return None
+        # Those of a namespace package ask the parent package, which need not be loaded.
+        locations = above.submodule_search_locations
+        folders = list(getattr(locations, "_path", locations))
+        return _spec(name, folders) or _namespace(name, [Path(f, own_name) for f in folders])
+
+
+def _spec(name: str, locations: list[str] | None) -> ModuleSpec | None:
+    """Return what the first finder that knows a module says about it, as an import would.
+
+    Not `importlib.util.find_spec`: it imports parent packages, and does not search for a module
+    that is loaded.
+    """
+    for finder in list(sys.meta_path):  # that of an editable install among them
+        find = getattr(finder, "find_spec", None)
+        if find is not None and (spec := _quietly(find, name, locations)):
+            return spec
+    return None
+
+
+def _namespace(name: str, folders: list[Path]) -> ModuleSpec | None:
+    """Return a namespace package within a package: Python finds none if that is not loaded."""
+    found = ModuleSpec(name, None, is_package=True)
+    found.submodule_search_locations = [str(folder) for folder in folders if folder.is_dir()]
+    return found if found.submodule_search_locations else None
+
+
+def _quietly(find: Callable[..., ModuleSpec | None], *arguments: object) -> ModuleSpec | None:
+    try:
+        return find(*arguments)
+    except (ImportError, ValueError, AttributeError, KeyError, TypeError, OSError):
+        return None
 
 
 def own_modules_loaded(places: ModulePlaces) -> list[str]:
     """Return the names of the loaded modules that are the user's own code, sorted."""
-    candidates = [name for name in list(sys.modules) if name.partition(".")[0] not in _NEVER_OWN]
+    candidates = [
+        name
+        for name in list(sys.modules)
+        if (top := name.partition(".")[0]) not in _NEVER_OWN and not top.startswith(_OF_INSTALLERS)
+    ]
     return sorted(name for name in candidates if _is_own(name, places))
 
 
@@ -109,6 +141,9 @@ _NEVER_OWN = frozenset(
 )  # fmt: skip
 
 
+_OF_INSTALLERS = ("__editable__", "_virtualenv", "_distutils_hack")  # loaded by path files
+
+
 def package_versions(packages: Iterable[str]) -> dict[str, str]:
     """Return ``{name: version}`` of texts ``name==version``."""
     pairs = (package.partition("==") for package in sorted(packages))
@@ -116,38 +151,12 @@ def package_versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def _in_standard_library(origin: Path) -> bool:
-    return any(origin.is_relative_to(folder) for folder in _standard_library())
+    """Return whether Python brings a file (its folder may hold site-packages, too)."""
+    return not in_site_packages(origin) and any(
+        origin.is_relative_to(folder) for folder in _standard_library()
+    )
 
 
 @cache
 def _standard_library() -> tuple[Path, ...]:
     return tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
-
-
-def _installed_package(origin: Path, top: str) -> str | None:
-    """Return ``name==version`` of the distribution that installed a file, None if none did.
-
-    One that was installed from a folder (PEP 610: ``direct_url.json`` with ``dir_info``) is the
-    user's own code: its version may stay the same while it changes.
-    """
-    if not set(_INSTALLED) & set(origin.parts):
-        return None
-    return _distribution(top)
-
-
-@cache
-def _distribution(top: str) -> str | None:
-    try:
-        found = metadata.distribution(top)
-    except (metadata.PackageNotFoundError, ValueError):
-        names = metadata.packages_distributions().get(top)
-        if not names:
-            return f"{top}=="
-        found = metadata.distribution(names[0])
-    url = found.read_text("direct_url.json")
-    try:
-        if url and "dir_info" in json.loads(url):
-            return None
-    except ValueError:
-        pass
-    return f"{found.metadata['Name']}=={found.version}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from flops_fit.study.identity import SOURCE_METHOD
 from flops_fit.user_code.file_fingerprint import file_fingerprint
 from flops_fit.user_code.module_places import ModulePlaces, own_modules_loaded, package_versions
+from flops_fit.user_code.module_source import without_garbage_collection
+from flops_fit.user_code.own_modules import OwnModules
 from flops_fit.user_code.reachable import Search
 from flops_fit.user_code.references import UserCode
 
@@ -35,6 +38,7 @@ def targets_of(code: UserCode) -> dict[str, str]:
     return parts if code.optimizer == "adamw" else parts | {"optimizer": code.optimizer}
 
 
+@without_garbage_collection
 def code_in_use(
     code: UserCode, *, imported: Collection[str] | None = None, known: Mapping[str, str] = {}
 ) -> CodeInUse:
@@ -52,20 +56,27 @@ def code_in_use(
         Files of modules that no search finds.
     """
     places = ModulePlaces(folder=code.folder, known=known)
+    modules = OwnModules(places)
     searches: dict[str, Search] = {}
     for part, path in targets_of(code).items():
         module, _, name = path.partition(":")
-        searches[part] = Search(places)
-        searches[part].add_target(module, name.partition(".")[0])
-    dynamic = [search for search in searches.values() if search.found.dynamic]
-    extra: list[str] = []
-    if dynamic:
-        reached = {name for search in searches.values() for name in search.found.files}
-        loaded = own_modules_loaded(places) if imported is None else imported
-        extra = sorted(set(loaded) - reached)
-    for search in dynamic:
+        searches[part] = Search(modules)
+        searches[part].add_target(module, name)
+    reached = {name for search in searches.values() for name in search.found.files}
+    dynamic = {part: search for part, search in searches.items() if search.found.dynamic}
+    if imported is None:
+        loaded = own_modules_loaded(places) if dynamic else []
+        unknown = set(loaded) - reached
+        named = {m for part, one in dynamic.items() for m in _may_name(one, loaded, code, part)}
+        # Of `package.module`, the module was meant.
+        imported = unknown | (named - {name.rpartition(".")[0] for name in unknown | named})
+    extra = sorted(set(imported)) if dynamic else []
+    for search in dynamic.values():
+        files = set(search.found.files)
         for name in extra:
-            search.add_whole(name)
+            # What another target reaches, and this one does not, counts as far as that uses it.
+            if name in files or name not in reached:
+                search.add_whole(name)
     found = [search.found for search in searches.values()]
     return CodeInUse(
         fingerprints={part: _fingerprint(search) for part, search in searches.items()},
@@ -73,6 +84,22 @@ def code_in_use(
         packages=package_versions(p for one in found for p in one.packages),
         files=dict(sorted(item for one in found for item in one.files.items())),
     )
+
+
+def _may_name(search: Search, loaded: Collection[str], code: UserCode, part: str) -> set[str]:
+    """Return the reached modules that a computed import may name as well: they count as a whole.
+
+    Their names, or parts of them, occur among the texts in the code or in the arguments.
+    """
+    target = {"model": code.model, "dataset": code.dataset}.get(part)
+    texts = " ".join([*search.texts(), str(target.kwargs if target else "")]).lower()
+    words = {word.strip("_") for word in re.findall(r"\w+", texts)}
+    words = {word for word in words if len(word) > 2}
+    return {
+        name
+        for name in set(loaded) & set(search.found.files)
+        if any(word in name.rpartition(".")[2].lower() for word in words)
+    }
 
 
 def file_fingerprints(code: UserCode) -> dict[str, str | None]:
