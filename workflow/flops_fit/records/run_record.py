@@ -185,8 +185,31 @@ def _spec(plain: Mapping[str, Any]) -> Spec:
 
 
 def _taken_as_it_is(kind: type, plain: Mapping[str, Any]) -> Any:
-    """Return information of a record, unchecked: no number rests on it, and a training would."""
-    return kind(**{one.name: plain[one.name] for one in fields(kind) if one.name in plain})
+    """Return information of a record, unchecked: no number rests on it, and a training would.
+
+    What other code reads of it is of the right type, or missing.
+    """
+    values = {one.name: plain[one.name] for one in fields(kind) if one.name in plain}
+    for name, fits in _FITS.items():
+        if name in values and not fits(values[name]):
+            del values[name]
+    return kind(**values)
+
+
+def _is_fingerprints(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(v, str | None) for v in value.values())
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+_FITS = {
+    "source": _is_fingerprints,
+    "file_source": _is_fingerprints,
+    "packages": _is_fingerprints,
+    "imported": _is_names,
+}
 
 
 def store_record(
@@ -272,11 +295,13 @@ def read_record(path: str | Path, run_id: str | None = None) -> RunRecord:
 def read_provenance(path: str | Path) -> Provenance | None:
     """Return the provenance of a completed run, unchecked, without the cost of `read_record`.
 
-    None where there is no such file, or one that cannot be read, or the run diverged.
+    None where there is no such file, or one that cannot be read (which is said when it is merged),
+    or the run diverged.
     """
     try:
         plain = parse_json(path)
-        if plain["status"] != "completed":
+        source = plain["provenance"].get("source", {})
+        if plain["status"] != "completed" or not _is_fingerprints(source):
             return None
         return _taken_as_it_is(Provenance, plain["provenance"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
