@@ -13,11 +13,15 @@ from flops_fit.user_code.references import UserCode
 from flops_fit.user_code.source_fingerprint import code_in_use
 from safetensors.torch import load_file
 
-# The module deletes itself once it trains.
+# The module deletes itself once it trains: trial passes are fewer.
 VANISHING = """
 
+calls = []
+
+
 def vanishing(outputs, targets):
-    if torch.is_grad_enabled() and outputs.device.type != "meta" and "VANISH" in os.environ:
+    calls.append(torch.is_grad_enabled() and outputs.device.type != "meta")
+    if sum(calls) > 10 and "VANISH" in os.environ:
         with open(__file__, "w") as file:
             file.write("nothing that Python could (")
     return mean_loss(outputs, targets)
