@@ -68,6 +68,18 @@ class Data(torch.utils.data.Dataset):
         return self.inputs[index], self.targets[index]
 
 
+class Drawing(Data):
+    '''Draws at random when it is opened, and keeps a state from sample to sample.'''
+
+    def __init__(self, split, folder):
+        super().__init__(split, folder)
+        self.drawn, self.reads = [torch.rand(1).item(), np.random.rand()], 0
+
+    def __getitem__(self, index):
+        self.reads += 1
+        return super().__getitem__(index)
+
+
 class Images(Data):
     unit = "image"
 

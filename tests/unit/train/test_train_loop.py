@@ -8,13 +8,16 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
+from accelerate.utils import set_seed
 from flops_fit.plan.job import Job
 from flops_fit.records.run_record import RunRecord, read_record, store_record
 from flops_fit.study.spec import Spec
 from flops_fit.train import curve, loop
 from flops_fit.train.accelerator import start_accelerator
+from flops_fit.train.build import build
 from flops_fit.train.data_order import samples_of_steps
 from flops_fit.train.evaluate import evaluation_chunks
 from flops_fit.train.state import Attempts
@@ -209,6 +212,15 @@ def test_the_record_of_a_run(planned_tiny, tmp_path):
     assert provenance["content_fingerprint"] == job.spec.dataset.content
     assert provenance["torch"] == torch.__version__
     assert provenance["start"] <= provenance["end"]
+
+
+def test_the_check_of_the_data_leaves_no_trace_in_them(planned_tiny):
+    job, _ = planned_tiny(8, {"train.precision": "no"}, dataset="Drawing")
+    set_seed(7)
+    drawn = [torch.rand(1).item(), np.random.rand()]
+    set_seed(7)
+    data = build(job).train_data
+    assert (data.drawn, data.reads) == (drawn, 1)  # the sample that shows it holds pairs
 
 
 def test_two_runs_in_a_row_give_the_same_bits(planned_tiny):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 
 from flops_fit.errors import UserError
 from flops_fit.plan.job import Job
+from flops_fit.train.generators import random_state, restore_random_state
 from flops_fit.train.optimizer import build_optimizer
 from flops_fit.user_code.content_fingerprint import check_content
-from flops_fit.user_code.dataset_contract import open_dataset, units_per_sample
+from flops_fit.user_code.dataset_contract import open_splits, units_per_sample
 from flops_fit.user_code.dataset_meta import DatasetMeta
 from flops_fit.user_code.flops import ParameterCount, count_parameters
 from flops_fit.user_code.loss_contract import loss_function
@@ -49,13 +50,11 @@ def build(job: Job) -> Parts:
     spec = job.spec
     code = UserCode.of_spec(spec, job.search_folder, f"experiment {job.id}")
     loss = loss_function(code)
-    splits = _open(code, job)
-    content = _check_data(job, splits)
+    content = _check_data(code, job)
     dtype = torch.float64 if spec.precision == "float64" else None
     if dtype is not None:  # not before: the samples were measured as they are by default
         torch.set_default_dtype(dtype)
-        splits.clear()  # or two copies of it would be in memory
-        splits = _open(code, job)
+    splits = open_splits(code, Path(job.data_folder))
     set_seed(spec.seed)
     try:
         model = model_factory(code)(spec.size)
@@ -76,13 +75,11 @@ def build(job: Job) -> Parts:
     )
 
 
-def _open(code: UserCode, job: Job) -> dict[str, Dataset]:
-    folder = Path(job.data_folder)
-    return {split: open_dataset(code, split, folder) for split in ("train", "validation")}
+def _check_data(code: UserCode, job: Job) -> str:
+    """Return the fingerprint of the content that is there, which has to be the planned one.
 
-
-def _check_data(job: Job, splits: Mapping[str, Dataset]) -> str:
-    """Return the fingerprint of the content that is there, which has to be the planned one."""
+    It leaves no trace: the training draws the same random numbers as without it.
+    """
     meta_file = Path(job.data_folder) / "meta.json"
     meta = DatasetMeta.load(meta_file)
     planned = job.spec.dataset.content
@@ -92,7 +89,12 @@ def _check_data(job: Job, splits: Mapping[str, Dataset]) -> str:
             f"{planned!r} was planned: the dataset was prepared again with other content; run "
             "snakemake again to plan again"
         )
-    return check_content(splits, meta, f"{job.data_folder}: dataset {job.spec.dataset.target}")
+    cpu = torch.device("cpu")
+    before = random_state(cpu)
+    source = f"{job.data_folder}: dataset {job.spec.dataset.target}"
+    content = check_content(lambda: open_splits(code, Path(job.data_folder)), meta, source)
+    restore_random_state(before, cpu)
+    return content
 
 
 def _check_count(job: Job, count: ParameterCount) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from flops_fit.errors import UserError
 from flops_fit.user_code.content_reading import SplitReading
-from flops_fit.user_code.dataset_contract import units_per_sample
 from flops_fit.user_code.dataset_meta import DatasetMeta, SplitMeta
 
 _REMEDIES = (
@@ -62,17 +61,18 @@ def repeatable_splits(first: Content, second: Content) -> dict[str, SplitMeta]:
     }
 
 
-def check_content(splits: Mapping[str, Any], meta: DatasetMeta, source: str) -> str:
-    """Compare what the splits hold now with what was measured when they were prepared.
+def check_content(opened: Callable[[], Mapping[str, Any]], meta: DatasetMeta, source: str) -> str:
+    """Compare what a dataset holds now with what was measured when they were prepared.
 
     Floating-point numbers may differ as far as other processors round them in another way. A split
-    that differs is read a second time: random augmentation may have been alike by chance when it
-    was prepared.
+    that differs is opened and read a second time: random augmentation may have been alike by chance
+    when it was prepared.
 
     Parameters
     ----------
-    splits
-        The datasets by name.
+    opened
+        Opens the datasets and returns them by name. They are not to be used otherwise: reading may
+        have changed them, such as a random generator of their own.
     meta
         Of the prepared dataset. One of version 0.1 has no fingerprints of single splits: without
         the dataset's own, floating-point samples are then compared in their number alone.
@@ -89,14 +89,14 @@ def check_content(splits: Mapping[str, Any], meta: DatasetMeta, source: str) -> 
     UserError
         If they differ; names both.
     """
-    found = measure_content(splits)
-    planned = meta.splits or _lengths(splits, meta)
+    found = measure_content(opened())
+    planned = meta.splits or _lengths(found, meta)
     differing = [name for name, then in planned.items() if not found.readings[name].agrees(then)]
     same = found.fingerprint == meta.content_fingerprint
     must_be_same = found.is_own or not (
         meta.splits or any(one.floats for one in found.splits.values())
     )
-    again = measure_content(splits) if differing or (must_be_same and not same) else found
+    again = measure_content(opened()) if differing or (must_be_same and not same) else found
     for name in differing:
         now, then = found.splits[name], planned[name]
         if now.samples != then.samples or now == again.splits[name]:
@@ -112,11 +112,11 @@ def check_content(splits: Mapping[str, Any], meta: DatasetMeta, source: str) -> 
     return meta.content_fingerprint
 
 
-def _lengths(splits: Mapping[str, Any], meta: DatasetMeta) -> dict[str, SplitMeta]:
+def _lengths(found: Content, meta: DatasetMeta) -> dict[str, SplitMeta]:
     units = {"train": meta.units_train, "validation": meta.units_validation}
     return {
-        name: SplitMeta(samples=units[name] // units_per_sample(dataset))
-        for name, dataset in splits.items()
+        name: SplitMeta(samples=units[name] // reading.units_per_sample)
+        for name, reading in found.readings.items()
     }
 
 

@@ -35,8 +35,8 @@ class SplitReading:
         self._floats: list[float] = []
         self._singles: list[float] = []
         self._tolerances: list[float] = []
-        length = len(dataset)
-        self._add(f"{name} {length} {units_per_sample(dataset)}\n".encode())
+        length, self.units_per_sample = len(dataset), units_per_sample(dataset)
+        self._add(f"{name} {length} {self.units_per_sample}\n".encode())
         count = min(length, _SAMPLES)
         for i in range(count):
             self._add_value(dataset[i * (length - 1) // max(count - 1, 1)])

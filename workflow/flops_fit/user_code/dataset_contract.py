@@ -53,6 +53,17 @@ def open_dataset(code: UserCode, split: str, folder: Path) -> Dataset:
     return dataset
 
 
+def open_splits(code: UserCode, folder: Path) -> dict[str, Dataset]:
+    """Return both splits of the dataset, by name.
+
+    Raises
+    ------
+    UserError
+        As in `open_dataset`.
+    """
+    return {split: open_dataset(code, split, folder) for split in ("train", "validation")}
+
+
 def units_per_sample(dataset: Any) -> int:
     """Units (tokens, images) in one sample."""
     return getattr(dataset, "units_per_sample", 1)

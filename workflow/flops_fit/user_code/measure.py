@@ -14,7 +14,7 @@ from torch.utils.data import default_collate
 from flops_fit.errors import UserError
 from flops_fit.study.study import Study
 from flops_fit.user_code.content_fingerprint import check_content
-from flops_fit.user_code.dataset_contract import open_dataset, unit_name, units_per_sample
+from flops_fit.user_code.dataset_contract import open_splits, unit_name, units_per_sample
 from flops_fit.user_code.dataset_meta import DatasetMeta
 from flops_fit.user_code.flops import Batch, SizeMeasure, measure_size
 from flops_fit.user_code.import_path import named_error
@@ -49,10 +49,10 @@ def measure_sizes(
     """
     code = UserCode.of_study(study)
     check_importable(code)
-    splits = {split: open_dataset(code, split, data_folder) for split in ("train", "validation")}
     if meta is not None:
-        check_content(splits, meta, f"{code.source}: dataset: {data_folder}")
-    train = splits["train"]
+        source = f"{code.source}: dataset: {data_folder}"
+        check_content(lambda: open_splits(code, data_folder), meta, source)
+    train = open_splits(code, data_folder)["train"]
     samples = [train[i] for i in range(min(_SAMPLES, len(train)))]
     units = len(samples) * units_per_sample(train)
     batch = _collated(samples, code)

@@ -9,7 +9,7 @@ from flops_fit.files.writing import write_json
 from flops_fit.study.study import Study
 from flops_fit.user_code.content_fingerprint import measure_content, repeatable_splits
 from flops_fit.user_code.dataset_contract import (
-    open_dataset,
+    open_splits,
     prepare_dataset,
     unit_name,
     units_per_sample,
@@ -34,17 +34,20 @@ def prepare(study: Study, meta_file: Path) -> DatasetMeta:
     folder = meta_file.parent
     folder.mkdir(parents=True, exist_ok=True)
     prepare_dataset(code, folder)
-    splits = {split: open_dataset(code, split, folder) for split in ("train", "validation")}
+    splits = open_splits(code, folder)
     units = {split: units_per_sample(dataset) for split, dataset in splits.items()}
-    content = measure_content(splits)
+    content, unit = measure_content(splits), unit_name(splits["train"])
+    samples = {split: len(dataset) for split, dataset in splits.items()}
+    splits.clear()  # opened anew, as each trainer does: opening may draw at random as well
+    again = measure_content(open_splits(code, folder))
     meta = DatasetMeta(
         **study.dataset.identity(),
-        unit=unit_name(splits["train"]),
+        unit=unit,
         units_per_sample=units["train"],
-        units_train=len(splits["train"]) * units["train"],
-        units_validation=len(splits["validation"]) * units["validation"],
+        units_train=samples["train"] * units["train"],
+        units_validation=samples["validation"] * units["validation"],
         content_fingerprint=content.fingerprint,
-        splits=repeatable_splits(content, measure_content(splits)),
+        splits=repeatable_splits(content, again),
     )
     write_json(meta_file, asdict(meta))
     return meta
