@@ -7,7 +7,7 @@ import json
 import pytest
 from flops_fit.pipeline.collecting import comparable_sources
 from flops_fit.plan.other_code import other_code, trained_code
-from flops_fit.records.run_record import read_provenance
+from flops_fit.records.run_record import Provenance, read_provenance
 
 PRESENT = {"model": "2-a", "dataset": "2-b", "loss": "2-c"}
 ODD = [None, [], ["a", 1], {"model": ["a"]}, "text", 3]
@@ -43,3 +43,21 @@ def test_a_source_of_an_odd_type_is_left_to_the_merging_of_records(tmp_path, odd
     """Which names the damaged record and what to do about it."""
     written(tmp_path, source=odd)
     assert trained_code(tmp_path, ["a"]) == {}
+
+
+def run(source: str, **imported: str) -> Provenance:
+    """A run whose model, "m" by itself, imported modules by computed names."""
+    alone = {f"module {name}": version for name, version in imported.items()}
+    alone = {"model": "2-m"} | alone if imported else {}
+    return Provenance(source={"model": source}, imported=[*imported], alone=alone)
+
+
+def test_runs_that_imported_different_modules_are_of_one_code_unless_it_was_edited():
+    """A model may import another module for each size."""
+    plain, small, large = run("2-m"), run("2-ms", small="1"), run("2-ml", large="1")
+    assert comparable_sources([plain, small, large]) == [{"model": "2-m"}] * 3
+    edited = run("2-me", small="2")
+    sources = [one["model"] for one in comparable_sources([plain, small, large, edited])]
+    assert len(set(sources)) == 3
+    assert sources[0] == sources[2]
+    assert comparable_sources([small, small]) == [{"model": "2-ms"}] * 2

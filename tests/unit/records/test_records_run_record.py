@@ -80,7 +80,7 @@ def test_the_file_holds_the_fields_in_their_order(tmp_path):
     ]  # fmt: skip
     assert list(plain["provenance"]) == [
         "python", "torch", "accelerate", "flops_fit", "git", "source", "content_fingerprint",
-        "start", "end", "trainer", "packages", "imported", "file_source",
+        "start", "end", "trainer", "packages", "imported", "file_source", "alone",
     ]  # fmt: skip
     assert plain["curve"] == record_of(ROW)["curve"]
     assert plain["checksum"] == stored_of(ROW)["checksum"]

@@ -176,6 +176,8 @@ def test_a_name_that_importlib_computes_counts_in_a_module_that_is_known_otherwi
         for name in [name for name in sys.modules if name.partition(".")[0] == "fam"]:
             del sys.modules[name]
     assert [name for name in before.imported if name.startswith("fam")] == ["fam.acts"]
+    assert before.alone["model"] == look(tmp_path, files, "fam.model:Net").fingerprints["model"]
+    assert before.alone["module fam.acts"] is not None
     files["acts.py"] = ACTS.replace("return 2", "return 3")
     after = look(tmp_path, files, "fam.model:Net", before.imported)
     assert before.fingerprints["model"] != after.fingerprints["model"]

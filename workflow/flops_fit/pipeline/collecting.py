@@ -78,15 +78,37 @@ def collect_runs(
 def comparable_sources(provenances: Sequence[Provenance]) -> list[dict[str, str | None]]:
     """Return the source fingerprints of runs, all made by the same method.
 
-    That is the one of version 0.1 as long as one of the runs has no other.
+    That is the one of version 0.1 as long as one of the runs has no other. Where runs imported
+    different modules by computed names (those of another size, say), only the code that they have
+    in common can differ.
     """
     present = [is_present_method(one.source.values()) for one in provenances]
     if all(present):
-        return [one.source for one in provenances]
+        if len({tuple(one.imported) for one in provenances}) < 2:
+            return [one.source for one in provenances]
+        return _apart_from_imported(provenances)
     return [
         one.file_source if is_present else one.source
         for one, is_present in zip(provenances, present, strict=True)
     ]
+
+
+def _apart_from_imported(provenances: Sequence[Provenance]) -> list[dict[str, str | None]]:
+    """Return the fingerprints without imported modules, but for those that changed in between."""
+    versions: dict[str, set[str | None]] = {}
+    for one in provenances:
+        for name in one.imported:
+            versions.setdefault(name, set()).add(one.alone.get(f"module {name}"))
+    changed = {name for name, found in versions.items() if len(found) > 1}
+    sources = []
+    for one in provenances:
+        if one.imported and changed.intersection(one.imported):
+            sources.append(one.source)
+        else:
+            sources.append(
+                {part: one.alone.get(part, source) for part, source in one.source.items()}
+            )
+    return sources
 
 
 def read_planned_record(

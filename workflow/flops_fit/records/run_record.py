@@ -98,6 +98,7 @@ class Provenance:
     packages: dict[str, str] = field(default_factory=dict)  # installed ones that the code uses
     imported: list[str] = field(default_factory=list)  # modules that count as they were imported
     file_source: dict[str, str | None] = field(default_factory=dict)  # as version 0.1 made `source`
+    alone: dict[str, str | None] = field(default_factory=dict)  # `source` without `imported`, ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +209,7 @@ _FITS = {
     "source": _is_fingerprints,
     "file_source": _is_fingerprints,
     "packages": _is_fingerprints,
+    "alone": _is_fingerprints,
     "imported": _is_names,
 }
 

@@ -35,6 +35,7 @@ class RunningCode:
     source: dict[str, str | None]  # by part
     file_source: dict[str, str | None]  # in the manner of version 0.1
     imported: tuple[str, ...]
+    alone: dict[str, str | None]  # the parts without the imported modules, and each of these
     packages: dict[str, str]
     trainer: str
 
@@ -74,6 +75,7 @@ def code_after_a_step(job: Job, at_start: CodeInUse) -> RunningCode:
         source=used.fingerprints,
         file_source=file_fingerprints(code),
         imported=used.imported,
+        alone=used.alone,
         packages=used.packages,
         trainer=trainer_fingerprint(),
     )

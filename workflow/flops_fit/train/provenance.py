@@ -47,6 +47,7 @@ def collect_provenance(folder: str, attempts: Attempts, *, content: str) -> Prov
         trainer="+".join(attempts.all_trainers),
         packages=code.packages,
         imported=list(code.imported),
+        alone=code.alone,
         file_source=code.file_source,
     )
 

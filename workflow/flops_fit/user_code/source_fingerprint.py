@@ -25,6 +25,8 @@ class CodeInUse:
     imported: tuple[str, ...]
     """Own modules that the targets import by names which they compute. They are known once they
     have been imported, and count as a whole."""
+    alone: dict[str, str | None]
+    """The fingerprints without those modules, and as ``module <name>`` each of the modules."""
     packages: dict[str, str]
     """Installed packages that the code uses, but for those of flops-fit's own environment: name ->
     version."""
@@ -71,6 +73,11 @@ def code_in_use(
         # Of `package.module`, the module was meant.
         imported = unknown | (named - {name.rpartition(".")[0] for name in unknown | named})
     extra = sorted(set(imported)) if dynamic else []
+    alone = {part: _fingerprint(search) for part, search in searches.items() if extra}
+    for name in extra:
+        one = Search(modules)
+        one.add_whole(name)
+        alone[f"module {name}"] = _fingerprint(one)
     for search in dynamic.values():
         files = set(search.found.files)
         for name in extra:
@@ -81,6 +88,7 @@ def code_in_use(
     return CodeInUse(
         fingerprints={part: _fingerprint(search) for part, search in searches.items()},
         imported=tuple(extra),
+        alone=alone,
         packages=package_versions(p for one in found for p in one.packages),
         files=dict(sorted(item for one in found for item in one.files.items())),
     )
