@@ -117,6 +117,14 @@ def momentum(model, lr, weight_decay):
     return torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=weight_decay)
 
 
+class Rejecting(torch.optim.SGD):
+    pass
+
+
+def rejecting(model, lr, weight_decay):
+    return Rejecting(model.parameters(), lr=lr, momentum=0.9)
+
+
 class Odd(torch.optim.Optimizer):
     '''Keeps nested state of types that are not the parameters', and one value outside of it.'''
 

@@ -16,7 +16,13 @@ from flops_fit.records.experiment_files import (
 )
 from flops_fit.train import curve, saving
 from flops_fit.train.agreement import Agreement
-from flops_fit.train.checkpoint import write_weights
+from flops_fit.train.checkpoint import (
+    decode,
+    encode,
+    read_checkpoint,
+    write_checkpoint,
+    write_weights,
+)
 from flops_fit.train.experiment import train_experiment
 from flops_fit.train.generators import random_state, restore_random_state
 from safetensors.torch import load_file
@@ -95,12 +101,12 @@ def test_seconds_are_those_of_the_steps_that_count_over_all_attempts(planned_cut
     with pytest.raises(Interrupted):
         train(job, tmp_path, looks=9)
     path = state_folder(tmp_path, job.id) / CHECKPOINT
-    structure, tensors = saving.read_checkpoint(path)
-    stored = saving.decode(structure, lambda keys, name: tensors[name])
+    structure, tensors = read_checkpoint(path)
+    stored = decode(structure, lambda keys, name: tensors[name])
     assert stored["step"] == 10
     assert 0 < stored["training"] < 60
     stored |= {"training": 1000.0, "saving": 500.0, "start": "2020-01-01T00:00:00Z"}
-    saving.write_checkpoint(path.parent, *saving.encode(stored))
+    write_checkpoint(path.parent, *encode(stored))
     record = train(job, tmp_path)
     throughput = record["throughput"]
     assert 1000 < throughput["train_seconds"] < 1060
@@ -162,8 +168,8 @@ def test_random_generators_go_on_where_they_were():
     np.random.randn()
     cpu = torch.device("cpu")
     state = random_state(cpu)
-    structure, tensors = saving.encode(state)
+    structure, tensors = encode(state)
     expected = draw()
     draw()
-    restore_random_state(saving.decode(structure, lambda keys, name: tensors[name]), cpu)
+    restore_random_state(decode(structure, lambda keys, name: tensors[name]), cpu)
     assert draw() == expected

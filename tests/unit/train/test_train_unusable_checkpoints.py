@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from cut_training import CASES, cut, outcome, train
-from flops_fit.errors import UserError
 from flops_fit.records.experiment_files import (
     CHECKPOINT,
     state_folder,
 )
 from flops_fit.train import saving
+from flops_fit.train.checkpoint import decode, encode, read_checkpoint, write_checkpoint
 from safetensors import SafetensorError
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
@@ -85,7 +85,10 @@ def test_checkpoints_of_another_experiment_or_of_changed_code_are_not_used(
     ours.mkdir(parents=True)
     (ours / CHECKPOINT).write_bytes(newest.read_bytes())
     assert train(job, tmp_path)["world"]["resumed"] is False
-    assert any(f"it belongs to the experiment {other.id}" in line for line in said())
+    assert any(
+        f"found {other.id!r}, expected that of this experiment, {job.id!r}" in line
+        for line in said()
+    )
     previous.unlink()
     (code,) = tmp_path.glob("user_module_*.py")
     code.write_text(code.read_text().replace("nn.Tanh()", "nn.Sigmoid()"))
@@ -96,29 +99,78 @@ def test_checkpoints_of_another_experiment_or_of_changed_code_are_not_used(
 def test_a_state_of_other_shapes_is_not_used(planned_cut, tmp_path, said):
     job, _ = planned_cut()
     newest, previous = cut(job, tmp_path)
-    structure, tensors = saving.read_checkpoint(newest)
-    stored = saving.decode(structure, lambda keys, name: tensors[name])
+    structure, tensors = read_checkpoint(newest)
+    stored = decode(structure, lambda keys, name: tensors[name])
     stored["model"]["layers.0.weight"] = torch.zeros(4, 3)
-    saving.write_checkpoint(newest.parent, *saving.encode(stored))
+    write_checkpoint(newest.parent, *encode(stored))
     previous.unlink()
     assert train(job, tmp_path)["world"]["resumed"] is False
-    assert any("layers.0.weight is torch.float32 (4, 3), but the" in line for line in said())
+    assert any(
+        "layers.0.weight: found a tensor of torch.float32 (4, 3), expected" in line
+        for line in said()
+    )
 
 
-def test_an_optimizer_that_refuses_its_state_fails_once(planned_cut, tmp_path, monkeypatch):
-    job, _ = planned_cut(*CASES["momentum"][:1], **CASES["momentum"][1])
-    newest, _ = cut(job, tmp_path)
-    with monkeypatch.context() as patch:
+def reject_at_once(module, bad) -> None:
+    """The optimizer takes nothing of it."""
+    load = torch.optim.SGD.load_state_dict
 
-        def refuse(self, state_dict):
-            if state_dict["state"]:
-                raise KeyError("mine")
+    def rejecting(self, state):
+        if state["state"] and bad():  # accelerate gives it an empty one
+            raise KeyError("mine")
+        load(self, state)
 
-        patch.setattr(torch.optim.SGD, "load_state_dict", refuse)
-        with pytest.raises(UserError, match=r"rejects its own saved state .*was removed"):
-            train(job, tmp_path)
-    assert not newest.exists()
-    assert train(job, tmp_path)["status"] == "completed"
+    module.Rejecting.load_state_dict = rejecting
+
+
+def reject_afterwards(module, bad) -> None:
+    """The optimizer takes all of it first."""
+    load = torch.optim.SGD.load_state_dict
+
+    def rejecting(self, state):
+        load(self, state)
+        if state["state"] and bad():
+            raise RuntimeError("on\nsecond thoughts")
+
+    module.Rejecting.load_state_dict = rejecting
+
+
+def reject_in_the_model(module, bad) -> None:
+    """The optimizer has its part when the model gets halfway."""
+
+    def rejecting(self, state):
+        self.steps = state["steps"]
+        if bad():
+            raise ValueError
+
+    module.Everything.set_extra_state = rejecting
+
+
+REJECTED = {
+    reject_at_once: "model or optimizer rejects its saved state (KeyError: 'mine')",
+    reject_afterwards: "model or optimizer rejects its saved state (RuntimeError: on second",
+    reject_in_the_model: "model or optimizer rejects its saved state (ValueError)",
+}
+
+
+@pytest.mark.parametrize("rejected", [1, 2], ids=["newest", "both"])
+@pytest.mark.parametrize("reject", REJECTED)
+def test_a_state_that_model_or_optimizer_reject_leaves_no_trace(
+    planned_cut, tmp_path, said, reject, rejected
+):
+    """Dropout, buffers, extra state, momentum: all are as without the checkpoint."""
+    job, module = planned_cut(model="Everything", optimizer="rejecting")
+    whole = train(job, tmp_path / "whole")
+    newest, previous = cut(job, tmp_path)
+    looks = iter(range(rejected))
+    reject(module, lambda: next(looks, None) is not None)
+    again = train(job, tmp_path)
+    lines = [line for line in said() if "is not used" in line]
+    for line, path in zip(lines, (newest, previous)[:rejected], strict=True):
+        assert f"{path}: is not used: {REJECTED[reject]}" in line
+        assert "\n" not in line
+    assert again["world"]["resumed"] is (rejected == 1)
+    assert outcome(again) == outcome(whole)
 
 
 def test_a_disk_that_is_full_stops_no_training(planned_cut, tmp_path, monkeypatch, said):

@@ -37,6 +37,7 @@ class Parts:
     count: ParameterCount
     optimizer: torch.optim.Optimizer
     dtype: torch.dtype | None  # of inputs and targets; None leaves theirs
+    default_dtype: torch.dtype  # torch's, before these parts were built
 
 
 def build(job: Job) -> Parts:
@@ -52,6 +53,7 @@ def build(job: Job) -> Parts:
     loss = loss_function(code)
     content = _check_data(code, job)
     dtype = torch.float64 if spec.precision == "float64" else None
+    default_dtype = torch.get_default_dtype()
     if dtype is not None:  # not before: the samples were measured as they are by default
         torch.set_default_dtype(dtype)
     splits = open_splits(code, Path(job.data_folder))
@@ -72,6 +74,7 @@ def build(job: Job) -> Parts:
         count=count,
         optimizer=build_optimizer(model, spec, code.folder),
         dtype=dtype,
+        default_dtype=default_dtype,
     )
 
 

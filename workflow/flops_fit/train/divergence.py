@@ -61,14 +61,36 @@ class Divergence:
             return True
         if self.initial is None:
             self.initial = mean
-        limit = max(FACTOR * self.initial, self.initial + MARGIN)
-        if step <= self.warmup or mean <= limit:
+        if not self._is_too_high(step, mean):
             self.since = None
             return False
         if self.since is None:
             self.since = step
         self.reason = f"the loss exploded from {self.initial:.4g} to {mean:.4g}"
         return step == self.steps or step - self.since >= self.patience
+
+    def _is_too_high(self, step: int, mean: float) -> bool:
+        limit = max(FACTOR * self.initial, self.initial + MARGIN)
+        return step > self.warmup and mean > limit
+
+    def follows_from(self, rows: list[list[Any]], step: int) -> bool:
+        """Return whether ``since`` can be what the checks up to a step of a running training left.
+
+        Parameters
+        ----------
+        rows
+            Of the curve: its means are those of the checks, but for some checks between two rows.
+        """
+        too_high = {
+            row_step: self._is_too_high(row_step, mean)
+            for row_step, _, mean, _ in rows
+            if mean is not None
+        }
+        if self.since is None:
+            return not too_high.get(step, False)
+        return step - self.since < self.patience and all(
+            high for row_step, high in too_high.items() if row_step >= self.since
+        )
 
     def state(self) -> dict[str, Any]:
         """Return the state that :meth:`restore` reads."""

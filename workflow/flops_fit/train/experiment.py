@@ -17,9 +17,9 @@ from flops_fit.train.code import code_after_a_step, code_at_start, refuse_to_mix
 from flops_fit.train.evaluate import Evaluation
 from flops_fit.train.loop import Trainer
 from flops_fit.train.model_state import collect_weights
-from flops_fit.train.progress import LOG
 from flops_fit.train.provenance import now
 from flops_fit.train.recording import Hardware, Seconds, run_record
+from flops_fit.train.resuming import begin_or_resume
 from flops_fit.train.saving import Saver
 from flops_fit.train.state import Attempts
 
@@ -62,13 +62,10 @@ def train_experiment(
     attempts = Attempts(
         start=start, place=[device_name(accelerator.device), accelerator.num_processes]
     )
-    trainer = _build(job, accelerator, attempts, threads, study_folder)
-    LOG.info(
-        "%s: %s on %s, %d steps of %d %ss",
-        job.id, job.title, accelerator.device, trainer.state.steps, job.spec.batch, job.unit,
-    )  # fmt: skip
+    trainer = begin_or_resume(
+        lambda: _build(job, accelerator, attempts, threads, study_folder), study_folder
+    )
     saver = Saver(job, trainer.state, accelerator, study_folder, warned or Warned())
-    saver.resume()
     trained_from = time.monotonic()
     trainer.train(saver.after_step)
     saver.after_training()
@@ -93,6 +90,8 @@ def _build(
     study_folder: Path | None,
 ) -> Trainer:
     """Return the trainer, once its code is known to be that of the study's other runs."""
+    if attempts.code is not None:  # it is built again, of what this process has imported
+        return Trainer(job, accelerator, attempts, threads)
     at_start = code_at_start(job)
     trainer = Trainer(job, accelerator, attempts, threads)
     attempts.code = code_after_a_step(job, at_start)

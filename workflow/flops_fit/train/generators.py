@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -77,3 +78,59 @@ def seed_afresh(seed: int, step: int, process: int) -> None:
     """
     (mixed,) = np.random.SeedSequence((seed, step, process)).generate_state(1)
     set_seed(int(mixed) % 2**31)
+
+
+def is_python_state(saved: Any) -> bool:
+    """Return whether `restore_random_state` can put it back into Python's generator."""
+    try:
+        version, internal, gauss = saved
+        random.Random().setstate((version, tuple(internal.tolist()), gauss))
+    except Exception:  # whatever it is
+        return False
+    return version == random.Random.VERSION and _is_cached(gauss)
+
+
+def is_numpy_state(saved: Any) -> bool:
+    """Return whether `restore_random_state` can put it back into numpy's generator.
+
+    numpy itself accepts positions outside of its state.
+    """
+    try:
+        name, keys, position, has_gauss, cached = saved
+        np.random.RandomState().set_state((name, keys.numpy(), position, has_gauss, cached))
+        in_range = 0 <= int(keys.min()) and int(keys.max()) < 2**32
+    except Exception:  # whatever it is
+        return False
+    return (
+        in_range
+        and keys.dtype == torch.int64
+        and type(position) is int
+        and 0 <= position <= len(keys)
+        and type(has_gauss) is int
+        and has_gauss in (0, 1)
+        and cached is not None
+        and _is_cached(cached)
+    )
+
+
+def is_torch_state(saved: Any) -> bool:
+    """Return whether `restore_random_state` can put it back into torch's generator."""
+    return _fits_generator(saved, torch.device("cpu"))
+
+
+def is_cuda_state(saved: Any, device: torch.device) -> bool:
+    """Return whether `restore_random_state` can put it back into the generator of a GPU."""
+    return _fits_generator(saved, device)
+
+
+def _fits_generator(saved: Any, device: torch.device) -> bool:
+    try:
+        torch.Generator(device).set_state(saved)
+    except Exception:  # whatever it is
+        return False
+    return True
+
+
+def _is_cached(number: Any) -> bool:
+    """Whether a generator could keep it as the second of two normal numbers."""
+    return number is None or (isinstance(number, float) and math.isfinite(number))

@@ -157,6 +157,16 @@ class Trainer:
             interrupted=interrupted,
         )
 
+    def lr_factor(self, step: int) -> float:
+        """Share of the peak learning rate that a step, counted from 0, uses."""
+        return lr_factor(
+            step,
+            self.state.steps,
+            warmup_fraction=self.spec.warmup_fraction,
+            schedule=self.spec.schedule,
+            final_fraction=self.spec.final_lr_fraction,
+        )
+
     def _agree_on_micro_batch(self) -> int:
         """Return how many samples every process takes at once, found by trial passes.
 
@@ -211,13 +221,7 @@ class Trainer:
     def _step(self, step: int, micro_batches: Iterator[Any]) -> tuple[float, torch.Tensor]:
         """Take one optimizer step; return the learning rate and this process's last mean loss."""
         spec, optimizer = self.spec, self.prepared.optimizer
-        factor = lr_factor(
-            step,
-            self.state.steps,
-            warmup_fraction=spec.warmup_fraction,
-            schedule=spec.schedule,
-            final_fraction=spec.final_lr_fraction,
-        )
+        factor = self.lr_factor(step)
         for group, peak in zip(optimizer.param_groups, self.peak_lrs, strict=True):
             group["lr"] = peak * factor
         optimizer.zero_grad(set_to_none=True)

@@ -39,7 +39,7 @@ def collect_state(
     """
     state = {
         "model": tensors_of_model(model),
-        "extra": {name: module.get_extra_state() for name, module in _with_extra_state(model)},
+        "extra": {name: module.get_extra_state() for name, module in with_extra_state(model)},
         "optimizer": optimizer.state_dict(),
     }
     return tree_map(lambda value: _whole(value, keep=keep), state)
@@ -64,30 +64,9 @@ def _whole(value: Any, *, keep: bool) -> Any:
     return value.to("cpu").contiguous() if keep else None
 
 
-def _with_extra_state(model: nn.Module) -> list[tuple[str, nn.Module]]:
+def with_extra_state(model: nn.Module) -> list[tuple[str, nn.Module]]:
     plain = nn.Module.get_extra_state
     return [(n, m) for n, m in model.named_modules() if type(m).get_extra_state is not plain]
-
-
-def mismatch(
-    state: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer
-) -> str | None:
-    """Say how a saved state does not fit this model and optimizer; None if it does."""
-    ours = tensors_of_model(model)
-    for name in sorted({*ours, *state["model"]}):
-        if name not in ours or name not in state["model"]:
-            return f"{name} is in only one of checkpoint and model"
-        found, expected = state["model"][name], ours[name]
-        if (found.dtype, found.shape) != (expected.dtype, expected.shape):
-            return (
-                f"{name} is {found.dtype} {tuple(found.shape)}, but the model has "
-                f"{expected.dtype} {tuple(expected.shape)}"
-            )
-    groups = [len(group["params"]) for group in state["optimizer"].get("param_groups", [])]
-    expected_groups = [len(group["params"]) for group in optimizer.param_groups]
-    if groups != expected_groups:
-        return f"its optimizer has {groups} parameters, but the recipe's has {expected_groups}"
-    return None
 
 
 def placed(
@@ -122,15 +101,21 @@ def restore_state(
 ) -> None:
     """Put a state of :func:`collect_state` into model and optimizer.
 
+    Whatever the user's code raises comes through, and leaves both half restored.
+
     Parameters
     ----------
     state
         Its tensors on the CPU, or sharded by :func:`placed`.
     """
-    optimizer.load_state_dict(state["optimizer"])
-    _restore_types(state["optimizer"], optimizer)
+    # Options that an earlier version of torch did not have are the recipe's.
+    own = optimizer.state_dict().get("param_groups", [])
+    saved = state["optimizer"]
+    groups = [ours | theirs for ours, theirs in zip(own, saved["param_groups"], strict=True)]
+    optimizer.load_state_dict({**saved, "param_groups": groups})
+    _restore_types(saved, optimizer)
     extra = state["extra"]
-    for name, module in _with_extra_state(model):
+    for name, module in with_extra_state(model):
         module.set_extra_state(extra[name])
     for name, tensor in tensors_of_model(model).items():
         tensor.copy_(state["model"][name])

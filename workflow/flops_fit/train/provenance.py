@@ -15,10 +15,12 @@ import flops_fit
 from flops_fit.records.run_record import Provenance
 from flops_fit.train.state import Attempts
 
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
 
 def now() -> str:
     """Return the time in UTC to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.now(UTC).strftime(TIME_FORMAT)
 
 
 def collect_provenance(folder: str, attempts: Attempts, *, content: str) -> Provenance:

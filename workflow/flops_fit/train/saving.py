@@ -1,40 +1,21 @@
-"""When a training saves or leaves, and where it resumes, in step across all processes."""
+"""When a training saves or leaves, in step across all processes."""
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 
-from flops_fit.errors import Interrupted, UserError
+from flops_fit.errors import Interrupted
 from flops_fit.launch.signals import Warned
 from flops_fit.plan.job import Job
-from flops_fit.records.experiment_files import (
-    CHECKPOINT,
-    PREVIOUS_CHECKPOINT,
-    clear_checkpoints,
-    state_folder,
-)
+from flops_fit.records.experiment_files import CHECKPOINT, state_folder
 from flops_fit.train.agreement import Agreement
-from flops_fit.train.checkpoint import (
-    FORMAT,
-    Keys,
-    UnsavableStateError,
-    UnusableCheckpointError,
-    decode,
-    encode,
-    read_checkpoint,
-    write_checkpoint,
-)
-from flops_fit.train.model_state import placed
+from flops_fit.train.checkpoint import FORMAT, UnsavableStateError, encode, write_checkpoint
 from flops_fit.train.progress import LOG
-from flops_fit.train.state import RefusedStateError, TrainingState
+from flops_fit.train.state import TrainingState
 
 
 class Saver:
@@ -45,9 +26,9 @@ class Saver:
     job
         The experiment.
     state
-        The state to save and restore.
+        The state to save.
     accelerator
-        Joins the processes: all call each method at the same step; the main one reads and writes.
+        Joins the processes: all call each method at the same step; the main one writes.
     study_folder
         Where the experiment keeps its state; None keeps none.
     warned
@@ -64,13 +45,13 @@ class Saver:
     ) -> None:
         self.run_id, self.title = job.id, job.title
         self.state, self.accelerator, self.warned = state, accelerator, warned
-        self.study_folder = study_folder
         self.folder = None if study_folder is None else state_folder(study_folder, job.id)
         minutes = job.checkpoint_minutes
         self.period = None if minutes is None else 60 * minutes  # seconds
         self.agreement = Agreement(accelerator)
         self.saved_at = time.monotonic()
-        self.saved_step: int | None = None  # of the newest checkpoint
+        # Of the newest checkpoint
+        self.saved_step: int | None = state.step if state.attempts.resumed else None
         self.cannot_save = ""
 
     def after_step(self) -> None:
@@ -146,72 +127,3 @@ class Saver:
             )  # fmt: skip
             return None
         return self.folder / CHECKPOINT
-
-    def resume(self) -> None:
-        """Resume from the newest undamaged checkpoint of this experiment, if any.
-
-        Raises
-        ------
-        UserError
-            If the optimizer rejects its own saved state; the checkpoint was removed.
-        """
-        found, tensors, path = None, {}, None
-        if self.accelerator.is_main_process and self.folder is not None:
-            found, tensors, path = self._newest()
-        (found,) = broadcast_object_list([found])
-        if found is None:
-            return
-        fetch = placed(self.state.model, self.state.optimizer, self._fetch(tensors))
-        content = decode(found, fetch)
-        try:
-            self.state.restore(content)
-        except RefusedStateError as error:
-            # The file is intact but unusable: the next attempt has to start from scratch.
-            if self.accelerator.is_main_process:
-                clear_checkpoints(self.study_folder, self.run_id)
-            raise UserError(
-                f"{path or self.folder}: the optimizer rejects its own saved state "
-                f"({error}); the checkpoint was removed, run snakemake again"
-            ) from error
-        self.saved_step = self.state.step
-        LOG.info("%s: goes on after step %d of %d", self.title, self.state.step, self.state.steps)
-
-    def _newest(self) -> tuple[str | None, dict[str, torch.Tensor], Path | None]:
-        for path in (self.folder / CHECKPOINT, self.folder / PREVIOUS_CHECKPOINT):
-            try:
-                structure, tensors = read_checkpoint(path)
-                content = decode(structure, lambda keys, name, tensors=tensors: tensors[name])
-                self._check(content)
-            except FileNotFoundError:
-                continue
-            except UnusableCheckpointError as error:
-                LOG.warning("%s: %s: is not used: %s", self.title, path, error)
-            except Exception as error:  # whatever it holds, no file may stop an experiment
-                LOG.warning("%s: %s: is not used: %r", self.title, path, error)
-            else:
-                return structure, tensors, path
-        return None, {}, None
-
-    def _check(self, content: Mapping[str, Any]) -> None:
-        if content["format"] != FORMAT:
-            raise UnusableCheckpointError(f"its format is {content['format']}, expected {FORMAT}")
-        if content["id"] != self.run_id:
-            raise UnusableCheckpointError(f"it belongs to the experiment {content['id']}")
-        if problem := self.state.why_not(content):
-            raise UnusableCheckpointError(problem)
-
-    def _fetch(self, tensors: Mapping[str, torch.Tensor]) -> Callable[[Keys, str], torch.Tensor]:
-        """Return a function that gives every process the tensors read by the main one."""
-        if self.accelerator.num_processes == 1:
-            return lambda keys, name: tensors[name]
-        device, is_main = self.accelerator.device, self.accelerator.is_main_process
-
-        def fetch(keys: Keys, name: str) -> torch.Tensor:
-            local = tensors[name] if is_main else None
-            like = [local.shape, local.dtype] if is_main else [None, None]
-            shape, dtype = broadcast_object_list(like)
-            tensor = local.to(device) if is_main else torch.empty(shape, dtype=dtype, device=device)
-            torch.distributed.broadcast(tensor, src=0)
-            return tensor.cpu()
-
-        return fetch

@@ -19,12 +19,8 @@ from flops_fit.train.code import RunningCode
 from flops_fit.train.curve import Curve
 from flops_fit.train.divergence import Divergence
 from flops_fit.train.generators import Generators, seed_afresh
-from flops_fit.train.model_state import collect_state, mismatch, restore_state
+from flops_fit.train.model_state import collect_state, restore_state
 from flops_fit.train.stopwatch import Stopwatch
-
-
-class RefusedStateError(Exception):
-    """The optimizer rejects its own saved state; the message is that of its error."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,7 +74,7 @@ class TrainingState:
     micro_batch
         Samples that each process takes at once.
     attempts
-        Only this attempt, until `restore` adds earlier ones.
+        Only this attempt, until `restore_progress` adds earlier ones.
     """
 
     def __init__(
@@ -111,7 +107,8 @@ class TrainingState:
         Returns
         -------
         dict or None
-            The input of `restore`; None on all processes but the main one.
+            The input of `restore_parts` and `restore_progress`; None on all processes but the main
+            one.
         """
         is_main = self.accelerator.is_main_process
         tensors = collect_state(self.model, self.optimizer, keep=is_main)
@@ -137,24 +134,27 @@ class TrainingState:
         }
 
     def why_not(self, saved: Mapping[str, Any]) -> str | None:
-        """Say why a saved state does not fit this training; None if it does."""
+        """Say why a saved state comes from other code than this training's; None if it does not."""
         if changed := self.attempts.changed_parts(saved["source"]):
             return f"the code of {' and '.join(changed)} changed since"
-        return mismatch(saved, self.model, self.optimizer)
+        return None
 
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        """Continue from a saved state; its tensors are on the CPU, or sharded as the model's are.
+    def restore_parts(self, saved: Mapping[str, Any]) -> None:
+        """Put a saved state into model and optimizer.
 
-        Raises
-        ------
-        RefusedStateError
+        Whatever the user's code raises comes through; this training is of no use after that.
+
+        Parameters
+        ----------
+        saved
+            Its tensors on the CPU, or sharded as the model's are.
         """
-        try:
-            restore_state(saved, self.model, self.optimizer)
-        except Exception as error:  # of the user's optimizer, whatever it raises
-            raise RefusedStateError(repr(error)) from error
+        restore_state(saved, self.model, self.optimizer)
+
+    def restore_progress(self, saved: Mapping[str, Any]) -> None:
+        """Continue from a saved state that was checked; the parts have theirs already."""
         scaler = self.accelerator.scaler
-        if scaler is not None and saved["scaler"] is not None:
+        if scaler is not None:
             scaler.load_state_dict(saved["scaler"])
         self.step = saved["step"]
         self.curve.rows = saved["rows"]
