@@ -99,6 +99,15 @@ def test_what_the_targets_do_not_use_may_change(finished):
     assert "mixed_code" not in judgements(finished)
 
 
+def test_a_plan_of_version_0_1_which_did_not_note_its_code_goes_on(finished):
+    missing = forget(finished)
+    (finished.study / "planned_code.json").unlink()
+    output = finished.succeed("--cores", "2")
+    assert (jobs_of(output), jobs_of(output, "collect")) == (1, 1)
+    assert jobs_of(output, "plan_experiments") == 0
+    assert missing in finished.records()
+
+
 def test_a_finished_study_does_not_mind_that_its_code_moves_on(finished):
     edit(finished, *TANH)
     assert "Nothing to be done" in finished.succeed("--cores", "2")

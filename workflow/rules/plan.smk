@@ -10,7 +10,6 @@ checkpoint plan_experiments:
         # The study that was planned. Later steps read this copy, so that a configuration edited
         # while the study runs cannot mix with it.
         study=PLANNED_STUDY_FILE,
-        code=f"{STUDY_FOLDER}/planned_code.json",
     log:
         f"{STUDY_FOLDER}/logs/plan.log",
     localrule: True

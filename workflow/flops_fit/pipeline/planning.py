@@ -9,7 +9,7 @@ from flops_fit.files.writing import write_json, write_whole
 from flops_fit.pipeline.present_code import refusal_to_train
 from flops_fit.plan.files import plan_csv, plan_specs
 from flops_fit.plan.plan import Plan, make_plan
-from flops_fit.plan.planned_code import PlannedCode
+from flops_fit.plan.planned_code import FILE, PlannedCode
 from flops_fit.plan.summary import plan_headline, plan_summary
 from flops_fit.study.study import Study
 from flops_fit.user_code.dataset_meta import DatasetMeta
@@ -19,10 +19,13 @@ from flops_fit.user_code.source_fingerprint import code_in_use
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanFiles:
-    """Paths of the files of a plan."""
+    """Paths of the files of a plan that the checkpoint declares.
+
+    ``planned_code.json`` is none of them: a plan of version 0.1 has none, and Snakemake would wait
+    for it without making it, and train nothing.
+    """
 
     study: Path  # the study that was planned
-    code: Path  # the code that it was planned with
     specs: Path
     summary: Path
     plan: Path
@@ -40,7 +43,7 @@ def plan_study(study: Study, meta: DatasetMeta, data_folder: Path, files: PlanFi
 
     write_whole(files.study, study.to_json())
     plan = make_plan(study, measure_sizes(study, data_folder, meta), meta)
-    PlannedCode.of(code_in_use(UserCode.of_study(study))).write(files.code)
+    PlannedCode.of(code_in_use(UserCode.of_study(study))).write(files.plan.with_name(FILE))
     specs = plan_specs(plan, study, data_folder=str(data_folder), search_folder=str(study.folder))
     write_json(files.specs, specs)
     write_whole(files.summary, plan_summary(plan) + _warning(study, plan, files.plan.parent))
