@@ -97,22 +97,23 @@ def note_edited_code(study: Study, study_folder: str | Path, *, write: bool) -> 
     """
     file = Path(study_folder) / "edited_code.json"
     planned = PlannedCode.read(study_folder) if write else None
-    if planned is not None:
+    experiments = _unfinished_plan(file.parent) if planned is not None else []
+    if planned is not None and experiments:
         now = planned.now(UserCode.of_study(study))
-        if now not in (planned.fingerprints, _content(file)) and _may_train(study, file.parent):
+        edited = now not in (planned.fingerprints, _content(file))
+        if edited and refusal_of_code(study, experiments, study_folder) is None:
             write_json(file, now)
     return [str(file)] if file.exists() else []
 
 
-def _may_train(study: Study, study_folder: Path) -> bool:
-    """Return whether experiments of the plan are left, and may be trained with the present code."""
+def _unfinished_plan(study_folder: Path) -> list[PlannedExperiment]:
+    """Return the experiments of the plan; none if all of them have records."""
     try:
         planned = read_plan(study_folder / "plan.csv")
     except (UserError, OSError):
-        return False
-    if all(run_file(study_folder, experiment.id).exists() for experiment in planned):
-        return False
-    return study.fit.allow_mixed_code or refusal_to_train(study, planned, study_folder) is None
+        return []
+    finished = all(run_file(study_folder, experiment.id).exists() for experiment in planned)
+    return [] if finished else planned
 
 
 def _content(file: Path) -> object:
