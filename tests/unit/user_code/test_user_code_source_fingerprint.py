@@ -96,6 +96,10 @@ SEEN = {
     "a table that it reads": with_change("fam/registry.py", "KINDS = {}", "KINDS = {'a': 1}"),
 }
 NOT_SEEN = {
+    "a class with a docstring that it does not use": {
+        "fam/models/net.py": FAMILY["fam/models/net.py"]
+        + '\n\nclass Other(nn.Module):\n    """Unused."""\n\n    rate = 1\n'
+    },
     "an unrelated function": with_change("fam/models/net.py", "return x\n", "return x + 1\n"),
     "a new function": {
         "fam/models/net.py": FAMILY["fam/models/net.py"] + "\n\ndef g():\n    g()\n"

@@ -208,6 +208,8 @@ def acts_on_import(statement: ast.stmt, comes_from: Callable[[str], str]) -> boo
 
     if isinstance(statement, ast.Import | ast.ImportFrom | ast.Pass | ast.Global):
         return False
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+        return False  # a docstring
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
         return bool(sources(statement.decorator_list) - {"base"})
     if isinstance(statement, ast.ClassDef):
