@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -134,12 +133,11 @@ def altered(value: Any) -> st.SearchStrategy:
     return VALUES
 
 
-@dataclass(frozen=True, slots=True)
 class Forged:
     """A checkpoint with something else in one place, or nothing."""
 
-    place: Place
-    content: dict
+    def __init__(self, place: Place, content: dict) -> None:
+        self.place, self.content = place, content
 
     def __repr__(self) -> str:
         try:
@@ -149,7 +147,9 @@ class Forged:
 
 
 @st.composite
-def forgeries(draw, content: dict) -> Forged:
+def forgeries(draw, checkpoint: Any) -> Forged:
+    """Draw what became of the content of a checkpoint."""
+    content = checkpoint.content
     first = draw(st.sampled_from(list(content)))
     below = [(first,)]
     if isinstance(content[first], dict | list):

@@ -44,6 +44,7 @@ class Cut:
         self.job, self.folder = job, folder
         self.whole = train(job, folder / "whole")
         self.newest, self.previous = cut(job, folder)
+        torch.set_flush_denormal(False)  # hypothesis draws such numbers
         self.content, self.earlier = content_of(self.newest), self.previous.read_bytes()
 
     def __repr__(self) -> str:
@@ -53,7 +54,7 @@ class Cut:
         try:
             return train(self.job, self.folder)
         finally:
-            torch.set_flush_denormal(False)  # hypothesis draws such numbers
+            torch.set_flush_denormal(False)
 
 
 @pytest.fixture
@@ -147,6 +148,16 @@ def test_an_impossible_checkpoint_is_named_with_what_is_wrong(
     assert outcome(record) == outcome(checkpoint.whole)
 
 
+def test_a_micro_batch_that_the_model_cannot_take_is_not_used(planned_cut, tmp_path, said):
+    """Batch normalisation needs two samples."""
+    job, _ = planned_cut(model="Everything")
+    checkpoint = Cut(job, tmp_path)
+    write_content(checkpoint.newest, checkpoint.content | {"micro_batch": 1})
+    assert outcome(checkpoint.train()) == outcome(checkpoint.whole)
+    (line,) = [line for line in said() if "is not used" in line]
+    assert "micro_batch: passes of so few samples fail (ValueError: Expected more than 1" in line
+
+
 NO_CHECKPOINTS = [
     "", "null", "[]", "{}", '"x"', "1" * 5000, "[" * 10**5, '{"dict": 3}', '{"dict": [[1]]}',
     '{"tensor": "99"}', '{"tensor": [], "dict": []}', '{"dict": [[{"list": []}, 1]]}',
@@ -232,7 +243,7 @@ def is_generator_state(state: Any) -> bool:
 def test_whatever_one_field_holds_the_loss_is_right(cuts, said, caplog, data):
     """With a checksum that is right. The previous checkpoint is there, or not."""
     checkpoint = data.draw(st.sampled_from(cuts))
-    forged = data.draw(forgeries(checkpoint.content))
+    forged = data.draw(forgeries(checkpoint))
     write_content(checkpoint.newest, forged.content)
     checkpoint.previous.unlink(missing_ok=True)
     if data.draw(st.booleans()):

@@ -186,6 +186,16 @@ class Trainer:
             self._refuse_unused(everywhere)
         return micro_batch
 
+    def try_micro_batch(self, samples: int) -> None:
+        """Run the passes of a step with fewer samples at once than were found to fit.
+
+        Batch normalisation, for one, fails with a single sample. All processes call it together; it
+        leaves no trace in parameters, buffers and generators.
+        """
+        if samples < self.state.micro_batch:
+            for size in sorted({samples, self._own_samples % samples} - {0}):
+                self._try_samples(size)
+
     def _try_samples(self, samples: int) -> list[str]:
         """Run a forward and backward pass over the first samples, leaving no trace.
 

@@ -111,12 +111,16 @@ def _restore(trainer: Trainer, structure: str, tensors: Mapping[str, torch.Tenso
     state, accelerator = trainer.state, trainer.accelerator
     content = decode(structure, placed(state.model, state.optimizer, _fetch(tensors, trainer)))
     problem = ""
+    words = "micro_batch: passes of so few samples fail"
     try:
+        if len(content["processes"]) == accelerator.num_processes:
+            trainer.try_micro_batch(content["micro_batch"])
+        words = "model or optimizer rejects its saved state"
         state.restore_parts(content)
-    except Exception as error:  # of the user's model or optimizer, whatever it raises
+    except Exception as error:  # of the user's code, whatever it raises
         if _says_nothing_of_the_file(error):
             raise
-        problem = f"model or optimizer rejects its saved state ({line(error)})"
+        problem = f"{words} ({line(error)})"
     problems = [problem for problem in gather_object([problem]) if problem]
     if problems:
         return problems[0]
