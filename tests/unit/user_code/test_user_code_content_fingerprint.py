@@ -16,6 +16,7 @@ from flops_fit.user_code.content_fingerprint import (
     repeatable_splits,
 )
 from flops_fit.user_code.dataset_meta import DatasetMeta
+from flops_fit.zoo.text import ByteText
 
 
 class Samples:
@@ -208,3 +209,22 @@ def test_no_more_than_256_samples_are_read_twice():
         with contextlib.suppress(UserError):
             check_content(now.copy, meta, "data")
         assert len(read) == times * 256
+
+
+def test_bytes_that_changed_in_place_are_seen_although_the_dataset_has_a_fingerprint(tmp_path):
+    root, folder = tmp_path / "texts", tmp_path / "data"
+    root.mkdir()
+    for i in range(60):
+        (root / f"{i}.txt").write_text(f"text {i} of sixty\n" * 20)
+    settings = {"root": root, "seq_len": 8}
+    ByteText.prepare(folder, **settings)
+
+    def opened():
+        return {name: ByteText(name, folder, **settings) for name in ("train", "validation")}
+
+    meta = meta_of(opened())
+    check_content(opened, meta, "data")
+    file = folder / "train.bin"
+    file.write_bytes(file.read_bytes()[::-1])
+    with pytest.raises(UserError, match="the train split is not the one that was planned"):
+        check_content(opened, meta, "data")
