@@ -132,7 +132,7 @@ def test_code_that_is_mended_before_anything_was_trained_is_planned_again(checko
 def test_data_that_changed_are_refused_before_anything_is_trained(finished, change):
     forget(finished)
     forget(finished)
-    (folder,) = (finished.path / "results" / "data").iterdir()
+    (folder,) = (one for one in (finished.path / "results" / "data").iterdir() if one.is_dir())
     if change == "permuted targets":
         targets = np.load(folder / "train_y.npy")
         np.save(folder / "train_y.npy", np.roll(targets, 1))
@@ -149,7 +149,8 @@ def test_data_that_changed_are_refused_before_anything_is_trained(finished, chan
         said,
     )
     assert found
-    assert (int(found[3]), found[4]) == tuple(planned[split].values())
+    expected = planned[split]
+    assert (int(found[3]), found[4]) == (expected["samples"], expected["fingerprint"])
     assert found[2] != found[4]
     assert (int(found[1]) == 2 * int(found[3])) == (split == "validation")
     assert "dataset.version" in said
