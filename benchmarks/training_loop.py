@@ -130,7 +130,7 @@ def main() -> None:
         accelerator = start_accelerator(job, gpus)
         place = [device_name(accelerator.device), 1]
         for number in range(options.rounds + 1):
-            attempts = Attempts(source={}, start="", place=place)
+            attempts = Attempts(start="", place=place)
             trainer = Trainer(job, accelerator, attempts, THREADS)
             saver = Saver(job, trainer.state, accelerator, Path(name), Warned())
             bare = BareLoop(job, trainer.state.micro_batch, accelerator.device)
