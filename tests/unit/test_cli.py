@@ -289,3 +289,17 @@ print(*{"torch", "accelerate", "numpy", "scipy", "pandas"} & set(sys.modules), f
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "\n")
     assert "0.386575 +- 0.011 nats per sample" in done.stdout
+
+
+def test_a_results_folder_is_as_good_as_its_fit_json(tmp_path, capsys):
+    path, _ = study(tmp_path, "fit", bootstrap=0, approaches=["3"])
+    assert path.name == "fit.json"
+    printed = []
+    for place in (path, tmp_path):
+        assert main(["predict", str(place), "1e20"]) == 0
+        assert main(["compare", str(place), str(path), "1e20"]) == 0
+        printed.append(capsys.readouterr().out.replace(str(path), str(tmp_path)))
+    assert printed[0] == printed[1]
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", str(tmp_path / "empty"), "1e20"]) == 1
+    assert f"{tmp_path / 'empty' / 'fit.json'}: cannot be read" in capsys.readouterr().err
