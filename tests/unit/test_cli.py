@@ -298,7 +298,7 @@ def test_a_results_folder_is_as_good_as_its_fit_json(tmp_path, capsys):
     for place in (path, tmp_path):
         assert main(["predict", str(place), "1e20"]) == 0
         assert main(["compare", str(place), str(path), "1e20"]) == 0
-        printed.append(capsys.readouterr().out.replace(str(path), str(tmp_path)))
+        printed.append(capsys.readouterr().out.replace(str(path), str(tmp_path)).split())
     assert printed[0] == printed[1]
     (tmp_path / "empty").mkdir()
     assert main(["predict", str(tmp_path / "empty"), "1e20"]) == 1

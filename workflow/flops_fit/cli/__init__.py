@@ -7,8 +7,8 @@ flops-fit explain 27a21803c6a8
 flops-fit explain 27a21803c6a8 ad335493ffd0
 
 A module of a subcommand has `add(commands)`, which describes its arguments and sets the two
-functions that use them: `run(options)` returns the lines to print; `place(options, rest)` places the
-arguments that stand behind an option, and returns those that it does not know.
+functions that use them: `run(options)` returns the lines to print; `place(options, rest)` places
+the arguments that stand behind an option, and returns those that it does not know.
 """
 
 from __future__ import annotations
