@@ -3,9 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import fit_isoflop, fit_runs, read_runs
-from flops_fit.laws.evidence.optima_scatter import optima_scatter
+from flops_fit.laws.evidence.optima_scatter import (
+    NO_EXCESS,
+    USUAL_EXCESS,
+    OptimaScatter,
+    optima_scatter,
+    scattered_quantile,
+)
 from judged import found, only
 from known_laws import columns
+from scipy.stats import norm
 
 C = np.logspace(18, 21, 5)
 U = np.array([-1.5, -0.75, 0.0, 0.75, 1.5])
@@ -59,13 +66,48 @@ def test_scatter_between_budgets_widens_the_intervals_and_is_said():
     ratio = only(scattered, "scattered_optima", "2")["ratio"]
     assert ratio > 3
     # Student's quantiles of the three budgets that a line leaves, and of the ten runs
-    assert width(scattered) == pytest.approx(2.3534 / 1.8125 * ratio * width(calm), rel=0.2)
+    wide = scattered_quantile(ratio, 0.9, line=3, runs=10)
+    assert wide == pytest.approx(2.3534 * ratio, rel=0.03)
+    assert width(scattered) == pytest.approx(wide / 1.8125 * width(calm), rel=0.2)
+
+
+def test_the_quantile_is_that_of_the_posterior_by_quadrature():
+    """Against integration over phi and sigma, with the likelihoods of both sums of squares."""
+    ratio, level, line, runs = 1.8, 0.9, 3, 12
+    log_phi = np.linspace(0, np.log(1000), 600)
+    log_sigma = np.linspace(-1.5, 1.5, 600)
+    phi, sigma = np.exp(np.meshgrid(log_phi, log_sigma, indexing="ij"))
+
+    def likelihood(phi):
+        return (
+            sigma**-runs * np.exp(-runs / 2 / sigma**2)
+            * (phi * sigma) ** -line * np.exp(-line / 2 * (ratio / phi / sigma) ** 2)
+        )  # fmt: skip
+
+    slab = likelihood(phi) * (1 - NO_EXCESS) / np.log(USUAL_EXCESS) * log_phi[1]
+    spike = likelihood(np.ones_like(phi)) * NO_EXCESS / len(log_phi)
+    weights = np.concatenate([slab.ravel(), spike.ravel()])
+    scales = np.concatenate([(phi * sigma).ravel(), sigma.ravel()])
+    found = scattered_quantile(ratio, level, line=line, runs=runs)
+    inside = weights @ (2 * norm.cdf(found / scales) - 1) / weights.sum()
+    assert inside == pytest.approx(level, abs=0.003)
+
+
+@pytest.mark.parametrize(("line", "runs"), [(1, 3), (3, 10), (6, 30)])
+def test_no_ratio_makes_an_interval_jump(line, runs):
+    """A test at 5% made it several times as wide where the ratio passed its limit."""
+    ratios = np.exp(np.arange(-3, 5, 0.01))
+    wide = [scattered_quantile(ratio, 0.9, line=line, runs=runs) for ratio in ratios]
+    steps = np.diff(np.log(wide))
+    assert (steps > 0).all()
+    # In the worst case three times as fast as the ratio itself, which grows by 1% a step
+    assert steps.max() < 0.031
 
 
 @pytest.mark.parametrize("budgets", [C, C[:2]])
 def test_without_noise_or_without_a_spare_budget_nothing_is_said(budgets):
     scatter = scatter_of(valleys(budgets, noise=0.0))
-    assert (scatter.ratio, scatter.p_value, scatter.widening) == (1.0, 1.0, 1.0)
+    assert scatter == OptimaScatter(ratio=None, p_value=1.0)
 
 
 def test_intervals_hold_the_truth_where_budgets_scatter():

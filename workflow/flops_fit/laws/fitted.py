@@ -44,9 +44,9 @@ class Resampled:
             f"percentiles of refits to resampled {self.what}, times a small-sample factor of "
             f"{self.small_sample_factor:.3f}"
         )
-        if self.scatter_factor > 1:
+        if self.scatter_factor != 1:
             factor = f"{self.scatter_factor:.3g}"
-            text += f" (of N_opt and D_opt times another {factor}, as the minima scatter)"
+            text += f" (of N_opt and D_opt times another {factor}, by the scatter of the minima)"
         return text
 
 

@@ -105,9 +105,9 @@ class ApproachResult:
     surface: Surface | None = None
     objective: float | None = None
     """What the surface minimises, a sum over runs."""
-    scatter: float = 1.0
+    scatter: float | None = None
     """Scatter of the optima about their law, in multiples of what the noise of their runs explains;
-    1 if the excess may be chance."""
+    None where there is nothing to tell it by."""
     judgements: tuple[Judgement, ...] = ()
 
 

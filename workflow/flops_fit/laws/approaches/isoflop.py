@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student_t
 
 from flops_fit.laws.approach import Approach, ApproachOptions
 from flops_fit.laws.approaches.profile import MAX_REACH, fit_profile, resampled_optima
@@ -23,7 +24,7 @@ from flops_fit.laws.evidence.judgements import (
     judge_profiles,
     judge_scatter,
 )
-from flops_fit.laws.evidence.optima_scatter import optima_scatter
+from flops_fit.laws.evidence.optima_scatter import optima_scatter, scattered_quantile
 from flops_fit.laws.evidence.resampling import Chunk, Resampler, Resampling
 from flops_fit.laws.evidence.small_sample import student_over_normal
 from flops_fit.laws.forms.parabola import MIN_SIZES
@@ -91,7 +92,7 @@ def fit_isoflop(runs: RunTable, flops: FlopsPerUnit | None = None) -> ApproachRe
         return replace(result, status="failed", reason=reason, judgements=tuple(judgements))
     scatter = optima_scatter(usable)
     judgements += notes + judge_laws(laws["N_opt"], laws["D_opt"], points) + judge_scatter(scatter)
-    return replace(result, scatter=scatter.widening, judgements=tuple(judgements), **laws)
+    return replace(result, scatter=scatter.ratio, judgements=tuple(judgements), **laws)
 
 
 def _fit_profiles(runs: RunTable) -> tuple[list[Profile], list[Judgement]]:
@@ -171,16 +172,12 @@ class IsoFLOP(Approach):
         return student_over_normal(level, _freedom(result))
 
     def scatter_factor(self, result: ApproachResult, *, level: float) -> float:
-        """Return by how much more than their noise the optima scatter about the laws.
-
-        Student's quantile then has the freedom of the line through the optima instead of that of
-        the runs.
-        """
-        if result.scatter <= 1:
-            return 1.0
+        """Return what the scatter of the optima makes of the factor for noise, by its posterior."""
         runs = _freedom(result)
-        line = min(runs, len(result.points) - 2)
-        return result.scatter * student_over_normal(level, line) / student_over_normal(level, runs)
+        if result.scatter is None or runs < 1:
+            return 1.0
+        quantile = scattered_quantile(result.scatter, level, line=len(result.points) - 2, runs=runs)
+        return quantile / float(student_t.ppf((1 + level) / 2, runs))
 
 
 ISOFLOP = IsoFLOP(

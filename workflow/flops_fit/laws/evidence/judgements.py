@@ -127,7 +127,7 @@ def judge_offset(note: OffsetNote | None) -> list[Judgement]:
 
 def judge_scatter(scatter: OptimaScatter) -> list[Judgement]:
     """Say where the optima scatter about their law by more than noise explains."""
-    if scatter.widening == 1:
+    if not scatter.is_significant:
         return []
     return [judge("scattered_optima", ratio=scatter.ratio, p_value=scatter.p_value)]
 
