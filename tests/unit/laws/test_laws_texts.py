@@ -36,6 +36,7 @@ EXAMPLES = {
     "unknown_trainer": {"ids": ["a"] * 14, "of": 20},
     "mixed_environment": {"circumstances": {"torch": {"2.12.0": ["a"], "2.13.0": ["b", "c"]}}},
     "derived_column": {"column": "D", "k": 6.0, "n": 2, "of": 9, "assumed": False},
+    "unfinished_runs": {"n": 3, "of": 9, "states": {"crashed": 2, "running": 1}},
     "unfinished_study": {"counts": "9 experiments: 2 done, 7 missing"},
     "runs_at_no_budget": {"n": 2, "of": 9},
     "too_few_sizes": {"budget": 1e18, "n": 2, "needed": 3},

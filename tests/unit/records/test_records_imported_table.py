@@ -149,7 +149,7 @@ def test_C_that_is_not_6ND_is_judged(tmp_path):
         ("runs.xlsx", "x", "must be one of .csv"),
         ("runs.csv", "", "cannot be read as a table"),
         ("runs.csv", "N,D,C,loss\n", "holds no runs"),
-        ("runs.csv", "params,D,loss\n1,2,3\n", "lacks N; its columns are params, D, loss"),
+        ("runs.csv", "width,D,loss\n1,2,3\n", "lacks N; its columns are width, D, loss"),
         ("runs.csv", "N,loss\n1,2\n", "lacks C or D"),
         ("runs.csv", "N,D,loss\n1,2,3\n4,many,6\n", "D of row 2 is 'many'"),
         ("runs.jsonl", '{"N": 1}\nnonsense\n', "line 2 is not JSON"),

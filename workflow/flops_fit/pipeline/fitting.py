@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,12 @@ from flops_fit.laws.data.table import UnknownExclusionError, UnusableRunsError
 from flops_fit.laws.fit import Progress, fit_runs
 from flops_fit.laws.judgement.judgement import Judgement, add_judgements, judge
 from flops_fit.laws.judgement.phrases import mixed_groups
-from flops_fit.records.imported_table import derived_columns, read_imported_runs
+from flops_fit.records.imported_table import (
+    derived_columns,
+    judge_unfinished,
+    read_imported_runs,
+    unfinished_runs,
+)
 from flops_fit.records.merged_runs import (
     RUNS_COLUMNS,
     MergedRun,
@@ -42,16 +47,23 @@ def fit_study(
             study, read_merged_runs(runs_file), runs_file, workers=workers, progress=progress
         )
     runs = read_imported_runs(runs_file)
+    states = unfinished_runs(runs)
+    finished = runs[~runs["id"].isin(states)]
     fit = _fit(
         study,
-        runs.to_dict("list"),
+        finished.to_dict("list"),
+        left_out=states,
         expected=runs_file,
         # The file to correct is the user's own, not the copy made from it.
         source=study.runs_table.path,
         workers=workers,
         progress=progress,
     )
-    add_judgements(fit, derived_columns(runs))
+    left_out = [
+        {"id": id, "reason": f"not finished: {state} in the table"} for id, state in states.items()
+    ]
+    fit["excluded"] = sorted([*fit["excluded"], *left_out], key=lambda entry: entry["id"])
+    add_judgements(fit, [*judge_unfinished(states, len(runs)), *derived_columns(finished)])
     return fit
 
 
@@ -116,6 +128,7 @@ def _fit(
     expected: str | Path,
     source: str | Path,
     curves: Mapping[str, Sequence[CurveRow]] | None = None,
+    left_out: Collection[str] = (),
     workers: int | None,
     progress: Progress | None,
 ) -> dict[str, Any]:
@@ -127,6 +140,8 @@ def _fit(
         Where the known ids are found, for the error message.
     source
         The file to correct if runs cannot be used.
+    left_out
+        Ids of runs that are not among the rows, which the study may exclude all the same.
     """
     try:
         return fit_runs(
@@ -134,7 +149,7 @@ def _fit(
             study=study.name,
             params=study.fit.params,
             predict_budgets=study.predict_budgets,
-            exclude=study.fit.exclude,
+            exclude=[name for name in study.fit.exclude if name not in left_out],
             approaches=study.fit.approaches,
             bootstrap=study.fit.bootstrap,
             ci=study.fit.ci,

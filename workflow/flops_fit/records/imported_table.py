@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
-import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,19 +12,17 @@ import pandas as pd
 from flops_fit.errors import UserError
 from flops_fit.files.reading import make_room, read_csv_rows
 from flops_fit.laws.judgement.judgement import Judgement, judge
+from flops_fit.records.column_names import COLUMNS, DERIVED, NEEDED, choose_columns
+from flops_fit.records.numbers import read_numbers
+from flops_fit.records.states import UNFINISHED, read_states
+from flops_fit.records.table_file import read_table
 from flops_fit.study.study import RunsTable
 
-COLUMNS = ("id", "status", "budget", "size", "seed", "lr", "N", "D", "C", "loss", "epochs")
-"""Columns that are read from a table; all others are ignored."""
-
-NEEDED = ("N", "loss")
 FLOPS_PER_PARAM = 6.0
 """C = 6 N D, if a table gives only one of C and D."""
 
-DERIVED = ("C", "D")
-"""Columns of which each follows from the other and N."""
-
-_NUMBERS = ("N", "D", "C", "loss", "budget", "lr", "epochs", "C_6nd")
+_COUNTS = ("N", "D", "C", "budget", "C_6nd")
+_NUMBERS = (*_COUNTS, "loss", "lr", "epochs")
 
 
 def import_runs(table: RunsTable) -> pd.DataFrame:
@@ -34,27 +30,22 @@ def import_runs(table: RunsTable) -> pd.DataFrame:
 
     A missing D or C is derived from C = k N D and named in the column `derived`; k is the median of
     the rows that have both, or 6 if there are none. Runs without an id are named after their row;
-    an empty status means `completed`.
+    an empty status means `completed`, and a run that did not finish keeps its word for that.
 
     Raises
     ------
     UserError
-        If the file is missing, empty, of an unknown kind or unreadable, lacks a column, or a row
-        holds more or fewer fields than the header.
+        If the file is missing, empty, of an unknown kind or unreadable, lacks a column, a row
+        holds more or fewer fields than the header, or a cell no number or state.
     """
-    frame = _rename(_read(table.path), table)
-    n = len(frame)
+    frame = _read(table)
     for name in _NUMBERS:
         if name in frame:
             frame[name] = _numbers(frame[name], name, table.path)
+    empty = [None] * len(frame)
+    frame["status"] = read_states(frame.get("status", pd.Series(empty)).tolist(), table.path)
+    frame["id"] = _ids(frame)
     frame["derived"] = _derive(frame, token=table.unit == "token")
-    if "id" not in frame:
-        frame["id"] = [f"row {i + 1}" for i in range(n)]
-    frame["id"] = frame["id"].astype(str)
-    if "status" not in frame:
-        frame["status"] = "completed"
-    status = frame["status"].fillna("").astype(str).str.strip()
-    frame["status"] = status.where(status != "", "completed")
     for name in ("budget", "size"):
         if name not in frame:
             frame[name] = np.nan
@@ -113,6 +104,20 @@ def _flops_constant(known: pd.DataFrame) -> float:
     return float((known["C"] / (known["N"] * known["D"])).median())
 
 
+def unfinished_runs(runs: pd.DataFrame) -> dict[str, str]:
+    """Return the runs that did not finish: for each id the state that the table gives."""
+    unfinished = runs[runs["status"].isin(UNFINISHED)]
+    return dict(zip(unfinished["id"].astype(str), unfinished["status"], strict=True))
+
+
+def judge_unfinished(states: Mapping[str, str], of: int) -> list[Judgement]:
+    """Report how many runs of a table of `of` rows are left out, because they did not finish."""
+    if not states:
+        return []
+    counts = dict(Counter(states.values()).most_common())
+    return [judge("unfinished_runs", n=len(states), of=of, states=counts)]
+
+
 def derived_columns(runs: pd.DataFrame) -> list[Judgement]:
     """Report which of C and D `import_runs` derived, from its column `derived`."""
     if "derived" not in runs:
@@ -127,134 +132,41 @@ def derived_columns(runs: pd.DataFrame) -> list[Judgement]:
     ]
 
 
-def _read(path: Path) -> pd.DataFrame:
-    readers = {
-        ".csv": lambda p: _read_delimited(p, ","),
-        ".tsv": lambda p: _read_delimited(p, "\t"),
-        ".parquet": pd.read_parquet,
-        ".jsonl": _read_json_lines,
-        ".ndjson": _read_json_lines,
-    }
-    if path.suffix.lower() not in readers:
-        raise UserError(
-            f"{path}: a table of runs must be one of {', '.join(readers)}, not "
-            f"{path.suffix or 'a file without an ending'!r}"
-        )
-    try:
-        frame = readers[path.suffix.lower()](path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such table of runs") from None
-    except ImportError:
-        raise UserError(
-            f"{path}: reading Parquet takes pyarrow; install it (pip install pyarrow) or save the "
-            "table as CSV"
-        ) from None
-    except (OSError, ValueError) as error:
-        # pandas raises ValueErrors for unparsable and for empty files
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "it is empty"
-        raise UserError(f"{path}: cannot be read as a table of runs ({reason})") from None
-    if frame.empty:
-        raise UserError(f"{path}: the table holds no runs")
-    return frame
+def _read(table: RunsTable) -> pd.DataFrame:
+    """Return the columns of a table that are ours, under our names."""
+    cells = read_table(table.path)
+
+    def equal(names: Sequence[str]) -> bool:
+        columns = [cells.iloc[:, i] for i, name in enumerate(cells.columns) if name in names]
+        return all(column.equals(columns[0]) for column in columns[1:])
+
+    chosen = choose_columns(list(cells.columns), table, equal)
+    places = {ours: list(cells.columns).index(theirs) for ours, theirs in chosen.items()}
+    return pd.DataFrame({ours: cells.iloc[:, i] for ours, i in places.items()})
 
 
-def _read_delimited(path: Path, delimiter: str) -> pd.DataFrame:
-    """Read CSV or TSV whose rows all have the header's fields.
+def _ids(frame: pd.DataFrame) -> list[str]:
+    """Return an id for each row: its own, or its place in the table.
 
-    pandas shifts a row with too many fields and pads one with too few; either would give laws of
-    wrong numbers. Empty fields beyond the header's (after a trailing comma) do not count.
-
-    Raises
-    ------
-    ValueError
-        If a row is wider or narrower than the header; names the line.
+    A row that equals an earlier one in all that is read, and one that is left out, may have an id
+    that is taken already: it gets its place as well.
     """
-    spaces = delimiter == ","
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file, delimiter=delimiter, skipinitialspace=spaces)
-        try:
-            width = _check_widths(rows)
-        except csv.Error as error:
-            raise ValueError(f"line {rows.line_num}: {error}") from None
-    return pd.read_csv(
-        path, sep=delimiter, skipinitialspace=spaces, index_col=False, usecols=range(width)
-    )
+    places = [f"row {i + 1}" for i in range(len(frame))]
+    if "id" not in frame:
+        return places
+    ids = [place if id is None else str(id) for id, place in zip(frame["id"], places, strict=True)]
+    taken = frame.assign(id=ids).duplicated("id", keep=False)
+    copies = frame.astype(str).duplicated() | frame["status"].isin(UNFINISHED)
+    return [
+        f"{id} ({place})" if again and copy else id
+        for id, place, again, copy in zip(ids, places, taken, copies, strict=True)
+    ]
 
 
-def _check_widths(rows: Any) -> int:
-    """Return how many columns the header of a csv.reader names; all rows must have as many."""
-    width = 0
-    for row in rows:
-        if not any(field.strip() for field in row) and len(row) < 2:
-            continue
-        filled = max((i + 1 for i, field in enumerate(row) if field.strip()), default=0)
-        if not width:
-            width = filled
-        elif filled > width or len(row) < width:
-            n_fields = max(filled, min(len(row), width))
-            raise ValueError(
-                f"line {rows.line_num} has {n_fields} fields, but the header has {width}"
-            )
-    return width
-
-
-def _read_json_lines(path: Path) -> pd.DataFrame:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    rows = []
-    for i, line in enumerate(lines):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            raise ValueError(f"line {i + 1} is not JSON that can be read") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"line {i + 1} is not an object")
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _rename(frame: pd.DataFrame, table: RunsTable) -> pd.DataFrame:
-    """Rename the columns to ours: as the study maps them, otherwise by name, ignoring case."""
-    names = [str(name).strip() for name in frame.columns]
-    frame = frame.set_axis(names, axis=1)
-    unknown = sorted(set(table.columns) - set(COLUMNS))
-    if unknown:
+def _numbers(column: pd.Series, name: str, path: Path) -> list[float]:
+    numbers, wrong = read_numbers(column.tolist(), counts=name in _COUNTS)
+    if wrong is not None:
         raise UserError(
-            f"runs_table.columns: found {unknown[0]!r}, expected names among {', '.join(COLUMNS)}"
+            f"{path}: {name} of row {wrong + 1} is {column.iloc[wrong]!r:.80}, but must be a number"
         )
-    chosen: dict[str, str] = {}
-    for ours in COLUMNS:
-        theirs = table.columns.get(ours)
-        if theirs is not None and theirs not in names:
-            near = difflib.get_close_matches(theirs, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UserError(
-                f"{table.path}: runs_table.columns names {theirs!r} for {ours}, but the columns "
-                f"are {', '.join(names)}{hint}"
-            )
-        if theirs is None:
-            same = [name for name in names if name.lower() == ours.lower()]
-            theirs = ours if ours in same else same[0] if len(same) == 1 else None
-        if theirs is not None and names.count(theirs) == 1:
-            chosen[ours] = theirs
-    missing = [name for name in NEEDED if name not in chosen]
-    if not {"C", "D"} & set(chosen):
-        missing.append("C or D")
-    if missing:
-        raise UserError(
-            f"{table.path}: the table lacks {', '.join(missing)}; its columns are "
-            f"{', '.join(names)}. Map them, as in runs_table: {{path: ..., columns: {{N: params}}}}"
-        )
-    return pd.DataFrame({ours: frame[theirs] for ours, theirs in chosen.items()})
-
-
-def _numbers(column: pd.Series, name: str, path: Path) -> pd.Series:
-    numbers = pd.to_numeric(column, errors="coerce")
-    wrong = numbers.isna() & column.notna() & (column.astype(str).str.strip() != "")
-    if wrong.any():
-        row = int(np.flatnonzero(wrong.to_numpy())[0])
-        raise UserError(
-            f"{path}: {name} of row {row + 1} is {column.iloc[row]!r:.80}, but must be a number"
-        )
-    return numbers.astype(float)
+    return numbers

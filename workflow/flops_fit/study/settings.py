@@ -44,7 +44,7 @@ class TableFile(Section):
     path: Text = key(
         "The file, relative to the folder of the configuration.",
         "path",
-        expected="a path to a CSV, Parquet or JSON lines file",
+        expected="a path to a CSV, TSV, JSON or Parquet file",
     )
     columns: Names = key(
         "Names of the table's columns where they differ from ours, such as {N: params}.",
@@ -271,7 +271,7 @@ class _Imported(Section):
         "columns N, D, C (one of D and C may be missing) and loss, and optionally budget, id, "
         "status and lr.",
         "path",
-        expected="a path to a CSV, Parquet or JSON lines file, or {path:, columns:, unit:}",
+        expected="a path to a CSV, TSV, JSON or Parquet file, or {path:, columns:, unit:}",
     )
 
 

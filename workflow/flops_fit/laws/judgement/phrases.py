@@ -83,6 +83,14 @@ def mixed_groups(fingerprints: Mapping[str, Mapping[str, Sequence[str]]], most: 
     return "; ".join(described)
 
 
+def unfinished(n: int, of: int, states: Mapping[str, int]) -> str:
+    counts = ", ".join(f"{count} {state}" for state, count in states.items())
+    return (
+        f"{n} of {of} runs of the table are left out, because they did not finish ({counts}): what "
+        "they end at is not the loss of their N and D."
+    )
+
+
 def derived(column: str, k: float, n: int, of: int, assumed: bool) -> str:
     formula, truth = {
         "C": (f"{k:.3g} N D", "spent"),

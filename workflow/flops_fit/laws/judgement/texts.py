@@ -110,6 +110,11 @@ KINDS: dict[str, Kind] = {
     "derived_column": Kind(
         "warning", "An imported table leaves C or D empty, which is then derived.", phrases.derived
     ),
+    "unfinished_runs": Kind(
+        "warning",
+        "Runs of an imported table have not finished: crashed, failed, killed, running.",
+        phrases.unfinished,
+    ),
     "unfinished_study": Kind(
         "warning", "Some planned experiments have no record yet.",
         "The study is not finished: {counts}.",
