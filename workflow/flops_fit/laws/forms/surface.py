@@ -81,14 +81,14 @@ def optimal_log_N(
     ----------
     rows : ndarray, shape (n_surfaces, 5)
         log A, log B, log E, alpha, beta.
-    C : array_like, shape (n_budgets,)
+    C : array_like, shape (n_budgets,) or (n_surfaces, n_budgets)
         FLOPs.
 
     Returns
     -------
     ndarray, shape (n_surfaces, n_budgets)
     """
-    log_C = np.log(np.asarray(C, dtype=float))[:, np.newaxis]
+    log_C = np.log(np.asarray(C, dtype=float))[..., np.newaxis]
     knots, slopes, intercepts = _segments(flops)
     log_A, log_B, _, alpha, beta = (rows[:, i, np.newaxis, np.newaxis] for i in range(5))
     rising = slopes > 0

@@ -1,0 +1,1 @@
+"""What people ask of a fit, from its stored draws: pure functions on a `Landscape`."""
