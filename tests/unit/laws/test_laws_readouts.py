@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import FlopsPerUnit, Surface
+from flops_fit.laws.answer.law import OptimumLaw
 from flops_fit.laws.readouts.inference import best_at_total, least_for_loss
 from flops_fit.laws.readouts.inverse import first_rise, minima
 from flops_fit.laws.readouts.landscape import Landscape, MovedApart, Shape, Surfaces
@@ -26,27 +27,13 @@ TRUTHS = (
 C = 1e21
 
 
-class Paths:
-    """A path of N_opt with a bend and one of L_opt, draw by draw, like an answer's law."""
-
-    def __init__(self, n=400, slope=(0.5, 0.02), bend=(-0.01, 0.004)):
-        rng = np.random.default_rng(3)
-        self.c = rng.normal(np.log(1e8), 0.1, (n, 1))
-        self.a = rng.normal(*slope, (n, 1))
-        self.g = rng.normal(*bend, (n, 1))
-        self.E = rng.normal(1.8, 0.05, (n, 1))
-        self.l = rng.normal(np.log(0.8), 0.05, (n, 1))
-        self.b = rng.normal(-0.15, 0.01, (n, 1))
-
-    def log_N_opt(self, log_C):
-        x = log_C - np.log(1e19)
-        # 2 R^2 log cosh(x / R), without the overflow of cosh
-        t = np.abs(x / 6)
-        psi = 72 * (t + np.log1p(np.exp(-2 * t)) - np.log(2))
-        return self.c + self.a * x + self.g * psi
-
-    def L_opt(self, log_C):
-        return self.E + np.exp(self.l + self.b * (log_C - np.log(1e19)))
+def answer(n=400, slope=(0.5, 0.02), bend=(-0.01, 0.004)):
+    """Return an answer's law whose draws of both paths bend and scatter."""
+    rng = np.random.default_rng(3)
+    means = (np.log(1e8), slope[0], bend[0], np.log(0.8), -0.15, 1e-4, 1.8)
+    scatter = (0.1, slope[1], bend[1], 0.05, 0.01, 1e-4, 0.05)
+    rows = rng.normal(means, scatter, (n, 7))
+    return OptimumLaw(centre=np.log(1e19), reach=6.0, rows=rows)
 
 
 def alone(flops=SIX, truths=TRUTHS):
@@ -57,7 +44,7 @@ def alone(flops=SIX, truths=TRUTHS):
 def anchored(flops=SIX, n=400):
     surfaces = Surfaces(rows=np.tile(TRUTHS[0].to_row(), (n, 1)), flops=flops)
     surfaces.rows[:, 3] += 0.01 * np.random.default_rng(0).normal(size=n)
-    return Landscape(path=Paths(n), shape=Shape(draws=surfaces, estimate=surfaces), flops=flops)
+    return Landscape(path=answer(n), shape=Shape(draws=surfaces, estimate=surfaces), flops=flops)
 
 
 def at(values):
@@ -143,11 +130,11 @@ def test_the_interval_of_D_at_a_given_N_is_not_the_one_at_a_known_C():
     At a known C, D = C / (6 N) scatters by s alone: with a = 0.5 half as much, where it should be
     twice as much.
     """
-    paths = Paths(4000, slope=(0.5, 0.0), bend=(0.0, 0.0))
+    paths = answer(4000, slope=(0.5, 0.0), bend=(0.0, 0.0))
     found = Landscape(path=paths, shape=None, flops=SIX)
     given = summarised(at_value(found, "N_opt", np.log(1e9), np.log(1e19)), level=0.9)
     low, high = given["D_opt"].interval
-    c = np.quantile(paths.c, [0.95, 0.05])
+    c = np.quantile(paths.rows[:, 0], [0.95, 0.05])
     exact = np.exp(np.log(1e19) + (np.log(1e9) - c) / 0.5) / 6e9
     np.testing.assert_allclose([low, high], exact, rtol=1e-6)
     known = summarised(at_compute(found, np.log(given["C"].value)), level=0.9)["D_opt"].interval
@@ -159,7 +146,7 @@ def test_the_interval_of_D_at_a_given_N_is_not_the_one_at_a_known_C():
 
 def test_a_path_that_bends_back_is_inverted_where_it_was_measured():
     """N = 1e8 (C / 1e19)^0.5 with a strong bend: it rises to a summit, and falls beyond."""
-    found = Landscape(path=Paths(1, (0.5, 0), (-0.06, 0)), shape=None, flops=SIX)
+    found = Landscape(path=answer(1, (0.5, 0), (-0.06, 0)), shape=None, flops=SIX)
     summit = np.max(found.log_N_opt(np.linspace(0, 69, 6901)))
     below, above = (
         at_value(found, "N_opt", summit + shift, np.log(1e19))["log C"][0] for shift in (-0.5, 0.5)

@@ -72,21 +72,26 @@ class OptimumLaw:
     rows: Array
 
     def log_N_opt(self, log_C: ArrayLike) -> Array:
-        """Return log N_opt of every draw at each log C, shape (n_draws, n_C)."""
-        return self.rows[:, :3] @ self._basis(log_C).T
+        """Return log N_opt of every draw at each log C, shape (n_draws, n_C).
+
+        log_C has shape (n_C,), or (n_draws, n_C) where each draw has its own.
+        """
+        return self._along(self.rows[:, :3], log_C)
 
     def L_opt(self, log_C: ArrayLike) -> Array:
-        """Return L_opt of every draw at each log C, shape (n_draws, n_C)."""
+        """Return L_opt of every draw at each log C, as `log_N_opt`."""
         with np.errstate(over="ignore"):
-            return self.rows[:, 6:] + np.exp(self.rows[:, 3:6] @ self._basis(log_C).T)
+            return self.rows[:, 6:] + np.exp(self._along(self.rows[:, 3:6], log_C))
 
     @property
     def has_loss(self) -> bool:
         """Whether there is a law of the loss."""
         return bool(np.isfinite(self.rows[:, 3:]).all())
 
-    def _basis(self, log_C: ArrayLike) -> Array:
-        return basis(np.atleast_1d(np.asarray(log_C, dtype=float)) - self.centre, self.reach)
+    def _along(self, coefficients: Array, log_C: ArrayLike) -> Array:
+        x = np.atleast_1d(np.asarray(log_C, dtype=float)) - self.centre
+        level, slope, bent = (coefficients[:, i, np.newaxis] for i in range(3))
+        return level + slope * x + bent * bend(x, self.reach)
 
     def to_json(self) -> dict[str, Any]:
         """Return `answer.law` of fit.json; the draws of a column are one text of numbers."""
