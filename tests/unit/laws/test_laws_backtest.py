@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import FlopsPerUnit, Surface, read_runs
+from flops_fit.laws.answer.law import ANSWER_COLUMNS, OptimumLaw
 from flops_fit.laws.backtest.found import found_at_budgets, found_in_strata, strata_of
+from flops_fit.laws.backtest.meaning import meaning
 from flops_fit.laws.backtest.origins import design_of, origins
+from flops_fit.laws.backtest.own import backtest_answer, reaches
+from scipy.special import ndtri
 
 TRUTH = Surface(E=1.8, A=480.0, B=2100.0, alpha=0.35, beta=0.37)
 CENTRES = np.array([1e18, 1e19, 1e20, 1e21, 1e22])
@@ -127,3 +131,78 @@ def test_three_budgets_are_too_few_to_hide_one():
     runs = parabolas()
     few = {key: values[:21] for key, values in runs.items()}
     assert origins(read_runs(few)[0]) == []
+
+
+def toy_law(std: float, shift: float = 0.0) -> OptimumLaw:
+    """Return the law of `parabolas` with draws around it: of log N by `std`, of log L by 1%."""
+    z = ndtri((np.arange(1001) + 0.5) / 1001)
+    rows = np.zeros((z.size, len(ANSWER_COLUMNS)))
+    rows[:, 0] = np.log(1e18) / 2 + shift + std * z
+    rows[:, 1] = 0.5
+    rows[:, 3], rows[:, 4] = 0.01 * z, -0.1
+    rows[:, 6] = 2.0
+    return OptimumLaw(centre=float(np.log(1e18)), reach=5.0, rows=rows)
+
+
+def test_a_study_predicts_its_own_largest_budgets_from_the_others():
+    table = read_runs(parabolas())[0]
+    seen = []
+
+    def refit(kept):
+        seen.append(float(kept.C.max()))
+        return toy_law(std=0.1)
+
+    test = backtest_answer(table, refit, level=0.9, asked=[1e22, 1e25])
+    assert seen == [1e21, 1e20]  # never a run of a budget that is to be predicted
+    assert [row.times for row in test.rows] == pytest.approx([10, 10, 100])
+    for row in test.rows:
+        assert row.N_opt.predicted == pytest.approx(np.sqrt(row.C))
+        assert row.N_opt.found == pytest.approx(np.sqrt(row.C))
+        # The central 90% of a normal distribution
+        assert np.log(row.N_opt.ci) - np.log(row.C) / 2 == pytest.approx(
+            [-0.16449, 0.16449], abs=1e-3
+        )
+        assert row.L_opt.predicted == pytest.approx(2 + (1e18 / row.C) ** 0.1)
+        assert row.N_opt.covered
+        assert row.L_opt.covered
+    assert test.to_json()["covered"] == {"N_opt": {"n": 3, "of": 3}, "L_opt": {"n": 3, "of": 3}}
+    assert "1,000 times the largest C" in test.text
+    assert test.judgements == ()
+
+
+def test_an_answer_that_misses_is_judged():
+    table = read_runs(parabolas())[0]
+    test = backtest_answer(table, lambda kept: toy_law(std=0.1, shift=0.5), level=0.9)
+    assert test.hits("N_opt") == (0, 3)
+    assert test.hits("L_opt") == (3, 3)
+    assert [item.code for item in test.judgements] == ["backtest_missed"]
+    assert test.judgements[0].values["quantity"] == "N_opt"
+    assert "no accident" in test.text
+
+
+def test_three_budgets_have_no_backtest_and_say_so():
+    few = {key: values[:21] for key, values in parabolas().items()}
+    test = backtest_answer(read_runs(few)[0], lambda kept: toy_law(std=0.1), level=0.9)
+    assert test.rows == ()
+    assert test.text.startswith("Fewer than 4 budgets")
+
+
+def test_what_was_found_has_an_error_of_its_own():
+    # 3 and 4 are the half-width and the error of what was found, at the same level
+    assert reaches((-3.0, 0.0, 3.0), 4.99, 4 / 1.6449, 0.9)
+    assert not reaches((-3.0, 0.0, 3.0), 5.01, 4 / 1.6449, 0.9)
+    assert not reaches((-3.0, 0.0, 9.0), -5.01, 4 / 1.6449, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [(1.0, "nothing is asked for"), (50.0, "no further ahead"), (200.0, "further ahead than")],
+)
+def test_the_sentence_says_how_far_the_test_reaches(asked, said):
+    text = meaning(
+        level=0.9, N=(5, 6), L=(6, 6), factor=1.1, error=0.004, tested=100.0, asked=asked,
+        missed=False,
+    )  # fmt: skip
+    assert "5 of 6" in text
+    assert "0.40%" in text
+    assert said in text

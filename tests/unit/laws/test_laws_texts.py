@@ -75,6 +75,7 @@ EXAMPLES = {
     "extrapolation": {"C": [1e24, 1e25], "times": 1000.0, "largest": 1e22},
     "prediction_beyond_sizes": {"C": [1e25], "smallest": 1e7, "largest": 1e10},
     "resamples_without_law": {"share": 0.05},
+    "backtest_missed": {"quantity": "N_opt", "n": 2, "of": 6, "level": 0.95},
 }  # fmt: skip
 
 

@@ -302,6 +302,13 @@ KINDS: dict[str, Kind] = {
         "More than 1% of the resamples gave no law.",
         "{share:.0%} of the resamples gave no law.",
     ),
+    "backtest_missed": Kind(
+        "warning",
+        "Of the study's own largest budgets, hidden and predicted from the others, fewer lay in "
+        "their intervals than chance explains.",
+        "Only {n} of {of} {level:.0%} intervals reach the {quantity} that was found where the "
+        "largest budgets were hidden and predicted from the others.",
+    ),
 }  # fmt: skip
 
 
