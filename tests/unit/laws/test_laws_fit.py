@@ -56,6 +56,7 @@ def test_fit_json_has_the_agreed_fields():
         "excluded",
         "approaches",
         "holdout",
+        "answer",
         "recommended",
         "judgements",
         "warnings",

@@ -35,6 +35,8 @@ class ApproachOptions:
 
     tied: bool = False
     """Keep alpha = beta in surfaces."""
+    E: float | None = None
+    """Keep this E in surfaces, and as the offset of L_opt; None to fit it."""
     curves: Curves | None = None
     decays: bool = True
     """Whether the learning rate decays towards each run's own end."""

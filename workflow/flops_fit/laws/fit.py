@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from flops_fit.errors import UserError
+from flops_fit.laws.answer.answer import Question, fit_answer
 from flops_fit.laws.approach import Approach, ApproachOptions, Curves
 from flops_fit.laws.approaches.registry import (
     approach_named,
@@ -158,6 +159,7 @@ def fit_laws(
         *_disagreements(fitted),
         *(judgement for item in fitted for judgement in item.judgements),
     ]
+    exact = recommend([(item.approach, item.result) for item in fitted], scores)
     return Fit(
         study=study,
         params=params,
@@ -167,7 +169,14 @@ def fit_laws(
         excluded=tuple(sorted((*excluded, *dropped), key=lambda exclusion: exclusion.id)),
         approaches=tuple(fitted),
         holdout=tuple(scores),
-        recommended=recommend([(item.approach, item.result) for item in fitted], scores),
+        answer=fit_answer(
+            table,
+            setting.flops,
+            Question(C=tuple(setting.C), measured=setting.measured, level=options.ci),
+            options=setting.options,
+            known={item.approach.name: item.result for item in fitted},
+        ),
+        if_form_is_exact=exact,
         judgements=tuple(judgements),
         measured=setting.measured,
         level=options.ci,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flops_fit.laws.answer.answer import Answer
 from flops_fit.laws.approach import Approach
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import Exclusion
@@ -115,7 +116,9 @@ class Fit:
     excluded: tuple[Exclusion, ...]
     approaches: tuple[FittedApproach, ...]
     holdout: tuple[HoldoutScore, ...]
-    recommended: Recommendation
+    answer: Answer
+    if_form_is_exact: Recommendation
+    """The approach whose narrower intervals hold if its form is exact."""
     judgements: tuple[Judgement, ...]
     """Of all approaches, and of none."""
     measured: tuple[float, ...]
@@ -141,10 +144,17 @@ class Fit:
             "excluded": [asdict(exclusion) for exclusion in self.excluded],
             "approaches": {item.approach.name: item.to_json() for item in self.approaches},
             "holdout": [score.to_json() for score in self.holdout],
-            "recommended": asdict(self.recommended),
+            "answer": self._answer_to_json(),
+            "recommended": asdict(self.if_form_is_exact),
         }
         add_judgements(fit, self.judgements)
         return fit | {"prediction": self._prediction_to_json()}
+
+    def _answer_to_json(self) -> dict[str, Any]:
+        exact = self.if_form_is_exact
+        chosen = next((i for i in self.approaches if i.approach.name == exact.approach), None)
+        rows = [] if chosen is None else chosen.to_json()["predictions"]
+        return self.answer.to_json() | {"if_form_is_exact": {**asdict(exact), "predictions": rows}}
 
     def _interval_method(self) -> str | None:
         used: dict[str, list[str]] = {}
@@ -163,7 +173,7 @@ class Fit:
         The draws of each parameter are one text of numbers, so that a thousand stay one line.
         """
         for item in self.approaches:
-            if item.approach.name == self.recommended.approach:
+            if item.approach.name == self.if_form_is_exact.approach:
                 break
         else:
             return None
