@@ -78,6 +78,7 @@ FULL = {
         "stratify": False,
         "holdout_budgets": 2,
         "tie_exponents": True,
+        "E": 1.5,
         "exclude": ["abc"],
         "allow_mixed_code": True,
     },

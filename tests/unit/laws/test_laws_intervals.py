@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import (
+    ApproachOptions,
     FlopsPerUnit,
     ResidualLimits,
     Surface,
@@ -175,7 +176,7 @@ def test_the_small_sample_factor_of_each_approach():
 
     def factor(name, *, level=0.9, stratify=True, tied=False):
         return approach_named(name).small_sample_factor(
-            profiles, table, level=level, stratify=stratify, tied=tied
+            profiles, table, ApproachOptions(tied=tied), level=level, stratify=stratify
         )
 
     # 45 runs in 5 strata, 40 degrees of freedom: t(0.95; 40) = 1.6839, z = 1.6449

@@ -101,7 +101,13 @@ class Approach(ABC):
         """
 
     def small_sample_factor(
-        self, result: ApproachResult, runs: RunTable, *, level: float, stratify: bool, tied: bool
+        self,
+        result: ApproachResult,
+        runs: RunTable,
+        options: ApproachOptions,
+        *,
+        level: float,
+        stratify: bool,
     ) -> float:
         """Return the factor by which percentiles are moved away from the estimate."""
         return restored_variance(runs, stratify=stratify)

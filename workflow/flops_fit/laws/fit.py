@@ -67,6 +67,8 @@ class FitOptions:
     """How many of the largest budgets the hold-out leaves out; 0 skips it."""
     tie_exponents: bool = False
     """Keep alpha = beta in surfaces, for which five or six runs suffice."""
+    E: float | None = None
+    """Keep this E in surfaces, and as the offset of L_opt; None fits it."""
     curves: Curves | None = None
     """Training curves for approach 1, by run id: rows [step, D, train_loss, lr]."""
     schedule_decays: bool = True
@@ -90,6 +92,7 @@ def fit_runs(
     stratify: bool = FitOptions.stratify,
     holdout_budgets: int = FitOptions.holdout_budgets,
     tie_exponents: bool = FitOptions.tie_exponents,
+    E: float | None = FitOptions.E,
     curves: Curves | None = FitOptions.curves,
     schedule_decays: bool = FitOptions.schedule_decays,
     workers: int | None = FitOptions.workers,
@@ -125,7 +128,7 @@ def fit_runs(
     options = FitOptions(
         predict_budgets=predict_budgets, exclude=exclude, approaches=approaches,
         bootstrap=bootstrap, ci=ci, seed=seed, stratify=stratify, holdout_budgets=holdout_budgets,
-        tie_exponents=tie_exponents, curves=curves, schedule_decays=schedule_decays,
+        tie_exponents=tie_exponents, E=E, curves=curves, schedule_decays=schedule_decays,
         workers=workers,
     )  # fmt: skip
     found = fit_laws(runs, options, study=study, params=params, progress=progress)
@@ -155,6 +158,7 @@ def fit_laws(
     judgements = [
         *judge_runs(table, planned=names_budgets(runs)),
         *judge_learning_rates(choices),
+        *([] if options.E is None else [judge("pinned_e", E=options.E)]),
         *notes,
         *_disagreements(fitted),
         *(judgement for item in fitted for judgement in item.judgements),
@@ -211,7 +215,10 @@ def _setting(table: RunTable, options: FitOptions) -> Setting:
         flops=FlopsPerUnit.from_runs(table.N, table.D, table.C),
         C=merge_compute(budgets, [_checked_budget(C) for C in options.predict_budgets]),
         options=ApproachOptions(
-            tied=options.tie_exponents, curves=options.curves, decays=options.schedule_decays
+            tied=options.tie_exponents,
+            E=_checked_E(options.E, table),
+            curves=options.curves,
+            decays=options.schedule_decays,
         ),
         resampling=Resampling(
             n=options.bootstrap,
@@ -267,7 +274,7 @@ def _resample(
     draws = bootstrap_draws(resampler, resampling, n_runs=len(runs), progress=report)
     estimates = approach.estimates(result, predictions, flops)
     factor = approach.small_sample_factor(
-        result, runs, level=level, stratify=resampling.stratify, tied=options.tied
+        result, runs, options, level=level, stratify=resampling.stratify
     )
     scatter = approach.scatter_factor(result, level=level)
     draws = scattered_apart(estimates, draws, scatter)
@@ -353,3 +360,15 @@ def _checked_budget(C: float) -> float:
         return float(C)
     except (TypeError, ValueError):
         raise UserError(f"A budget to predict is {C!r}, but must be a number of FLOPs.") from None
+
+
+def _checked_E(E: float | None, table: RunTable) -> float | None:
+    if E is None:
+        return None
+    lowest = int(np.argmin(table.L))
+    if 0 <= E < table.L[lowest]:
+        return float(E)
+    raise UserError(
+        f"fit.E is {E:g}, but must be from 0 to below the lowest loss, {table.L[lowest]:.6g} of "
+        f"run {table.id[lowest]}."
+    )

@@ -72,6 +72,8 @@ class Refit:
     flops: FlopsPerUnit
     """Of all runs: what a model costs is known without training it."""
     training_flops: FlopsPerUnit
+    E: float | None
+    """The offset of L_opt where it is given."""
 
 
 def score_holdouts(
@@ -115,7 +117,7 @@ def score_holdouts(
     options = replace(options, judged=False)
     found = []
     for kind, left_out in splits:
-        refit = _refit(runs, flops, targets, kind, left_out)
+        refit = _refit(runs, flops, targets, kind, left_out, options.E)
         results = {
             approach.name: approach.fit(refit.training, refit.training_flops, options)
             for approach in approaches
@@ -134,6 +136,7 @@ def _refit(
     targets: Mapping[float, Target],
     kind: Kind,
     left_out: NDArray[np.float64],
+    E: float | None,
 ) -> Refit:
     hidden = np.isin(runs.budget, left_out)
     training = runs.take(~hidden)
@@ -145,6 +148,7 @@ def _refit(
         targets=tuple(targets[budget] for budget in left_out.tolist()),
         flops=flops,
         training_flops=FlopsPerUnit.from_runs(training.N, training.D, training.C),
+        E=E,
     )
 
 
@@ -156,7 +160,7 @@ def _lent_offset(
     options: ApproachOptions,
 ) -> float:
     """Return E of the lender's surface, even if the lender is not requested; 0 without one."""
-    if all(approach.assumes_form for approach in approaches):
+    if options.E is not None or all(approach.assumes_form for approach in approaches):
         return 0.0
     result = results.get(lender.name)
     if result is None:
@@ -192,7 +196,9 @@ def _score(
     )
     if result.status != "ok":
         return replace(score, status=f"{result.status}: {result.reason}")
-    result, offset = approach.with_offset(result, E, lender)
+    offset = "fit.E"
+    if refit.E is None:
+        result, offset = approach.with_offset(result, E, lender)
     score = replace(score, offset=offset)
     try:
         C = [target.C for target in refit.targets]

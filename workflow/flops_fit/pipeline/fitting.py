@@ -157,6 +157,7 @@ def _fit(
             stratify=study.fit.stratify,
             holdout_budgets=study.fit.holdout_budgets,
             tie_exponents=study.fit.tie_exponents,
+            E=study.fit.E,
             curves=curves,
             schedule_decays=study.train is not None and study.train.schedule != "constant",
             workers=workers,

@@ -231,6 +231,12 @@ class FitSettings(Section):
     tie_exponents: Flag = key(
         "Keep alpha = beta in surfaces, for tables of five or six runs.", "choice", default=False
     )
+    E: number(ge=0) | None = key(
+        "Fixes E, the loss that nothing can beat, in surfaces and as the offset of L_opt; it is "
+        "below every loss. null fits it.",
+        "nats",
+        default=None,
+    )
     exclude: list_of(Text) = key(
         "Ids of runs to leave out of the fit; fit.json lists them.", "ids", default=[]
     )

@@ -26,6 +26,9 @@ from flops_fit.study.settings import (
 )
 from flops_fit.study.train_settings import OptimizerSettings, TrainSettings
 
+LATER_FIT_DEFAULTS = (("E", None),)
+"""Keys of `fit` that study.json did not hold from the start, with their defaults."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -121,7 +124,9 @@ class Study:
 
     def to_json(self) -> str:
         """The text of ``study.json``: equal texts mean equal studies."""
-        stored = {"config_file": self.config_file, "config": self.config}
+        # Keys that came later are left out at their defaults, so that a study's text stays as it is
+        fit = {k: v for k, v in self.config["fit"].items() if (k, v) not in LATER_FIT_DEFAULTS}
+        stored = {"config_file": self.config_file, "config": self.config | {"fit": fit}}
         return json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
     def processes_for(self, n_params: int) -> int:

@@ -16,18 +16,17 @@ from numpy.typing import ArrayLike, NDArray
 from flops_fit.laws.approach import Approach, ApproachOptions, Curves
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable
-from flops_fit.laws.evidence.judgements import judge_laws, judge_offset
+from flops_fit.laws.evidence.judgements import judge_laws
 from flops_fit.laws.evidence.resampling import (
     Chunk,
     Resampler,
     Resampling,
     draw_run_counts,
 )
-from flops_fit.laws.forms.power_law import fit_power_law_with_offset
 from flops_fit.laws.forms.quantities import Draws, law_quantities
 from flops_fit.laws.judgement.judgement import Judgement, judge
 from flops_fit.laws.judgement.phrases import WHY_END_POINTS
-from flops_fit.laws.optima import Laws, optima_laws
+from flops_fit.laws.optima import Laws, loss_law, optima_laws
 from flops_fit.laws.results import ApproachResult, Point
 
 Array = NDArray[np.float64]
@@ -44,7 +43,7 @@ MIN_CURVES = 3
 
 
 def fit_envelope(
-    runs: RunTable, *, curves: Curves | None = None, decays: bool = True
+    runs: RunTable, *, curves: Curves | None = None, decays: bool = True, E: float | None = None
 ) -> ApproachResult:
     """Fit approach 1.
 
@@ -57,6 +56,8 @@ def fit_envelope(
     decays : bool
         Whether the learning rate decays towards each run's own end. Then, and without curves, the
         end points of the runs are used instead.
+    E : float, optional
+        The offset of L_opt; without it the offset is fitted.
 
     Returns
     -------
@@ -87,7 +88,7 @@ def fit_envelope(
         laws = optima_laws(points)
     except ValueError as error:
         return ApproachResult(status="failed", reason=str(error).rstrip("."), points=points)
-    return _finished(points, laws, [note])
+    return _finished(points, laws, [note], E)
 
 
 def _too_few(points: Sequence[Point], found: str) -> str | None:
@@ -108,7 +109,7 @@ class Envelope(Approach):
 
     def fit(self, runs: RunTable, flops: FlopsPerUnit, options: ApproachOptions) -> ApproachResult:
         """Fit it, see `fit_envelope`."""
-        return fit_envelope(runs, curves=options.curves, decays=options.decays)
+        return fit_envelope(runs, curves=options.curves, decays=options.decays, E=options.E)
 
     def resampler(
         self,
@@ -128,7 +129,7 @@ class Envelope(Approach):
             logs = np.where(mask[..., np.newaxis], np.log(table), 0.0)
             L = np.where(mask, table[..., 3], 1.0)
             return law_quantities(
-                logs[..., 0], logs[..., 1], logs[..., 2], L, mask, np.log(C), flops
+                *np.moveaxis(logs[..., :3], -1, 0), L, mask, np.log(C), flops, offset=options.E
             )
 
         return Resampler(draw=draw, what=resampling.rows)
@@ -274,12 +275,11 @@ def _fronts(C: Array, L: Array, present: NDArray[np.bool_]) -> list[NDArray[np.i
     return [order[np.flatnonzero(row)] for row in leads]
 
 
-def _finished(points: tuple[Point, ...], laws: Laws, judgements: list[Judgement]) -> ApproachResult:
-    if min(point.L_opt for point in points) > 0:
-        laws["L_opt"], note = fit_power_law_with_offset(
-            [point.C for point in points], [point.L_opt for point in points]
-        )
-        judgements += judge_offset(note)
+def _finished(
+    points: tuple[Point, ...], laws: Laws, judgements: list[Judgement], E: float | None
+) -> ApproachResult:
+    laws["L_opt"], notes = loss_law(points, E)
+    judgements += notes
     edge = [point.C for point in points if point.at_edge]
     if edge:
         judgements.append(judge("best_run_at_edge", C=edge))

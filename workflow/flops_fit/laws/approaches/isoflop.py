@@ -20,7 +20,6 @@ from flops_fit.laws.data.noise import replicate_noise
 from flops_fit.laws.data.table import RunTable
 from flops_fit.laws.evidence.judgements import (
     judge_laws,
-    judge_offset,
     judge_profiles,
     judge_scatter,
 )
@@ -28,11 +27,10 @@ from flops_fit.laws.evidence.optima_scatter import optima_scatter, scattered_qua
 from flops_fit.laws.evidence.resampling import Chunk, Resampler, Resampling
 from flops_fit.laws.evidence.small_sample import student_over_normal
 from flops_fit.laws.forms.parabola import MIN_SIZES
-from flops_fit.laws.forms.power_law import fit_power_law_with_offset
 from flops_fit.laws.forms.profile_weights import residual_limits
 from flops_fit.laws.forms.quantities import Draws, law_quantities
 from flops_fit.laws.judgement.judgement import Judgement, judge
-from flops_fit.laws.optima import Laws, optima_laws
+from flops_fit.laws.optima import Laws, loss_law, optima_laws
 from flops_fit.laws.results import ApproachResult, Point, Profile
 from flops_fit.laws.solver.objectives import HuberLog
 from flops_fit.laws.solver.search import search_surface
@@ -44,7 +42,9 @@ MAX_SPREAD = 0.02
 """Spread of C within a budget up to which losses are compared unchanged: a plan's tolerance."""
 
 
-def fit_isoflop(runs: RunTable, flops: FlopsPerUnit | None = None) -> ApproachResult:
+def fit_isoflop(
+    runs: RunTable, flops: FlopsPerUnit | None = None, *, E: float | None = None
+) -> ApproachResult:
     """Fit approach 2: one parabola per budget, and power laws through the vertices.
 
     The C of a vertex is the mean of what its runs actually spent, and D_opt is the number of units
@@ -56,6 +56,8 @@ def fit_isoflop(runs: RunTable, flops: FlopsPerUnit | None = None) -> ApproachRe
         Completed runs at their best learning rates.
     flops : FlopsPerUnit, optional
         Of the runs, where it is known already.
+    E : float, optional
+        The offset of L_opt; without it the offset is fitted.
 
     Returns
     -------
@@ -85,7 +87,7 @@ def fit_isoflop(runs: RunTable, flops: FlopsPerUnit | None = None) -> ApproachRe
         status = "unsupported" if len(profiles) < MIN_BUDGETS else "failed"
         return replace(result, status=status, reason=reason, judgements=tuple(judgements))
     try:
-        laws, notes = _fit_laws(points)
+        laws, notes = _fit_laws(points, E)
     except ValueError as error:
         # No power law joins the optima, for example of two budgets with almost the same C
         reason = str(error).rstrip(".")
@@ -141,7 +143,7 @@ class IsoFLOP(Approach):
 
     def fit(self, runs: RunTable, flops: FlopsPerUnit, options: ApproachOptions) -> ApproachResult:
         """Fit it, see `fit_isoflop`."""
-        return fit_isoflop(runs, flops)
+        return fit_isoflop(runs, flops, E=options.E)
 
     def resampler(
         self,
@@ -161,12 +163,18 @@ class IsoFLOP(Approach):
             log_N, L, mask = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
             log_C = np.broadcast_to(np.log([p.C for p in usable]), log_N.shape)
             log_D = np.log(flops.D_at(np.exp(log_C), np.exp(log_N)))
-            return law_quantities(log_C, log_N, log_D, L, mask, np.log(C), flops)
+            return law_quantities(log_C, log_N, log_D, L, mask, np.log(C), flops, offset=options.E)
 
         return Resampler(draw=draw, what="leverage-scaled residuals of the profiles")
 
     def small_sample_factor(
-        self, result: ApproachResult, runs: RunTable, *, level: float, stratify: bool, tied: bool
+        self,
+        result: ApproachResult,
+        runs: RunTable,
+        options: ApproachOptions,
+        *,
+        level: float,
+        stratify: bool,
     ) -> float:
         """Return Student's quantile over the normal one: these residuals keep all the variance."""
         return student_over_normal(level, _freedom(result))
@@ -256,10 +264,7 @@ def _point(profile: Profile, flops: FlopsPerUnit) -> Point:
     )
 
 
-def _fit_laws(points: Sequence[Point]) -> tuple[Laws, list[Judgement]]:
+def _fit_laws(points: Sequence[Point], E: float | None) -> tuple[Laws, list[Judgement]]:
     laws = optima_laws(points)
-    L_opt = np.array([point.L_opt for point in points])
-    if L_opt.min() <= 0:
-        return laws, [judge("no_law_of_loss", lowest=L_opt.min())]
-    laws["L_opt"], note = fit_power_law_with_offset([point.C for point in points], L_opt)
-    return laws, judge_offset(note)
+    laws["L_opt"], judgements = loss_law(points, E)
+    return laws, judgements

@@ -49,7 +49,9 @@ MIN_C_RATIO = 1.25
 """Runs at one compute tie D to C/N: they lie on a curve, but a surface needs an area."""
 
 
-def fit_parametric(runs: RunTable, *, tied: bool = False, judged: bool = True) -> ApproachResult:
+def fit_parametric(
+    runs: RunTable, *, tied: bool = False, E: float | None = None, judged: bool = True
+) -> ApproachResult:
     """Fit approach 3: the Huber loss of log L, delta 1e-3.
 
     Parameters
@@ -58,6 +60,8 @@ def fit_parametric(runs: RunTable, *, tied: bool = False, judged: bool = True) -
         Completed runs at their best learning rates.
     tied : bool
         Keep alpha = beta, for tables with fewer runs than five parameters need.
+    E : float, optional
+        Keep this E; without it E is fitted.
     judged : bool
         Whether to judge the surface, which takes further fits.
 
@@ -67,12 +71,14 @@ def fit_parametric(runs: RunTable, *, tied: bool = False, judged: bool = True) -
         `unsupported` if the runs are too few or at one compute, `failed` if the best surface has no
         optimum; the surface is kept if there is one.
     """
-    return fit_surface(runs, APPROACH_3.objective, tied=tied, judged=judged)
+    return fit_surface(runs, APPROACH_3.objective, tied=tied, E=E, judged=judged)
 
 
-def fit_vpnls(runs: RunTable, *, tied: bool = False, judged: bool = True) -> ApproachResult:
+def fit_vpnls(
+    runs: RunTable, *, tied: bool = False, E: float | None = None, judged: bool = True
+) -> ApproachResult:
     """Fit VPNLS, the squares of L - Lhat; otherwise as `fit_parametric`."""
-    return fit_surface(runs, VPNLS.objective, tied=tied, judged=judged)
+    return fit_surface(runs, VPNLS.objective, tied=tied, E=E, judged=judged)
 
 
 def fit_surface(
@@ -81,16 +87,19 @@ def fit_surface(
     *,
     flops: FlopsPerUnit | None = None,
     tied: bool = False,
+    E: float | None = None,
     judged: bool = True,
 ) -> ApproachResult:
     """Fit the surface that minimises an objective; `flops` are those of the runs, where known."""
-    reason = too_few(runs, tied=tied)
+    reason = too_few(runs, tied=tied, E=E)
     if reason is not None:
         return ApproachResult(status="unsupported", reason=reason)
-    surface, value = search_surface(runs.N, runs.D, runs.L, objective, tied=tied)
+    surface, value = search_surface(runs.N, runs.D, runs.L, objective, tied=tied, E=E)
     judgements: tuple[Judgement, ...] = ()
     if judged:
-        judgements = tuple(judge_surface(surface, runs, objective, value, tied=tied))
+        judgements = tuple(
+            judge_surface(surface, runs, objective, value, tied=tied, pinned=E is not None)
+        )
     result = ApproachResult(status="ok", surface=surface, objective=value, judgements=judgements)
     reason = no_optimum(surface)
     if reason is not None:
@@ -116,7 +125,12 @@ class SurfaceApproach(Approach):
     def fit(self, runs: RunTable, flops: FlopsPerUnit, options: ApproachOptions) -> ApproachResult:
         """Fit it, see `fit_surface`."""
         return fit_surface(
-            runs, self.objective, flops=flops, tied=options.tied, judged=options.judged
+            runs,
+            self.objective,
+            flops=flops,
+            tied=options.tied,
+            E=options.E,
+            judged=options.judged,
         )
 
     def resampler(
@@ -134,7 +148,12 @@ class SurfaceApproach(Approach):
         def draw(chunks: Sequence[Chunk]) -> Draws:
             counts = draw_run_counts(runs, chunks, resampling)
             rows = resampled_surfaces(
-                result.surface, runs, counts, self.objective, tied=options.tied
+                result.surface,
+                runs,
+                counts,
+                self.objective,
+                tied=options.tied,
+                pinned=options.E is not None,
             )
             return surface_quantities(rows, log_budgets, np.log(C), flops)
 
@@ -142,17 +161,24 @@ class SurfaceApproach(Approach):
         return Resampler(draw=draw, what=resampling.rows + single)
 
     def small_sample_factor(
-        self, result: ApproachResult, runs: RunTable, *, level: float, stratify: bool, tied: bool
+        self,
+        result: ApproachResult,
+        runs: RunTable,
+        options: ApproachOptions,
+        *,
+        level: float,
+        stratify: bool,
     ) -> float:
         """Return the objective's factor: robust losses scatter too much, squares too little."""
         if self.is_robust:
             return overdispersed(len(runs))
-        freedom = len(runs) - (4 if tied else 5)
+        freedom = len(runs) - n_parameters(tied=options.tied, E=options.E)
         return restored_variance(runs, stratify=stratify) * student_over_normal(level, freedom)
 
     def settled(self, options: ApproachOptions) -> tuple[str, ...]:
-        """Return the quantities that alpha = beta fixes regardless of the runs."""
-        return ("a", "b", "N_opt exponent", "D_opt exponent") if options.tied else ()
+        """Return the quantities that alpha = beta, or a given E, fix regardless of the runs."""
+        by_E = () if options.E is None else ("E", "L_opt offset")
+        return (*by_E, *(("a", "b", "N_opt exponent", "D_opt exponent") if options.tied else ()))
 
     def predict(
         self,
@@ -225,14 +251,19 @@ VPNLS = SurfaceApproach(
 )
 
 
-def too_few(runs: RunTable, *, tied: bool) -> str | None:
+def n_parameters(*, tied: bool, E: float | None) -> int:
+    """Return how many parameters of a surface are fitted: of five, those that are not given."""
+    return 5 - tied - (E is not None)
+
+
+def too_few(runs: RunTable, *, tied: bool, E: float | None = None) -> str | None:
     """Say why no surface can be fitted to these runs, None if one can."""
-    n_parameters = 4 if tied else 5
+    needed = n_parameters(tied=tied, E=E)
     n_cells = np.unique(np.stack([runs.N, runs.D]), axis=1).shape[1] if len(runs) else 0
-    if n_cells <= n_parameters:
+    if n_cells <= needed:
         hint = "" if tied or n_cells < 5 else ", or set fit.tie_exponents: true"
         return (
-            f"a surface of {n_parameters} parameters needs at least {n_parameters + 1} runs of "
+            f"a surface of {needed} parameters needs at least {needed + 1} runs of "
             f"different N and D, but there are {n_cells}: add runs{hint}"
         )
     if runs.C.max() / runs.C.min() < MIN_C_RATIO:
@@ -248,6 +279,8 @@ def too_few(runs: RunTable, *, tied: bool) -> str | None:
         return f"all losses are {runs.L[0]:.4g}: nothing depends on N or D"
     if runs.L.min() <= 0:
         return f"a surface in logs needs positive losses, but the lowest is {runs.L.min():.3g}"
+    if E is not None and runs.L.min() <= E:
+        return f"the lowest loss {runs.L.min():.4g} is not above the given E = {E:.4g}"
     return None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from flops_fit.laws.data.table import CellChoice, RunTable
 from flops_fit.laws.evidence.optima_scatter import OptimaScatter
-from flops_fit.laws.forms.power_law import OffsetNote, PowerLaw
+from flops_fit.laws.forms.power_law import PowerLaw
 from flops_fit.laws.judgement.judgement import Judgement, judge
 from flops_fit.laws.results import Point, Prediction, Profile
 
@@ -118,11 +118,6 @@ def judge_laws(N_opt: PowerLaw, D_opt: PowerLaw, points: Sequence[Point]) -> lis
         elif law.exponent < 0:
             found.append(judge("law_falls", quantity=quantity, exponent=law.exponent))
     return found + _judge_progress(points)
-
-
-def judge_offset(note: OffsetNote | None) -> list[Judgement]:
-    """Turn the note of an offset fit to L_opt into a judgement."""
-    return [] if note is None else [judge(note.code, **note.values)]
 
 
 def judge_scatter(scatter: OptimaScatter) -> list[Judgement]:

@@ -17,6 +17,7 @@ from flops_fit.laws.forms.surface import Surface
 from flops_fit.laws.judgement.judgement import Judgement, judge
 from flops_fit.laws.solver.newton import EXPONENT_BOUNDS, minimise_rows
 from flops_fit.laws.solver.objectives import Objective
+from flops_fit.laws.solver.search import E_COLUMN
 from flops_fit.laws.solver.terms import SurfaceData, jacobian
 
 Array = NDArray[np.float64]
@@ -42,11 +43,23 @@ ROUNDING = 1e-9
 
 
 def judge_surface(
-    surface: Surface, runs: RunTable, objective: Objective, value: float, *, tied: bool
+    surface: Surface,
+    runs: RunTable,
+    objective: Objective,
+    value: float,
+    *,
+    tied: bool = False,
+    pinned: bool = False,
 ) -> list[Judgement]:
-    """Judge the best surface of an objective against the runs that it was fitted to."""
+    """Judge the best surface of an objective against the runs that it was fitted to.
+
+    Parameters
+    ----------
+    tied, pinned : bool
+        Whether alpha = beta was kept, and E.
+    """
     residual = np.log(runs.L) - np.log(surface.loss(runs.N, runs.D))
-    found = _judge_bounds(surface, tied=tied)
+    found = _judge_bounds(surface, pinned=pinned)
     if tied:
         found.append(judge("tied_exponents"))
     if np.abs(residual).max() < ROUNDING:
@@ -54,20 +67,21 @@ def judge_surface(
     noise = replicate_noise(runs)
     return (
         found
-        + _judge_E(surface, runs, objective, value, tied=tied)
-        + _judge_lack_of_fit(surface, runs, residual, noise)
-        + _judge_outliers(surface, runs, residual, noise, tied=tied)
+        + ([] if pinned else _judge_E(surface, runs, objective, value, tied=tied))
+        + _judge_lack_of_fit(surface, runs, residual, noise, pinned=pinned)
+        + _judge_outliers(surface, runs, residual, noise, tied=tied, pinned=pinned)
     )
 
 
-def _judge_bounds(surface: Surface, *, tied: bool) -> list[Judgement]:
+def _judge_bounds(surface: Surface, *, pinned: bool) -> list[Judgement]:
     parameters = {
         name: getattr(surface, name)
         for name in ("alpha", "beta")
         for bound in EXPONENT_BOUNDS
         if abs(getattr(surface, name) / bound - 1) < 1e-6
     }
-    parameters |= {name: 0.0 for name in ("E", "A", "B") if getattr(surface, name) <= 0}
+    searched = ("A", "B") if pinned else ("E", "A", "B")
+    parameters |= {name: 0.0 for name in searched if getattr(surface, name) <= 0}
     return [judge("parameters_on_bound", parameters=parameters)] if parameters else []
 
 
@@ -99,11 +113,11 @@ def _best_without_E(
     starts[:, :2] = np.log(np.median(data.L) / 2)
     starts[1, 3:] *= 0.5
     starts[2, 3:] *= 0.25
-    return float(minimise_rows(starts, data, objective, tied=tied, frozen=(2,))[1].min())
+    return float(minimise_rows(starts, data, objective, tied=tied, frozen=(E_COLUMN,))[1].min())
 
 
 def _judge_lack_of_fit(
-    surface: Surface, runs: RunTable, residual: Array, noise: Noise | None
+    surface: Surface, runs: RunTable, residual: Array, noise: Noise | None, *, pinned: bool
 ) -> list[Judgement]:
     """Test the residuals for curvature in log N within budgets, which a surface cannot follow.
 
@@ -124,7 +138,7 @@ def _judge_lack_of_fit(
         blocks.append(block)
     if not blocks:
         return []
-    J = _jacobian_of(surface, runs)
+    J = _jacobian_of(surface, runs, pinned=pinned)
     J = J[:, np.any(J != 0, axis=0)]
     scale = np.linalg.norm(J, axis=0)
     full = np.column_stack([J / scale, *blocks])
@@ -158,12 +172,17 @@ def _judge_lack_of_fit(
 
 
 def _judge_outliers(
-    surface: Surface, runs: RunTable, residual: Array, noise: Noise | None, *, tied: bool
+    surface: Surface,
+    runs: RunTable,
+    residual: Array,
+    noise: Noise | None,
+    *,
+    tied: bool,
+    pinned: bool,
 ) -> list[Judgement]:
     studentised = studentised_residuals(surface, runs, residual, noise)
-    far, studentised = _far_off(
-        _jacobian_of(surface, runs, tied=tied), residual, np.abs(studentised), noise
-    )
+    J = _jacobian_of(surface, runs, tied=tied, pinned=pinned)
+    far, studentised = _far_off(J, residual, np.abs(studentised), noise)
     if not far.size:
         return []
     named = [{"id": runs.id[i], "t": t} for i, t in zip(far, studentised, strict=True)]
@@ -219,10 +238,15 @@ def _far_off(
     return np.empty(0, dtype=int), np.empty(0)
 
 
-def _jacobian_of(surface: Surface, runs: RunTable, *, tied: bool = False) -> Array:
+def _jacobian_of(
+    surface: Surface, runs: RunTable, *, tied: bool = False, pinned: bool = False
+) -> Array:
+    """Return the derivatives of log Lhat by the parameters that were searched."""
     data = SurfaceData.of(runs.N, runs.D, runs.L)
     J = jacobian(data.centred(surface.to_row()[np.newaxis]), data)[0]
-    return np.column_stack([J[:, :3], J[:, 3] + J[:, 4]]) if tied else J
+    if tied:
+        J = np.column_stack([J[:, :3], J[:, 3] + J[:, 4]])
+    return np.delete(J, E_COLUMN, axis=1) if pinned else J
 
 
 def studentised_residuals(

@@ -6,7 +6,7 @@ Each fit is written for many rows: row i of every array is one resample. A singl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -129,6 +129,23 @@ def fit_power_law_with_offset(C: ArrayLike, y: ArrayLike) -> tuple[PowerLaw, Off
     return law, OffsetNote(code=code[0], values=values.get(code[0], {}))
 
 
+def fit_power_law_above(C: ArrayLike, y: ArrayLike, offset: float) -> PowerLaw:
+    """Fit y = offset + coefficient * C^exponent with a given offset.
+
+    The objective is that of `fit_power_law_with_offset`, to first order in the errors.
+
+    Raises
+    ------
+    ValueError
+        As `fit_power_law`, or if a y is not above the offset.
+    """
+    log_C, y = _checked(C, y)
+    if y.min() <= offset:
+        raise ValueError(f"The offset {offset:.4g} is not below the lowest value {y.min():.4g}.")
+    law = _law(log_C, y, log_share=float(np.log1p(-offset / y.min())))
+    return replace(law, offset=float(offset))
+
+
 def regress_rows(x: Array, y: Array, weights: Array) -> tuple[Array, Array]:
     """Return intercept and slope of weighted straight lines along the last axis.
 
@@ -146,28 +163,37 @@ def regress_rows(x: Array, y: Array, weights: Array) -> tuple[Array, Array]:
     return mean_y - slope * mean_x, slope
 
 
-def offset_rows(log_C: Array, y: Array, mask: Mask) -> tuple[Array, Array, Array]:
+def offset_rows(
+    log_C: Array, y: Array, mask: Mask, *, offset: float | None = None
+) -> tuple[Array, Array, Array]:
     """Return log coefficient, exponent and offset of y = offset + coefficient C^exponent.
 
-    Each row is fitted as `fit_power_law_with_offset` fits one.
+    Each row is fitted as `fit_power_law_with_offset` fits one, or as `fit_power_law_above` does
+    where the offset is given.
 
     Parameters
     ----------
     log_C, y : ndarray, shape (n_rows, n_points)
     mask : ndarray of bool, shape (n_rows, n_points)
-        The points of each row; a row with a y that is not positive there gets NaN.
+        The points of each row; a row with a y there that is not above 0, or the given offset, gets
+        NaN.
 
     Returns
     -------
     log_coefficient, exponent, offset : ndarray, shape (n_rows,)
     """
-    y = np.where(mask, y, 1.0)
-    positive = (y > 0).all(-1)
-    y = np.where(positive[:, np.newaxis], y, 1.0)
-    log_share, _ = _offset_shares(log_C, y, mask)
+    floor = 0.0 if offset is None else offset
+    y = np.where(mask, y, floor + 1.0)
+    above = (y > floor).all(-1)
+    y = np.where(above[:, np.newaxis], y, floor + 1.0)
+    if offset is None:
+        log_share, _ = _offset_shares(log_C, y, mask)
+    else:
+        log_share = np.log1p(-offset / _lowest(y, mask))
     excess, weights = _above_offset(y, mask, log_share)
-    found = (*regress_rows(log_C, np.log(excess), weights), _offsets(y, mask, log_share))
-    return tuple(np.where(positive, values, np.nan) for values in found)
+    offsets = np.full(len(y), offset) if offset is not None else _offsets(y, mask, log_share)
+    found = (*regress_rows(log_C, np.log(excess), weights), offsets)
+    return tuple(np.where(above, values, np.nan) for values in found)
 
 
 def _checked(C: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:

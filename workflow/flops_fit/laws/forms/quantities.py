@@ -87,14 +87,19 @@ def law_quantities(
     mask: NDArray[np.bool_],
     log_C: Array,
     flops: FlopsPerUnit,
+    *,
+    offset: float | None = None,
 ) -> Draws:
-    """Return all quantities of laws through points; all but the last two of shape (n_rows, n)."""
+    """Return all quantities of laws through points; all but the last two of shape (n_rows, n).
+
+    The offset of L_opt is fitted unless it is given.
+    """
     weights = mask.astype(float)
     quantities = {}
     for key, y in (("N_opt", log_N), ("D_opt", log_D)):
         lines = regress_rows(log_budgets, y, weights)
         quantities[f"{key} log coefficient"], quantities[f"{key} exponent"] = lines
-    lines = offset_rows(log_budgets, L, mask)
+    lines = offset_rows(log_budgets, L, mask, offset=offset)
     for key, y in zip(("log coefficient", "exponent", "offset"), lines, strict=True):
         quantities[f"L_opt {key}"] = y
 

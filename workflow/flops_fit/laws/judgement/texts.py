@@ -76,6 +76,12 @@ KINDS: dict[str, Kind] = {
         "The best of several learning rates is the smallest or the largest that was tried.",
         phrases.learning_rates,
     ),
+    "pinned_e": Kind(
+        "info",
+        "fit.E fixes E.",
+        "E = {E:.4g} is assumed (fit.E), in surfaces and as the offset of L_opt: it is no finding, "
+        "and no interval holds its error.",
+    ),
     "optimum_differs_from_6nd": Kind(
         "info",
         "N_opt under the measured FLOPs and under C = 6 N D differ by more than 5%.",
@@ -255,8 +261,8 @@ KINDS: dict[str, Kind] = {
     ),
     "no_law_of_loss": Kind(
         "warning",
-        "An optimum has a loss of 0 or less.",
-        "L_opt has no power law, because it falls to {lowest:.3g}, not above 0.",
+        "An optimum has a loss of 0 or less, or not above fit.E.",
+        "L_opt has no power law, because it falls to {lowest:.3g}, not above {floor:.3g}.",
     ),
     "offset_few_budgets": Kind(
         "warning",

@@ -12,6 +12,7 @@ from flops_fit.laws.forms.surface import Surface
 from flops_fit.laws.solver.newton import minimise_rows
 from flops_fit.laws.solver.objectives import HuberLog, Objective, SquaredLoss
 from flops_fit.laws.solver.projection import projected_grid, valleys
+from flops_fit.laws.solver.search import E_COLUMN
 from flops_fit.laws.solver.terms import SurfaceData, expand, jacobian, shares
 
 Array = NDArray[np.float64]
@@ -37,6 +38,7 @@ def resampled_surfaces(
     objective: Objective,
     *,
     tied: bool = False,
+    pinned: bool = False,
 ) -> Array:
     """Return the surface of each resample, rows of log A, log B, log E, alpha, beta.
 
@@ -52,34 +54,39 @@ def resampled_surfaces(
         The solution for all runs.
     counts : ndarray, shape (n_rows, n_runs)
         How often each resample holds each run.
+    pinned : bool
+        Keep the E of the solution.
     """
     data = SurfaceData.of(runs.N, runs.D, runs.L, counts)
     solution = np.maximum(
         data.centred(surface.to_row()[np.newaxis]), [data.lowest_log] * 3 + [-np.inf] * 2
     )
     if len(runs) > MAX_REFITTED:
-        return data.uncentred(_single_steps(solution, data, objective, tied=tied))
+        return data.uncentred(_single_steps(solution, data, objective, tied=tied, pinned=pinned))
+    frozen = (E_COLUMN,) if pinned else ()
     starts = [np.repeat(solution, len(counts), axis=0)]
     if isinstance(objective, HuberLog):
-        squares, _ = minimise_rows(
-            starts[0], data, SquaredLoss(), tied=tied, max_iterations=ROUGH_ITERATIONS
-        )
+        rough = {"tied": tied, "frozen": frozen, "max_iterations": ROUGH_ITERATIONS}
+        squares, _ = minimise_rows(starts[0], data, SquaredLoss(), **rough)
         rounder = HuberLog(ROUNDER * objective.delta)
-        starts.append(
-            minimise_rows(squares, data, rounder, tied=tied, max_iterations=ROUGH_ITERATIONS)[0]
-        )
+        starts.append(minimise_rows(squares, data, rounder, **rough)[0])
     else:
         whole = SurfaceData.of(runs.N, runs.D, runs.L)
-        grid = valleys(*projected_grid(whole, whole.weights, tied=tied), 1 + N_RIVALS)
+        E = surface.E if pinned else None
+        grid = valleys(*projected_grid(whole, whole.weights, tied=tied, E=E), 1 + N_RIVALS)
         starts += [np.repeat(row[np.newaxis], len(counts), axis=0) for row in grid[1:]]
     again = SurfaceData.of(runs.N, runs.D, runs.L, np.concatenate([counts] * len(starts)))
-    found, values = minimise_rows(np.concatenate(starts), again, objective, tied=tied)
+    found, values = minimise_rows(
+        np.concatenate(starts), again, objective, tied=tied, frozen=frozen
+    )
     shape = (len(starts), len(counts))
     winner = np.argmin(values.reshape(shape), axis=0)
     return data.uncentred(found.reshape(*shape, 5)[winner, np.arange(len(counts))])
 
 
-def _single_steps(solution: Array, data: SurfaceData, objective: Objective, *, tied: bool) -> Array:
+def _single_steps(
+    solution: Array, data: SurfaceData, objective: Objective, *, tied: bool, pinned: bool
+) -> Array:
     """Return solution - H^-1 g for every row of weights, with the Hessian H of all runs.
 
     A full refit differs by the order of 1/n_runs, against a scatter of 1/sqrt(n_runs). The mean
@@ -97,6 +104,7 @@ def _single_steps(solution: Array, data: SurfaceData, objective: Objective, *, t
         objective, scale = HuberLog(band), objective.delta / band
     hessian = scale * expand(solution, whole, objective).hessian[0]
     free = solution[0, :3] > data.lowest_log + 1e-9
+    free[E_COLUMN] &= not pinned
     free = np.concatenate([free, free[:2]])
     if tied:
         gradients[:, 3] += gradients[:, 4]

@@ -22,13 +22,17 @@ RIDGE = 1e-12
 """On the diagonal of the projected systems, whose columns may coincide; a polish follows."""
 
 
-def projected_grid(data: SurfaceData, weights: Array, *, tied: bool = False) -> tuple[Array, Array]:
+def projected_grid(
+    data: SurfaceData, weights: Array, *, tied: bool = False, E: float | None = None
+) -> tuple[Array, Array]:
     """Solve the non-negative least-squares problem of every point of the grid.
 
     Parameters
     ----------
     weights : ndarray, shape (n_runs,)
         Precision of each run in the squares of L - Lhat.
+    E : float, optional
+        Given, A and B are solved for above it.
 
     Returns
     -------
@@ -37,7 +41,7 @@ def projected_grid(data: SurfaceData, weights: Array, *, tied: bool = False) -> 
     values : ndarray, shape (n_alpha, n_beta)
         Sums of weighted squares.
     """
-    L = data.L
+    L = data.L if E is None else data.L - E
     P = np.exp(-GRID[:, np.newaxis] * data.x)
     Q = np.exp(-GRID[:, np.newaxis] * data.y)
     # Columns of length 1, so that the 3 x 3 systems compare like with like
@@ -55,6 +59,8 @@ def projected_grid(data: SurfaceData, weights: Array, *, tied: bool = False) -> 
     right[..., 0] = (P @ (w * L))[:, np.newaxis]
     right[..., 1] = (Q @ (w * L))[np.newaxis, :]
     right[..., 2] = w @ L / norm_1
+    if E is not None:  # a column that explains nothing is in no solution
+        gram[..., :2, 2] = gram[..., 2, :2] = right[..., 2] = 0.0
     solution, explained = _nnls3(gram, right)
     values = np.maximum(w @ (L * L) - explained, 0.0)
     with np.errstate(divide="ignore"):
@@ -71,8 +77,10 @@ def projected_grid(data: SurfaceData, weights: Array, *, tied: bool = False) -> 
     if tied:
         values = np.where(np.eye(n, dtype=bool), values, np.inf)
     # A term that the projection sets to 0 may start small: on its bound its exponent has no slope
-    floor = np.log(np.median(L)) + np.log(1e-3)
+    floor = np.log(1e-3 * np.median(data.L))
     theta[..., :3] = np.maximum(theta[..., :3], floor)
+    if E is not None:
+        theta[..., 2] = np.log(E) if E > 0 else data.lowest_log
     return theta, values
 
 

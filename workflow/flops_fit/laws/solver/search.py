@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -12,6 +14,9 @@ from flops_fit.laws.solver.projection import projected_grid, valleys
 from flops_fit.laws.solver.terms import SurfaceData, objective_values
 
 Array = NDArray[np.float64]
+
+E_COLUMN = 2
+"""Of log E in the rows that the solver works on."""
 
 N_STARTS = 8
 """Points of the grid from which Newton's method starts."""
@@ -39,6 +44,7 @@ def search_surface(
     *,
     weights: Array | None = None,
     tied: bool = False,
+    E: float | None = None,
     n_starts: int = N_STARTS,
 ) -> tuple[Surface, float]:
     """Return the surface of the lowest objective, and the objective: a sum over runs.
@@ -56,26 +62,31 @@ def search_surface(
         How often each run counts.
     tied : bool
         Keep alpha = beta.
+    E : float, optional
+        Keep this E, which is below all L; without it E is searched.
     """
     N, D, L = (np.asarray(values, dtype=float) for values in (N, D, L))
     data = SurfaceData.of(N, D, L, weights)
     some = data if N.size <= MAX_SEARCHED else _part(N, D, L, weights)
     # Squares of log ratios are squares of differences over L^2, to first order
     precision = some.weights / some.L**2 if isinstance(objective, HuberLog) else some.weights
-    starts = valleys(*projected_grid(some, precision, tied=tied), n_starts)
+    starts = valleys(*projected_grid(some, precision, tied=tied, E=E), n_starts)
+    frozen = () if E is None else (E_COLUMN,)
     first = FIRST_ITERATIONS.get(type(objective), max(FIRST_ITERATIONS.values()))
     starts, values = minimise_rows(
         starts,
         some,
         objective,
         tied=tied,
+        frozen=frozen,
         max_iterations=first if some is data else MAX_ITERATIONS,
     )
     finalists = starts[np.argsort(values, kind="stable")[:N_FINALISTS]]
     if some is not data:
         finalists = data.centred(some.uncentred(finalists))
-    theta, value = _lowest(finalists, data, objective, tied=tied)
-    return Surface.from_row(data.uncentred(theta[np.newaxis])[0]), value
+    theta, value = _lowest(finalists, data, objective, tied=tied, frozen=frozen)
+    surface = Surface.from_row(data.uncentred(theta[np.newaxis])[0])
+    return surface if E is None else replace(surface, E=float(E)), value
 
 
 def _part(N: Array, D: Array, L: Array, weights: Array | None) -> SurfaceData:
@@ -85,22 +96,34 @@ def _part(N: Array, D: Array, L: Array, weights: Array | None) -> SurfaceData:
 
 
 def _lowest(
-    starts: Array, data: SurfaceData, objective: Objective, *, tied: bool = False
+    starts: Array,
+    data: SurfaceData,
+    objective: Objective,
+    *,
+    tied: bool,
+    frozen: tuple[int, ...],
 ) -> tuple[Array, float]:
     """Return the lowest minimum that the starts lead to, and its objective."""
-    theta, values = minimise_rows(starts, data, objective, tied=tied)
+    theta, values = minimise_rows(starts, data, objective, tied=tied, frozen=frozen)
     winner = int(np.argmin(values))
-    return _settle_zeros(theta[winner], float(values[winner]), data, objective, tied=tied)
+    found = theta[winner], float(values[winner])
+    return _settle_zeros(*found, data, objective, tied=tied, frozen=frozen)
 
 
 def _settle_zeros(
-    theta: Array, value: float, data: SurfaceData, objective: Objective, *, tied: bool
+    theta: Array,
+    value: float,
+    data: SurfaceData,
+    objective: Objective,
+    *,
+    tied: bool,
+    frozen: tuple[int, ...],
 ) -> tuple[Array, float]:
     small = np.flatnonzero(theta[:3] < np.log(np.median(data.L)) + np.log(ZERO_SHARE))
-    for term in small:
+    for term in np.setdiff1d(small, frozen):
         trial = theta[np.newaxis].copy()
         trial[0, term] = data.lowest_log
-        trial, found = minimise_rows(trial, data, objective, tied=tied)
+        trial, found = minimise_rows(trial, data, objective, tied=tied, frozen=frozen)
         if found[0] <= value * (1 + 1e-12):
             theta, value = trial[0], float(found[0])
     return theta, value
