@@ -14,7 +14,18 @@ from flops_fit.laws.judgement.texts import KINDS, judgement_kinds
 from known_laws import columns, nine_sizes, parabolic_runs, surface, surface_N_opt
 
 EXAMPLES = {
-    "losses_not_nats": {"n": 2, "of": 9, "lowest": -1.0, "highest": 3.0, "limit": 20.0},
+    "losses_not_nats": {
+        "n": 2, "of": 9, "lowest": -1.0, "highest": 3.0, "limit": 20.0, "unit": "nats per unit",
+    },
+    "units": {
+        "columns": [
+            {"column": "N", "unit": "millions", "factor": 1e6, "lowest": 70.0, "highest": 1300.0},
+            {"column": "D", "unit": None, "factor": None, "lowest": 0.5, "highest": 3.0},
+            {"column": "loss", "unit": "bits per byte", "factor": None, "lowest": 0.7,
+             "highest": 1.1},
+        ],
+        "k": 6e6, "floor": 1.69,
+    },
     "compute_off_budget": {"n": 2, "of": 9, "limit": 0.01, "largest": 0.03},
     "repeated_runs": {"n": 2, "of": 9},
     "repeated_data": {"n": 2, "of": 9, "most": 4.0},

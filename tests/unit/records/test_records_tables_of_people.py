@@ -12,6 +12,8 @@ from flops_fit.errors import UserError
 from flops_fit.pipeline.fitting import fit_study
 from flops_fit.records.imported_table import import_runs
 from flops_fit.records.numbers import read_numbers
+from flops_fit.report.fitted import ReportedFit
+from flops_fit.report.tables import table_markdown
 from flops_fit.study.study import RunsTable, Study
 from judged import found, only
 
@@ -294,3 +296,40 @@ def test_rows_that_repeat_with_their_id_are_told_apart_and_others_refused(tmp_pa
     path_of(pd.concat([data, data.iloc[[4]].assign(loss=9, state="crashed")]), path)
     result = fit(path, tmp_path)
     assert (result["n_runs"], result["excluded"][0]["id"]) == (30, "r4 (row 31)")
+
+
+def test_units_that_the_study_states_are_multiplied_in(tmp_path):
+    data = plain(5)
+    path = path_of(data.assign(N=data["N"] / 1e6, C=data["C"] / 8.64e19), tmp_path / "runs.csv")
+    doubted = fit(path, tmp_path)
+    asked = {e["column"]: e["factor"] for e in only(doubted, "units", None)["columns"]}
+    assert asked == {"N": 1e6, "C": 8.64e19}
+    table = {"path": str(path), "scale": {"N": "1e6", "C": 8.64e19}}
+    result = fit(path, tmp_path, runs_table=table)
+    assert result["k"]["value"] == pytest.approx(6)
+    assert not found(result, "units")
+    with pytest.raises(UserError, match=r"runs_table.scale: found 'lr', expected columns of num"):
+        fit(path, tmp_path, runs_table=table | {"scale": {"lr": 2}})
+
+
+@pytest.mark.parametrize("unit", [None, "bits_per_byte", "nats_per_token"])
+def test_the_unit_of_the_losses_and_what_N_counts_are_stated_not_assumed(tmp_path, unit):
+    data = plain(5)
+    path = path_of(data.assign(loss=data["loss"] / 3.2), tmp_path / "runs.csv")
+    result = fit(path, tmp_path, runs_table={"path": str(path), "loss_unit": unit})
+    assert (result["loss_unit"], result["params"]) == (unit, "as_in_table")
+    assert bool(found(result, "units")) == (unit is None)
+    text = table_markdown(ReportedFit.from_json(result))
+    assert f"L in {'nats per token' if unit is None else unit.replace('_', ' ')}." in text
+    assert "N counts parameters as the table does (fit.params does not say which)." in text
+    options = {"bootstrap": 0, "approaches": ["3"], "params": "total"}
+    stated = fit(path, tmp_path, fit=options)
+    assert stated["params"] == "total"
+    assert "N counts total parameters." in table_markdown(ReportedFit.from_json(stated))
+
+
+def test_losses_of_other_units_of_data_are_not_doubted(tmp_path):
+    data = plain(5)
+    path = path_of(data.assign(loss=data["loss"] / 3), tmp_path / "runs.csv")
+    result = fit(path, tmp_path, runs_table={"path": str(path), "unit": "image"})
+    assert not found(result, "units")

@@ -30,6 +30,7 @@ from flops_fit.laws.evidence.intervals import intervals_of, scattered_apart, sta
 from flops_fit.laws.evidence.judgements import judge_learning_rates, judge_predictions, judge_runs
 from flops_fit.laws.evidence.resampling import Resampling, bootstrap_draws
 from flops_fit.laws.evidence.surface_judgements import compare_with_6nd
+from flops_fit.laws.evidence.units import NATS_PER_UNIT, scales_are_wrong
 from flops_fit.laws.fitted import Fit, FittedApproach, Resampled
 from flops_fit.laws.holdout import HoldoutScore, score_holdouts
 from flops_fit.laws.judgement.judgement import Judgement, judge
@@ -74,6 +75,9 @@ class FitOptions:
     schedule_decays: bool = True
     """Whether the learning rate decays towards each run's own end; then curves say nothing before
     it."""
+    loss_unit: str | None = NATS_PER_UNIT
+    """Unit of the losses: `nats_per_unit`, `bits_per_byte`, ..., `other`; None if nobody has said
+    it. Written down, and known to the judgements."""
     workers: int | None = None
     """Threads of the bootstrap; None for all cores that the process may use."""
 
@@ -95,6 +99,7 @@ def fit_runs(
     E: float | None = FitOptions.E,
     curves: Curves | None = FitOptions.curves,
     schedule_decays: bool = FitOptions.schedule_decays,
+    loss_unit: str | None = FitOptions.loss_unit,
     workers: int | None = FitOptions.workers,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -108,7 +113,8 @@ def fit_runs(
     study : str
         Name of the study.
     params : str
-        Which parameters N counts ("total" or "non_embedding"); written down, not used.
+        Which parameters N counts ("total" or "non_embedding"; "as_in_table" if nobody has said
+        it); written down, not used.
     progress : callable, optional
         Called with the bootstrap's progress.
     predict_budgets ... workers
@@ -129,7 +135,7 @@ def fit_runs(
         predict_budgets=predict_budgets, exclude=exclude, approaches=approaches,
         bootstrap=bootstrap, ci=ci, seed=seed, stratify=stratify, holdout_budgets=holdout_budgets,
         tie_exponents=tie_exponents, E=E, curves=curves, schedule_decays=schedule_decays,
-        workers=workers,
+        loss_unit=loss_unit, workers=workers,
     )  # fmt: skip
     found = fit_laws(runs, options, study=study, params=params, progress=progress)
     fit = found.to_json()
@@ -154,9 +160,10 @@ def fit_laws(
     setting = _setting(table, options)
     fitted = [fit_approach(approach, setting, progress) for approach in wanted]
     scores = _holdout(fitted, setting, options.holdout_budgets)
-    ratio, notes = _against_6nd(fitted, setting)
+    judged = judge_runs(table, planned=names_budgets(runs), loss_unit=options.loss_unit)
+    ratio, notes = (None, []) if scales_are_wrong(judged) else _against_6nd(fitted, setting)
     judgements = [
-        *judge_runs(table, planned=names_budgets(runs)),
+        *judged,
         *judge_learning_rates(choices),
         *([] if options.E is None else [judge("pinned_e", E=options.E)]),
         *notes,
@@ -167,6 +174,7 @@ def fit_laws(
     return Fit(
         study=study,
         params=params,
+        loss_unit=options.loss_unit,
         flops=setting.flops,
         N_opt_ratio_to_6ND=ratio,
         n_runs=len(table),

@@ -110,6 +110,7 @@ class Fit:
 
     study: str
     params: str
+    loss_unit: str | None
     flops: FlopsPerUnit
     N_opt_ratio_to_6ND: float | None
     n_runs: int
@@ -132,6 +133,7 @@ class Fit:
         fit: dict[str, Any] = {
             "study": self.study,
             "params": self.params,
+            "loss_unit": self.loss_unit,
             "k": {
                 "value": self.flops.k,
                 "source": "median of C/(N D) over the runs",

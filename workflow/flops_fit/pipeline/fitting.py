@@ -8,6 +8,7 @@ from typing import Any
 
 from flops_fit.errors import UserError
 from flops_fit.laws.data.table import UnknownExclusionError, UnusableRunsError
+from flops_fit.laws.evidence.units import NATS_PER_UNIT
 from flops_fit.laws.fit import Progress, fit_runs
 from flops_fit.laws.judgement.judgement import Judgement, add_judgements, judge
 from flops_fit.laws.judgement.phrases import mixed_groups
@@ -25,7 +26,7 @@ from flops_fit.records.merged_runs import (
     read_merged_runs,
 )
 from flops_fit.records.run_record import CurveRow, read_record
-from flops_fit.study.study import Study
+from flops_fit.study.study import RunsTable, Study
 
 
 def fit_study(
@@ -53,6 +54,7 @@ def fit_study(
         study,
         finished.to_dict("list"),
         left_out=states,
+        loss_unit=_loss_unit(study.runs_table),
         expected=runs_file,
         # The file to correct is the user's own, not the copy made from it.
         source=study.runs_table.path,
@@ -65,6 +67,13 @@ def fit_study(
     fit["excluded"] = sorted([*fit["excluded"], *left_out], key=lambda entry: entry["id"])
     add_judgements(fit, [*judge_unfinished(states, len(runs)), *derived_columns(finished)])
     return fit
+
+
+def _loss_unit(table: RunsTable) -> str | None:
+    """Return the unit of a table's losses; None if it is not stated, and can be doubted."""
+    if table.loss_unit is None and table.unit != "token":
+        return NATS_PER_UNIT  # what other units cost is not known
+    return table.loss_unit
 
 
 def fit_merged_runs(
@@ -129,6 +138,7 @@ def _fit(
     source: str | Path,
     curves: Mapping[str, Sequence[CurveRow]] | None = None,
     left_out: Collection[str] = (),
+    loss_unit: str | None = NATS_PER_UNIT,
     workers: int | None,
     progress: Progress | None,
 ) -> dict[str, Any]:
@@ -160,6 +170,7 @@ def _fit(
             E=study.fit.E,
             curves=curves,
             schedule_decays=study.train is not None and study.train.schedule != "constant",
+            loss_unit=loss_unit,
             workers=workers,
             progress=progress,
         )

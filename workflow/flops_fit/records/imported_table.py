@@ -42,6 +42,7 @@ def import_runs(table: RunsTable) -> pd.DataFrame:
     for name in _NUMBERS:
         if name in frame:
             frame[name] = _numbers(frame[name], name, table.path)
+    _scale(frame, table)
     empty = [None] * len(frame)
     frame["status"] = read_states(frame.get("status", pd.Series(empty)).tolist(), table.path)
     frame["id"] = _ids(frame)
@@ -73,6 +74,18 @@ def read_imported_runs(path: str | Path) -> pd.DataFrame:
     if "size" in frame and frame["size"].isna().all():
         frame = frame.drop(columns="size")
     return frame
+
+
+def _scale(frame: pd.DataFrame, table: RunsTable) -> None:
+    """Multiply columns by the factors that the study gives."""
+    for name, factor in table.scale.items():
+        if name not in _NUMBERS or name not in frame:
+            there = [name for name in _NUMBERS if name in frame]
+            raise UserError(
+                f"{table.path}: runs_table.scale: found {name!r:.80}, expected columns of numbers "
+                f"that the table has: {', '.join(there)}"
+            )
+        frame[name] = frame[name] * factor
 
 
 def _derive(frame: pd.DataFrame, *, token: bool) -> pd.Series:

@@ -155,6 +155,7 @@ class ReportedFit:
 
     study: str
     params: str
+    loss_unit: str | None
     interval_method: str | None
     n_runs: int
     excluded: tuple[str, ...]
@@ -182,6 +183,7 @@ class ReportedFit:
             return cls(
                 study=fit["study"],
                 params=fit["params"],
+                loss_unit=fit.get("loss_unit"),
                 interval_method=fit["interval_method"],
                 n_runs=fit["n_runs"],
                 excluded=tuple(exclusion["id"] for exclusion in fit["excluded"]),

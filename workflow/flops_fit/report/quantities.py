@@ -17,6 +17,23 @@ def parameter_label(params: str) -> str:
     return PARAMETER_LABELS.get(params, "parameters")
 
 
+def loss_unit_label(loss_unit: str | None, unit: str) -> str:
+    """The unit of losses in words, from the field `loss_unit` of `fit.json`.
+
+    Parameters
+    ----------
+    loss_unit : str, optional
+        None if nobody stated it: then it is nats, as with `nats_per_unit`.
+    unit : str
+        What D counts, in the singular.
+    """
+    if loss_unit == "other":
+        return "the unit of the table"
+    if loss_unit in (None, "nats_per_unit"):
+        return f"nats per {unit}"
+    return loss_unit.replace("_", " ")
+
+
 def _round(value: float, digits: int) -> float:
     return float(f"{value:.{digits - 1}e}")
 

@@ -13,6 +13,7 @@ from flops_fit.report.quantities import (
     human_interval,
     human_loss,
     human_r_squared,
+    loss_unit_label,
     parameter_label,
 )
 
@@ -33,7 +34,8 @@ def prediction_table(fit: ReportedFit) -> pd.DataFrame:
     -------
     DataFrame
         One row per budget, ascending in C, with `COLUMNS`: C in FLOPs, N in parameters, D in
-        units, L in nats per unit, D_per_N in units per parameter. `_lo` and `_hi` are NaN if the
+        units, L in nats per unit (or the `loss_unit` of fit.json), D_per_N in units per parameter.
+        `_lo` and `_hi` are NaN if the
         fit computed no interval, and L_opt is NaN if it found no law for the loss. Without a
         recommended approach the table has no rows.
     """
@@ -72,7 +74,7 @@ def table_markdown(fit: ReportedFit, *, unit: str = "token") -> str:
         dagger.
     """
     lines = [f"- {line}" for line in _summary_lines(fit, unit)]
-    lines += _prediction_lines(_recommended_predictions(fit), unit)
+    lines += _prediction_lines(fit, unit)
     lines += _holdout_lines(fit)
     for entry in fit.left_out:
         why = f"{entry.status}{': ' if entry.reason else ''}{entry.reason}"
@@ -120,12 +122,13 @@ def _summary_lines(fit: ReportedFit, unit: str) -> list[str]:
         if has_intervals
         else "No intervals were computed for this table."
     )
+    open_ = " as the table does (fit.params does not say which)" * (fit.params == "as_in_table")
     return [
         f"Study **{fit.study}**, {runs}, read with {fit.recommended.method.title} ({why}).",
         f"N_opt grows as C^a, {_exponent_text('a', a)}; D_opt grows as C^b, "
         f"{_exponent_text('b', b)}: ten times the compute asks for {10**a.exponent:.3g} times the "
         f"parameters and {10**b.exponent:.3g} times the {unit}s.",
-        f"N counts {parameter_label(fit.params)}. {intervals}",
+        f"N counts {parameter_label(fit.params)}{open_}. {intervals}",
     ]
 
 
@@ -135,8 +138,9 @@ def _exponent_text(symbol: str, law: Law) -> str:
     return f"{value} (R² {human_r_squared(law.r_squared)})"
 
 
-def _prediction_lines(predictions: Sequence[Prediction], unit: str) -> list[str]:
+def _prediction_lines(fit: ReportedFit, unit: str) -> list[str]:
     """Lay out the predictions and explain their units; empty if there are none."""
+    predictions = _recommended_predictions(fit)
     if not predictions:
         return []
     header = ["C (FLOPs)", "parameters N", f"{unit}s D", "D/N", "loss L"]
@@ -150,7 +154,7 @@ def _prediction_lines(predictions: Sequence[Prediction], unit: str) -> list[str]
             value = MISSING if estimate.value is None else write(estimate.value)
             cells.append((value, human_interval(estimate.interval, write)))
         rows.append(cells)
-    legend = f"D/N is in {unit}s per parameter, L in nats per {unit}."
+    legend = f"D/N is in {unit}s per parameter, L in {loss_unit_label(fit.loss_unit, unit)}."
     if any(prediction.extrapolated for prediction in predictions):
         legend += f" {EXTRAPOLATED_MARK} extrapolated outside the measured budgets."
     return ["", *_table_lines(header, rows), "", legend]

@@ -7,6 +7,8 @@ models; `document_keys` writes the two files.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import model_validator
 
@@ -17,9 +19,11 @@ from flops_fit.study.values import (
     CODE_WANTED,
     Approaches,
     ArgumentName,
+    Factors,
     Flag,
     ImportPath,
     Kwargs,
+    LossUnit,
     Names,
     Positive,
     PositivePair,
@@ -37,6 +41,9 @@ from flops_fit.study.values import (
     whole,
 )
 
+AS_IN_TABLE = "as_in_table"
+"""What N of an imported table counts, if the study does not say so."""
+
 
 class TableFile(Section):
     """The long form of ``runs_table``."""
@@ -53,6 +60,22 @@ class TableFile(Section):
         expected="a map from our name (N, D, C, loss, budget, id, status, lr) to the table's",
     )
     unit: Text = key("What D counts, in the singular.", "name", default="token")
+    loss_unit: LossUnit | None = key(
+        "Unit of the losses: nats_per_token, bits_per_token, nats_per_byte, bits_per_byte and the "
+        "like, or other. Without it they are taken for nats per unit, and doubted where they are "
+        "too low for that.",
+        "name",
+        default=None,
+        expected="nats_per_<unit> or bits_per_<unit>, such as bits_per_byte, or other",
+    )
+    scale: Factors = key(
+        "Factors by which columns are multiplied, such as {N: 1e6} for N in millions, or "
+        "{C: 8.64e19} for C in PF-days.",
+        "factors",
+        default={},
+        expected="a map from our name of a column of numbers (N, D, C, loss, budget) to a positive "
+        "number",
+    )
 
 
 class SizeRange(Section):
@@ -196,8 +219,11 @@ class PlanSettings(Section):
 class FitSettings(Section):
     """How laws are fitted."""
 
-    params: choice("total", "non_embedding") = key(
-        "Which parameter count is N; it never changes a plan.", "choice", default="non_embedding"
+    params: choice("total", "non_embedding", AS_IN_TABLE) = key(
+        "Which parameter count is N; it never changes a plan. With a runs_table it says what its N "
+        f"counts, and is {AS_IN_TABLE} unless it is stated.",
+        "choice",
+        default="non_embedding",
     )
     approaches: Approaches = key(
         "What is fitted: 1 (envelope of the training curves), 2 (IsoFLOP profiles), 3 (parametric "
@@ -323,6 +349,22 @@ class _Analysed(Section):
 class TrainedStudy(_Analysed, _Trained, _Named):
     """A study that trains its runs."""
 
+    @model_validator(mode="after")
+    def _check_params(self) -> TrainedStudy:
+        if self.fit.params == AS_IN_TABLE:
+            text = f"found {AS_IN_TABLE!r} without a runs_table, expected total or non_embedding"
+            raise mistakes_below("study", [(("fit", "params"), text)])
+        return self
+
 
 class ImportedStudy(_Analysed, _Imported, _Named):
     """A study that brings its own runs, as a table."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_params_open(cls, raw: Any) -> Any:
+        """Do not take N for non-embedding parameters where nobody says so."""
+        fit = raw.get("fit", {}) if isinstance(raw, Mapping) else None
+        if not isinstance(fit, Mapping):
+            return raw
+        return {**raw, "fit": {"params": AS_IN_TABLE, **fit}}

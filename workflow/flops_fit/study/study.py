@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,8 @@ class RunsTable:
     path: Path
     columns: dict[str, str]  # our name -> the table's
     unit: str
+    loss_unit: str | None = None
+    scale: Mapping[str, float] = field(default_factory=dict)  # our name -> factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +216,15 @@ def _imported(settings: ImportedStudy, source: str) -> dict[str, Any]:
         raise UserError(
             f"{source}: runs_table.path: found {kind}, {str(path)[:200]}, expected a file"
         )
-    return {"runs_table": RunsTable(path=path, columns=table.columns, unit=table.unit)}
+    return {
+        "runs_table": RunsTable(
+            path=path,
+            columns=table.columns,
+            unit=table.unit,
+            loss_unit=table.loss_unit,
+            scale=table.scale,
+        )
+    }
 
 
 def _target(settings: Any, long_form: type[Section] | None = None) -> Target:

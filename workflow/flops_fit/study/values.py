@@ -273,6 +273,9 @@ PositivePair = list_of(Positive, _check_ascending_pair, min_length=2, max_length
 ImportPath = Annotated[str, Strict(), StringConstraints(pattern=f"^{_IMPORT_PATH}$")]
 AdamWOrImportPath = Annotated[str, Strict(), StringConstraints(pattern=f"^(adamw|{_IMPORT_PATH})$")]
 ArgumentName = Annotated[str, Strict(), StringConstraints(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
+LossUnit = Annotated[
+    str, Strict(), StringConstraints(pattern="^((nats|bits)_per_[A-Za-z][A-Za-z0-9_]*|other)$")
+]
 StudyName = Annotated[
     str,
     Strict(),
@@ -281,5 +284,6 @@ StudyName = Annotated[
     _Schema(lambda: {"not": {"const": "data"}}),
 ]
 Names = dict[Annotated[str, BeforeValidator(_read_key)], Text]
+Factors = dict[Annotated[str, BeforeValidator(_read_key)], Positive]
 Kwargs = Annotated[dict[str, Any], BeforeValidator(_read_kwargs)]
 Version = Annotated[int | str, BeforeValidator(_read_version)]

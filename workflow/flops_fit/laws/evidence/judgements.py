@@ -11,6 +11,7 @@ import numpy as np
 
 from flops_fit.laws.data.table import CellChoice, RunTable
 from flops_fit.laws.evidence.optima_scatter import OptimaScatter
+from flops_fit.laws.evidence.units import NATS_PER_UNIT, judge_units, scales_are_wrong
 from flops_fit.laws.forms.power_law import PowerLaw
 from flops_fit.laws.judgement.judgement import Judgement, judge
 from flops_fit.laws.results import Point, Prediction, Profile
@@ -50,11 +51,32 @@ FLOPS_NEIGHBOURS = 2
 MAX_NATS = 20.0
 """A uniform guess among exp(20) = 485 million symbols: no tokenizer has as many."""
 
+MAX_NATS_PER_BYTE = float(np.log(256))
+"""A uniform guess among all bytes."""
 
-def judge_runs(runs: RunTable, *, planned: bool = True) -> list[Judgement]:
-    """Judge the data behind every approach; `planned` if the runs name their budgets."""
+OTHER_UNIT = "other"
+"""The unit of a loss of which nothing is known, and no value impossible."""
+
+
+def judge_runs(
+    runs: RunTable, *, planned: bool = True, loss_unit: str | None = NATS_PER_UNIT
+) -> list[Judgement]:
+    """Judge the data behind every approach.
+
+    Parameters
+    ----------
+    planned
+        Whether the runs name their budgets.
+    loss_unit
+        See `judge_units`.
+    """
+    units = judge_units(runs, loss_unit)
+    if scales_are_wrong(units):
+        # What compares C with budgets or with N D would say the same again, in absurd numbers
+        return _judge_losses(runs, loss_unit) + units + _judge_duplicates(runs)
     return (
-        _judge_losses(runs)
+        _judge_losses(runs, loss_unit)
+        + units
         + (_judge_budgets(runs) if planned else [])
         + _judge_duplicates(runs)
         + _judge_epochs(runs)
@@ -174,8 +196,18 @@ def _judge_progress(points: Sequence[Point]) -> list[Judgement]:
     ]
 
 
-def _judge_losses(runs: RunTable) -> list[Judgement]:
-    wrong = (runs.L <= 0) | (runs.L > MAX_NATS)
+def highest_loss(loss_unit: str | None) -> float:
+    """Return the loss, in its unit, of a guess that no training ends above."""
+    unit = loss_unit or NATS_PER_UNIT
+    limit = MAX_NATS_PER_BYTE if unit.endswith("_per_byte") else MAX_NATS
+    return limit / float(np.log(2)) if unit.startswith("bits_") else limit
+
+
+def _judge_losses(runs: RunTable, loss_unit: str | None) -> list[Judgement]:
+    if loss_unit == OTHER_UNIT:
+        return []
+    limit = highest_loss(loss_unit)
+    wrong = (runs.L <= 0) | (runs.L > limit)
     if not wrong.any():
         return []
     return [
@@ -185,7 +217,8 @@ def _judge_losses(runs: RunTable) -> list[Judgement]:
             of=len(runs),
             lowest=runs.L.min(),
             highest=runs.L.max(),
-            limit=MAX_NATS,
+            limit=limit,
+            unit="nats per token" if loss_unit is None else loss_unit.replace("_", " "),
         )
     ]
 

@@ -83,6 +83,29 @@ def mixed_groups(fingerprints: Mapping[str, Mapping[str, Sequence[str]]], most: 
     return "; ".join(described)
 
 
+def units(columns: Sequence[Mapping[str, Any]], k: float, floor: float) -> str:
+    counted = {"N": "parameters", "D": "units", "C": "FLOPs"}
+    looks, factors, losses = [], [], []
+    for entry in columns:
+        name, unit = entry["column"], entry["unit"]
+        span = f"{entry['lowest']:.3g} to {entry['highest']:.3g}"
+        if name == "loss":
+            losses.append(
+                f"losses of {span} are mostly below {floor:g}, the nats per token that text was "
+                f"found to keep, as {unit} would be: state runs_table.loss_unit"
+            )
+        elif unit is None:
+            looks.append(f"{name} of {span} is no count of {counted[name]}")
+        else:
+            looks.append(f"{name} of {span} looks like {unit}")
+            factors.append(f"{name} by {entry['factor']:g}".replace("e+0", "e").replace("e+", "e"))
+    parts = losses
+    if looks:
+        way = f"multiply {', '.join(factors)} (runs_table.scale)" if factors else "correct them"
+        parts = [f"{', '.join(looks)}, and C/(N D) is {k:.2g} (near 6 is usual): {way}", *losses]
+    return f"Units? {'; '.join(parts)[0].upper()}{'; '.join(parts)[1:]}."
+
+
 def unfinished(n: int, of: int, states: Mapping[str, int]) -> str:
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     return (

@@ -37,9 +37,14 @@ KINDS: dict[str, Kind] = {
     # The runs
     "losses_not_nats": Kind(
         "serious",
-        "A loss is not positive, or above 20.",
-        "The loss of {n} of {of} runs cannot be nats per token: the losses range from {lowest:.3g} "
-        "to {highest:.3g}, not within 0 to {limit:g}.",
+        "A loss is not positive, or above 20 nats (bits or bytes accordingly).",
+        "The loss of {n} of {of} runs cannot be {unit}: the losses range from {lowest:.3g} "
+        "to {highest:.3g}, not within 0 to {limit:.3g}.",
+    ),
+    "units": Kind(
+        "serious",
+        "N, D, C or the loss is in another unit, such as millions, PF-days or bits per byte.",
+        phrases.units,
     ),
     "compute_off_budget": Kind(
         "warning",

@@ -12,7 +12,13 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullFormatter, NullLocator
 
-from flops_fit.report.quantities import human_count, log_ticks, math_number, parameter_label
+from flops_fit.report.quantities import (
+    human_count,
+    log_ticks,
+    loss_unit_label,
+    math_number,
+    parameter_label,
+)
 from flops_fit.report.style import MUTED
 
 COMPUTE_LABEL = "training compute C (FLOPs)"
@@ -20,13 +26,13 @@ N_SAMPLES = 200
 """Points along a drawn curve."""
 
 
-def axis_labels(params: str, unit: str) -> dict[str, str]:
+def axis_labels(params: str, unit: str, loss_unit: str | None = None) -> dict[str, str]:
     """Name N (the `params` of fit.json says which), D and L with their units, by quantity."""
     unit = unit.replace("$", r"\$")  # the user's word, not a formula
     return {
         "N_opt": f"{parameter_label(params)} N",
         "D_opt": f"training {unit}s D",
-        "L_opt": f"validation loss L (nats per {unit})",
+        "L_opt": f"validation loss L ({loss_unit_label(loss_unit, unit)})",
     }
 
 

@@ -53,7 +53,7 @@ def isoflop_profiles(fit: ReportedFit, runs: pd.DataFrame, unit: str = "token") 
     measured = runs_with_loss(runs)
     excluded = measured[measured["id"].isin(fit.excluded)]
     profiles = next((approach.profiles for approach in fit.fitted if approach.profiles), ())
-    labels = axis_labels(fit.params, unit)
+    labels = axis_labels(fit.params, unit, fit.loss_unit)
     with house_style():
         figure = Figure(figsize=(9.0, 5.2), layout="constrained")
         ax = figure.add_subplot()

@@ -50,7 +50,7 @@ def optimum_scaling(fit: ReportedFit, runs: pd.DataFrame, unit: str = "token") -
         Three panels, all axes logarithmic. Laws are solid over the compute of their points and
         dashed beyond it; intervals and predictions are those of the recommended approach.
     """
-    measured, labels = runs_with_loss(runs), axis_labels(fit.params, unit)
+    measured, labels = runs_with_loss(runs), axis_labels(fit.params, unit, fit.loss_unit)
     has_intervals = False
     with house_style():
         figure = Figure(figsize=(10.0, 4.4 + 0.18 * len(fit.fitted)), layout="constrained")
