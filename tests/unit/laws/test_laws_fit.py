@@ -50,6 +50,7 @@ def test_fit_json_has_the_agreed_fields():
     assert list(result) == [
         "study",
         "params",
+        "loss_unit",
         "k",
         "interval_method",
         "n_runs",
