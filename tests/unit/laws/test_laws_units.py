@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import fit_runs, read_runs
-from flops_fit.laws.evidence.units import judge_units
+from flops_fit.laws.evidence.units import ABSURD, judge_units
 from judged import codes, found, only
 from known_laws import chinchilla_runs
 
 OFFSETS = np.linspace(-1.2, 1.2, 6)
 BUDGETS = np.logspace(18, 22, 5)
-ABSURD = {"compute_differs_from_6nd", "optimum_differs_from_6nd", "compute_off_budget"}
 
 
 def in_units(**factors):
@@ -49,12 +48,13 @@ def fit(runs, **options):
     ],
 )
 def test_units_are_told_in_one_judgement(factors, units):
-    result = fit(in_units(**factors))
+    result = fit(in_units(**factors), predict_budgets=[1e24])
     columns = only(result, "units", None)["columns"]
     assert {entry["column"]: entry["unit"] for entry in columns} == units
     for entry in columns:
         assert entry["factor"] == factors[entry["column"]]
     assert not ABSURD & set(codes(result))
+    assert not any("e+2" in text for text in result["warnings"])
     assert result["k"]["N_opt_ratio_to_6ND"] is None
     # Powers of ten of N and C move no exponent
     surface = result["approaches"]["vpnls"]["surface"]
@@ -80,7 +80,21 @@ def test_small_fractions_are_no_counts_even_if_C_was_taken_from_them():
     runs["C"] = 6 * runs["N"] * runs["D"]
     del runs["budget"], runs["C_6nd"]
     columns = only(fit(runs), "units", None)["columns"]
-    assert [(e["column"], e["unit"]) for e in columns] == [("N", None), ("D", None)]
+    assert [(e["column"], e["unit"]) for e in columns] == [("N", None), ("D", None), ("C", None)]
+
+
+def test_a_D_that_was_taken_from_PF_days_names_both_columns():
+    runs = in_units(C=8.64e19)
+    runs["D"] = runs["C"] / (6 * runs["N"])
+    del runs["budget"], runs["C_6nd"]
+    columns = only(fit(runs), "units", None)["columns"]
+    assert [(e["column"], e["unit"]) for e in columns] == [("D", None), ("C", None)]
+
+
+def test_nothing_is_left_out_where_units_are_right():
+    runs = chinchilla_runs(BUDGETS, OFFSETS)
+    said = set(codes(fit(runs | {"D": runs["C"] / (4.5 * runs["N"])}, predict_budgets=[1e24])))
+    assert {"optimum_differs_from_6nd", "extrapolation"} <= said
 
 
 def test_a_small_study_of_whole_numbers_is_none():

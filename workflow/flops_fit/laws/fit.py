@@ -30,7 +30,7 @@ from flops_fit.laws.evidence.intervals import intervals_of, scattered_apart, sta
 from flops_fit.laws.evidence.judgements import judge_learning_rates, judge_predictions, judge_runs
 from flops_fit.laws.evidence.resampling import Resampling, bootstrap_draws
 from flops_fit.laws.evidence.surface_judgements import compare_with_6nd
-from flops_fit.laws.evidence.units import NATS_PER_UNIT, scales_are_wrong
+from flops_fit.laws.evidence.units import NATS_PER_UNIT, scales_are_wrong, without_absurdities
 from flops_fit.laws.fitted import Fit, FittedApproach, Resampled
 from flops_fit.laws.holdout import HoldoutScore, score_holdouts
 from flops_fit.laws.judgement.judgement import Judgement, judge
@@ -189,7 +189,7 @@ def fit_laws(
             known={item.approach.name: item.result for item in fitted},
         ),
         if_form_is_exact=exact,
-        judgements=tuple(judgements),
+        judgements=tuple(without_absurdities(judgements)),
         measured=setting.measured,
         level=options.ci,
         n_resamples=options.bootstrap,

@@ -11,7 +11,7 @@ import numpy as np
 
 from flops_fit.laws.data.table import CellChoice, RunTable
 from flops_fit.laws.evidence.optima_scatter import OptimaScatter
-from flops_fit.laws.evidence.units import NATS_PER_UNIT, judge_units, scales_are_wrong
+from flops_fit.laws.evidence.units import NATS_PER_UNIT, judge_units
 from flops_fit.laws.forms.power_law import PowerLaw
 from flops_fit.laws.judgement.judgement import Judgement, judge
 from flops_fit.laws.results import Point, Prediction, Profile
@@ -70,13 +70,9 @@ def judge_runs(
     loss_unit
         See `judge_units`.
     """
-    units = judge_units(runs, loss_unit)
-    if scales_are_wrong(units):
-        # What compares C with budgets or with N D would say the same again, in absurd numbers
-        return _judge_losses(runs, loss_unit) + units + _judge_duplicates(runs)
     return (
         _judge_losses(runs, loss_unit)
-        + units
+        + judge_units(runs, loss_unit)
         + (_judge_budgets(runs) if planned else [])
         + _judge_duplicates(runs)
         + _judge_epochs(runs)

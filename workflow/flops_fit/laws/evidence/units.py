@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,11 @@ USUAL = {"N": 3e8, "D": 1e10}
 SMALL_COUNT = 1e4
 """Counts of parameters and units are whole numbers; fractions of small ones are in a unit."""
 
+ABSURD = frozenset(
+    ("compute_off_budget", "compute_differs_from_6nd", "optimum_differs_from_6nd", "extrapolation")
+)
+"""Judgements that compare FLOPs with FLOPs that are in another unit."""
+
 TEXT_FLOOR = 1.69
 """Nats per token below which text was not predicted: E of Hoffmann et al. 2022 (arXiv 2203.15556,
 equation 10). Losses in bits or nats per byte lie below."""
@@ -70,6 +75,13 @@ def scales_are_wrong(judgements: Iterable[Judgement]) -> bool:
     """Say whether `judge_units` found N, D or C in another unit, so that 6 N D says nothing."""
     columns = [item.values["columns"] for item in judgements if item.code == "units"]
     return any(entry["column"] != "loss" for found in columns for entry in found)
+
+
+def without_absurdities(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """Leave out what says again, in absurd numbers, that N, D or C is in another unit."""
+    if not scales_are_wrong(judgements):
+        return list(judgements)
+    return [item for item in judgements if item.code not in ABSURD]
 
 
 def _entry(
@@ -109,10 +121,10 @@ def _off_by_factors(runs: RunTable, k: float) -> list[dict[str, Any]]:
 
 
 def _no_counts(runs: RunTable) -> list[dict[str, Any]]:
-    """Return N and D where they cannot be counts, though C goes with them (taken from them)."""
+    """Return columns that hold no counts, though they go together: one is taken from the others."""
     small = {
         name: values
-        for name, values in (("N", runs.N), ("D", runs.D))
+        for name, values in (("N", runs.N), ("D", runs.D), ("C", runs.C))
         if np.median(values) < SMALL_COUNT
     }
     if not any((values != np.round(values)).any() for values in small.values()):

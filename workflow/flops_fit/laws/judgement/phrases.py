@@ -101,7 +101,11 @@ def units(columns: Sequence[Mapping[str, Any]], k: float, floor: float) -> str:
             factors.append(f"{name} by {entry['factor']:g}".replace("e+0", "e").replace("e+", "e"))
     parts = losses
     if looks:
-        way = f"multiply {', '.join(factors)} (runs_table.scale)" if factors else "correct them"
+        way = (
+            f"multiply {', '.join(factors)} (runs_table.scale)"
+            if factors
+            else "correct them, or set runs_table.scale"
+        )
         parts = [f"{', '.join(looks)}, and C/(N D) is {k:.2g} (near 6 is usual): {way}", *losses]
     return f"Units? {'; '.join(parts)[0].upper()}{'; '.join(parts)[1:]}."
 
