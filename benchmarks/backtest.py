@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 from flops_fit.laws import read_runs
+from flops_fit.laws.answer.law import OptimumLaw
 from flops_fit.laws.backtest.found import Found
 from flops_fit.laws.backtest.origins import MIN_KEPT, Origin, design_of, origins
 from flops_fit.laws.fit import FitOptions, fit_laws
@@ -148,20 +149,13 @@ def _answers(fit: dict[str, Any], answer_only: bool) -> dict[str, tuple[list, An
 
 def _draws_of_answer(answer: dict[str, Any], predictions: list) -> Any:
     """Return what gives the draws of log N_opt and L_opt of a prediction, from the stored law."""
-    law = answer["law"]
-    if law is None:
+    if answer["law"] is None:
         return lambda i: (None, None)
-    rows = {key: np.array(text.split(), float) for key, text in law["draws"].items()}
+    law = OptimumLaw.from_json(answer["law"])
 
     def draws(i: int) -> tuple[np.ndarray, np.ndarray | None]:
-        x, reach = np.log(predictions[i]["C"]) - law["centre"], law["reach"]
-        psi = 2 * reach**2 * np.log(np.cosh(x / reach))
-        log_N = rows["N_opt log coefficient"] + rows["N_opt exponent"] * x
-        log_N += rows["N_opt bend"] * psi
-        if np.isnan(rows["L_opt offset"]).any():
-            return log_N, None
-        above = rows["L_opt log coefficient"] + rows["L_opt exponent"] * x
-        return log_N, rows["L_opt offset"] + np.exp(above + rows["L_opt bend"] * psi)
+        log_C = np.log(predictions[i]["C"])
+        return law.log_N_opt(log_C)[:, 0], law.L_opt(log_C)[:, 0] if law.has_loss else None
 
     return draws
 

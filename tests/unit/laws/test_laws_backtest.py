@@ -206,3 +206,11 @@ def test_the_sentence_says_how_far_the_test_reaches(asked, said):
     assert "5 of 6" in text
     assert "0.40%" in text
     assert said in text
+
+
+def test_a_grid_without_an_optimum_has_no_backtest():
+    # More units never help: the smallest model is as good at any compute
+    N, D = (v.ravel() for v in np.meshgrid(np.geomspace(2e7, 3e9, 8), np.geomspace(1e9, 2e11, 8)))
+    table = read_runs({"N": N, "D": D, "C": 6 * N * D, "loss": 2 + 100 * N**-0.3})[0]
+    assert found_in_strata(table, strata_of(table.C)) == [None] * 8
+    assert origins(table) == []

@@ -58,6 +58,7 @@ def test_fit_json_has_the_agreed_fields():
         "approaches",
         "holdout",
         "answer",
+        "backtest",
         "recommended",
         "judgements",
         "warnings",

@@ -3,6 +3,7 @@
 flops-fit predict results/demo 1e13 1e15
 flops-fit predict results/demo --params 7e9
 flops-fit compare results/a results/b
+flops-fit backtest results/demo
 flops-fit explain 27a21803c6a8
 flops-fit explain 27a21803c6a8 ad335493ffd0
 
@@ -17,10 +18,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from flops_fit.cli import compare, explain, predict
+from flops_fit.cli import backtest, compare, explain, predict
 from flops_fit.errors import UserError
 
-_SUBCOMMANDS = (predict, compare, explain)
+_SUBCOMMANDS = (predict, compare, backtest, explain)
 """Their modules import numpy and scipy when they run: `explain` starts at once, without either."""
 
 

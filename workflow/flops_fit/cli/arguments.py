@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flops_fit.errors import UserError
 
@@ -45,6 +45,28 @@ def place_compute(options: argparse.Namespace, rest: list[str]) -> list[str]:
     return unknown
 
 
+def nothing_placed(options: argparse.Namespace, rest: list[str]) -> list[str]:
+    """Return all that is left over: the subcommand takes nothing behind an option."""
+    return rest
+
+
+def read_fit(path: Path) -> tuple[dict[str, Any], str]:
+    """Return the content of a study's fit.json, of a path to it or to its folder, and the path.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read.
+    """
+    path = path / "fit.json" if path.is_dir() else path
+    try:
+        return json.loads(path.read_text(encoding="utf-8")), str(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise UserError(f"{path}: is not a JSON file") from None
+
+
 def load(path: Path) -> FittedLaws:
     """Return the laws of a study's fit.json, of a path to it or to its folder.
 
@@ -55,11 +77,4 @@ def load(path: Path) -> FittedLaws:
     """
     from flops_fit.laws.reading import FittedLaws
 
-    path = path / "fit.json" if path.is_dir() else path
-    try:
-        fit = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError:
-        raise UserError(f"{path}: is not a JSON file") from None
-    return FittedLaws.from_json(fit, str(path))
+    return FittedLaws.from_json(*read_fit(path))

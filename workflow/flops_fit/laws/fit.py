@@ -18,6 +18,7 @@ from flops_fit.laws.approaches.registry import (
     lending_approach,
     reference_approach,
 )
+from flops_fit.laws.backtest.own import backtest_own
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import (
     MIN_RUNS,
@@ -162,12 +163,21 @@ def fit_laws(
     scores = _holdout(fitted, setting, options.holdout_budgets)
     judged = judge_runs(table, planned=names_budgets(runs), loss_unit=options.loss_unit)
     ratio, notes = (None, []) if scales_are_wrong(judged) else _against_6nd(fitted, setting)
+    answer = fit_answer(
+        table,
+        setting.flops,
+        Question(C=tuple(setting.C), measured=setting.measured, level=options.ci),
+        options=setting.options,
+        known={item.approach.name: item.result for item in fitted},
+    )
+    backtest = backtest_own(table, answer, setting.options, setting.C)
     judgements = [
         *judged,
         *judge_learning_rates(choices),
         *([] if options.E is None else [judge("pinned_e", E=options.E)]),
         *notes,
         *_disagreements(fitted),
+        *(() if backtest is None else backtest.judgements),
         *(judgement for item in fitted for judgement in item.judgements),
     ]
     exact = recommend([(item.approach, item.result) for item in fitted], scores)
@@ -181,13 +191,8 @@ def fit_laws(
         excluded=tuple(sorted((*excluded, *dropped), key=lambda exclusion: exclusion.id)),
         approaches=tuple(fitted),
         holdout=tuple(scores),
-        answer=fit_answer(
-            table,
-            setting.flops,
-            Question(C=tuple(setting.C), measured=setting.measured, level=options.ci),
-            options=setting.options,
-            known={item.approach.name: item.result for item in fitted},
-        ),
+        answer=answer,
+        backtest=backtest,
         if_form_is_exact=exact,
         judgements=tuple(without_absurdities(judgements)),
         measured=setting.measured,

@@ -10,6 +10,7 @@ import numpy as np
 
 from flops_fit.laws.answer.answer import Answer
 from flops_fit.laws.approach import Approach
+from flops_fit.laws.backtest.own import Backtest
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import Exclusion
 from flops_fit.laws.evidence.intervals import Interval
@@ -118,6 +119,8 @@ class Fit:
     approaches: tuple[FittedApproach, ...]
     holdout: tuple[HoldoutScore, ...]
     answer: Answer
+    backtest: Backtest | None
+    """None where the answer has no law."""
     if_form_is_exact: Recommendation
     """The approach whose narrower intervals hold if its form is exact."""
     judgements: tuple[Judgement, ...]
@@ -147,6 +150,7 @@ class Fit:
             "approaches": {item.approach.name: item.to_json() for item in self.approaches},
             "holdout": [score.to_json() for score in self.holdout],
             "answer": self._answer_to_json(),
+            "backtest": None if self.backtest is None else self.backtest.to_json(),
             "recommended": asdict(self.if_form_is_exact),
         }
         add_judgements(fit, self.judgements)

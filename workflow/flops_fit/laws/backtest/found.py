@@ -49,6 +49,9 @@ relative curvature: loose, so that with 8 runs the residuals decide."""
 LEAST_NOISE = 2e-4
 """Relative noise of a loss below which residuals are not believed."""
 
+LEAST_EXPONENT = 0.01
+"""alpha or beta below which a term is a constant, so that the optimum lies anywhere."""
+
 MAX_STD_ERR = 1.0
 """Standard error of log N above which nothing was found, whatever its value."""
 
@@ -130,8 +133,8 @@ def strata_of(C: Array) -> list[Rows]:
     return np.array_split(np.argsort(C, kind="stable"), n_strata)
 
 
-def found_in_strata(runs: RunTable, strata: Sequence[Rows]) -> list[Found]:
-    """Return the optimum of each stratum of runs on a grid of N and D.
+def found_in_strata(runs: RunTable, strata: Sequence[Rows]) -> list[Found | None]:
+    """Return the optimum of each stratum of runs on a grid of N and D; None where it has none.
 
     The optimum is the mean of those of VPNLS and approach 3, moved by what the residuals of the
     stratum show. Near the optimum log L is a valley of curvature kappa in log N along constant C,
@@ -148,6 +151,9 @@ def found_in_strata(runs: RunTable, strata: Sequence[Rows]) -> list[Found]:
     flops = FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
     objectives = (SquaredLoss(), HuberLog())
     surfaces = [search_surface(runs.N, runs.D, runs.L, o)[0] for o in objectives]
+    surfaces = [s for s in surfaces if s.A * s.B > 0 and min(s.alpha, s.beta) > LEAST_EXPONENT]
+    if not surfaces:
+        return [None] * len(strata)
     residuals = np.mean([np.log(runs.L / s.loss(runs.N, runs.D)) for s in surfaces], axis=0)
     away = np.log(runs.N / surfaces[0].N_opt(runs.C, flops))
     return [
@@ -158,9 +164,11 @@ def found_in_strata(runs: RunTable, strata: Sequence[Rows]) -> list[Found]:
 
 def _stratum(
     log_C: float, residuals: Array, away: Array, surfaces: Sequence[Surface], flops: FlopsPerUnit
-) -> Found:
+) -> Found | None:
     C = float(np.exp(log_C))
     optima = [_optimum(surface, C, flops) for surface in surfaces]
+    if not np.all(np.isfinite(optima)) or not np.all(np.isfinite(away)):
+        return None
     log_N, log_L = np.mean([[np.log(N), np.log(L)] for N, L, _ in optima], axis=0)
     kappa = optima[0][2]
     weights = 1 / (1 + (away / VALLEY) ** 4)
@@ -191,6 +199,8 @@ def _stratum(
 def _optimum(surface: Surface, C: float, flops: FlopsPerUnit) -> tuple[float, float, float]:
     """Return N_opt, L_opt, and the curvature of log L in log N along constant C."""
     N = float(surface.N_opt(C, flops))
+    if not 0 < N < np.inf:  # where a larger model costs no more, there is no best one
+        return np.nan, np.nan, np.nan
     D = float(flops.D_at(C, N))
     L = float(surface.loss(N, D))
     # How fast the cost of a unit grows with N, over a factor of e about the optimum

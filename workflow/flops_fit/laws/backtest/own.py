@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom, norm
 
+from flops_fit.laws.answer.answer import Answer, fit_answer
 from flops_fit.laws.answer.law import OptimumLaw
+from flops_fit.laws.approach import ApproachOptions
 from flops_fit.laws.backtest.found import Found
 from flops_fit.laws.backtest.meaning import meaning
 from flops_fit.laws.backtest.origins import MIN_KEPT, Kind, Origin, design_of, origins
+from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable
 from flops_fit.laws.judgement.judgement import Judgement, judge
 
@@ -57,6 +60,14 @@ class BacktestRow:
     N_opt: Checked
     L_opt: Checked | None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return an entry of `backtest.rows` in fit.json, of plain Python values."""
+        entry = asdict(self)
+        for check in (entry["N_opt"], entry["L_opt"]):
+            if check is not None:
+                check["ci"] = list(check["ci"])
+        return entry
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backtest:
@@ -87,8 +98,23 @@ class Backtest:
             "ci": self.level,
             "text": self.text,
             "covered": {name: {"n": n, "of": of} for name, (n, of) in hits.items()},
-            "rows": [asdict(row) for row in self.rows],
+            "rows": [row.to_json() for row in self.rows],
         }
+
+
+def backtest_own(
+    runs: RunTable, answer: Answer, options: ApproachOptions, asked: Sequence[float]
+) -> Backtest | None:
+    """Return the backtest of a study's answer, see `backtest_answer`; None if it has no law."""
+    if answer.law is None:
+        return None
+
+    def refit(kept: RunTable) -> OptimumLaw | None:
+        flops = FlopsPerUnit.from_runs(kept.N, kept.D, kept.C)
+        return fit_answer(kept, flops, options=options).law
+
+    kind: Kind = "budgets" if answer.method == "path" else "strata"
+    return backtest_answer(runs, refit, level=answer.level, asked=asked, kind=kind)
 
 
 def backtest_answer(
