@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 
 import numpy as np
@@ -77,6 +78,30 @@ def test_a_table_gives_laws_table_and_figures_without_torch(own):
         assert (results / "figures" / f"{figure}.png").stat().st_size > 10_000
     # Nothing is left to do
     assert "Nothing to be done" in own.succeed("--cores", "1", config=CONFIG)
+
+
+def test_a_table_as_a_tracker_exports_it_gives_the_same_laws(own):
+    """Semicolons, decimal commas, usual names, states, blank rows, gzip: nothing is mapped."""
+    runs = their_runs().drop(columns=["run", "note"]).rename(columns={"val loss": "val/loss"})
+    runs["n_params"] = [f"{N / 1e6:.6f}M".replace(".", ",") for N in runs["n_params"]]
+    runs["State"] = "finished"
+    crashed = runs.iloc[[3, 17]].assign(State="crashed", **{"val/loss": 9.0})
+    text = pd.concat([runs, crashed]).to_csv(index=False, sep=";", decimal=",")
+    folder = own.path / "config" / "studies"
+    (folder / "theirs.csv.gz").write_bytes(gzip.compress(text.replace("\n", "\n;;;;\n").encode()))
+    study = {"study": "own", "runs_table": "theirs.csv.gz", "fit": {"bootstrap": 0}}
+    (folder / "own.yaml").write_text(yaml.safe_dump(study))
+    own.succeed("--cores", "2", config=CONFIG)
+    fit = json.loads((own.path / "results" / "own" / "fit.json").read_text())
+    assert (fit["n_runs"], fit["params"], fit["k"]["value"]) == (
+        35, "as_in_table", pytest.approx(4.5)
+    )  # fmt: skip
+    assert [entry["reason"] for entry in fit["excluded"]] == [
+        "not finished: crashed in the table"
+    ] * 2
+    assert fit["approaches"]["vpnls"]["surface"]["alpha"] == pytest.approx(ALPHA, rel=0.02)
+    text = (own.path / "results" / "own" / "table.md").read_text()
+    assert "2 of 37 runs of the table are left out" in text
 
 
 def test_a_row_that_is_too_long_stops_the_study_with_its_line(own):

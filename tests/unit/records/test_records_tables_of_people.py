@@ -279,6 +279,10 @@ def test_states_that_say_nothing_known_are_refused(tmp_path):
     path = path_of(plain().assign(state=["finished"] * 23 + ["odd"]), tmp_path / "runs.csv")
     with pytest.raises(UserError, match=f"{path}: status of row 24 is 'odd', expected completed"):
         read(path)
+    path_of(plain().assign(state="Oregon"), path)
+    assert set(read(path)["status"]) == {"completed"}  # a column about something else
+    with pytest.raises(UserError, match=f"{path}: status of row 1 is 'Oregon', expected"):
+        read(path, columns={"status": "state"})
     path_of(plain().assign(state="crashed"), path)
     with pytest.raises(UserError, match=f"{path}: no run of the table has finished .24 crashed"):
         read(path)

@@ -12,9 +12,9 @@ import pandas as pd
 from flops_fit.errors import UserError
 from flops_fit.files.reading import make_room, read_csv_rows
 from flops_fit.laws.judgement.judgement import Judgement, judge
-from flops_fit.records.column_names import COLUMNS, DERIVED, NEEDED, choose_columns
+from flops_fit.records.column_names import COLUMNS, DERIVED, NEEDED, choose_columns, spelled
 from flops_fit.records.numbers import read_numbers
-from flops_fit.records.states import UNFINISHED, read_states
+from flops_fit.records.states import UNFINISHED, holds_states, read_states
 from flops_fit.records.table_file import read_table
 from flops_fit.study.study import RunsTable
 
@@ -154,6 +154,10 @@ def _read(table: RunsTable) -> pd.DataFrame:
         return all(column.equals(columns[0]) for column in columns[1:])
 
     chosen = choose_columns(list(cells.columns), table, equal)
+    status = chosen.get("status", "status")
+    usual = "status" not in table.columns and spelled(status) != "status"
+    if usual and not holds_states(cells[status].tolist()):
+        del chosen["status"]  # such as the state that a cluster is in
     places = {ours: list(cells.columns).index(theirs) for ours, theirs in chosen.items()}
     return pd.DataFrame({ours: cells.iloc[:, i] for ours, i in places.items()})
 

@@ -12,7 +12,19 @@ from flops_fit.errors import UserError
 COMPLETED, DIVERGED = "completed", "diverged"
 
 _FINISHED = frozenset(
-    ("", COMPLETED, "complete", "finished", "done", "success", "succeeded", "true", "1", "yes")
+    (
+        "",
+        COMPLETED,
+        "complete",
+        "finished",
+        "done",
+        "success",
+        "succeeded",
+        "ok",
+        "true",
+        "1",
+        "yes",
+    )
 )
 UNFINISHED = frozenset(
     (
@@ -23,6 +35,12 @@ UNFINISHED = frozenset(
 )  # fmt: skip
 """States of runs that did not reach their end: their loss is not that of N and D."""
 _FALSE = ("false", "0", "no")
+
+
+def holds_states(cells: Sequence[Any]) -> bool:
+    """Say whether a column holds any word for a run that has finished or has not."""
+    words = {str(cell).strip().lower() for cell in cells if cell is not None}
+    return bool(words & (_FINISHED | UNFINISHED | {DIVERGED}))
 
 
 def read_states(cells: Sequence[Any], path: Path) -> list[str]:
