@@ -14,6 +14,7 @@ from flops_fit.laws import approach as laws
 from flops_fit.laws.approaches.registry import approach_named
 from flops_fit.laws.judgement.judgement import Judgement
 from flops_fit.laws.results import Point, Profile
+from flops_fit.report.backtest import Backtest
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -162,6 +163,8 @@ class ReportedFit:
     """Ids of the runs that were left out."""
     approaches: tuple[Approach, ...]
     holdout: tuple[HoldoutScore, ...]
+    backtest: Backtest | None
+    """None without an answer, or in the file of an earlier version."""
     recommended: Approach | None
     why: str
     """Why this approach, or none, is recommended."""
@@ -189,6 +192,7 @@ class ReportedFit:
                 excluded=tuple(exclusion["id"] for exclusion in fit["excluded"]),
                 approaches=approaches,
                 holdout=tuple(HoldoutScore.from_json(score) for score in fit["holdout"]),
+                backtest=Backtest.from_json(fit["backtest"]) if fit.get("backtest") else None,
                 recommended=_named(approaches, recommended["approach"]),
                 why=recommended["why"],
                 judgements=tuple(Judgement(**judgement) for judgement in fit["judgements"]),

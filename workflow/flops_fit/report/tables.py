@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from flops_fit.report.backtest import Backtest, Check
 from flops_fit.report.fitted import QUANTITIES, HoldoutScore, Law, Prediction, ReportedFit
 from flops_fit.report.quantities import (
     human_count,
@@ -70,11 +71,12 @@ def table_markdown(fit: ReportedFit, *, unit: str = "token") -> str:
     Returns
     -------
     str
-        Summary, table, hold-out scores, and all warnings. Rows outside the measured budgets carry a
-        dagger.
+        Summary, table, backtest, hold-out scores, and all warnings. Rows outside the measured
+        budgets carry a dagger.
     """
     lines = [f"- {line}" for line in _summary_lines(fit, unit)]
     lines += _prediction_lines(fit, unit)
+    lines += _backtest_lines(fit.backtest)
     lines += _holdout_lines(fit)
     for entry in fit.left_out:
         why = f"{entry.status}{': ' if entry.reason else ''}{entry.reason}"
@@ -158,6 +160,42 @@ def _prediction_lines(fit: ReportedFit, unit: str) -> list[str]:
     if any(prediction.extrapolated for prediction in predictions):
         legend += f" {EXTRAPOLATED_MARK} extrapolated outside the measured budgets."
     return ["", *_table_lines(header, rows), "", legend]
+
+
+def _backtest_lines(test: Backtest | None) -> list[str]:
+    """Lay out what was predicted and found at the largest budgets; empty without an answer."""
+    if test is None:
+        return []
+    if not test.rows:
+        return ["", f"No backtest. {test.text}"]
+    header = ["hidden", "C (FLOPs)", "ahead", "N predicted", "N found", "L predicted", "L found"]
+    rows = [
+        [
+            (str(row.hidden), ""),
+            (human_flops(row.C), ""),
+            (f"{row.times:.3g}", ""),
+            *_check_cells(row.N_opt, human_count),
+            *_check_cells(row.L_opt, human_loss),
+        ]
+        for row in test.rows
+    ]
+    return [
+        "",
+        "Backtest: the largest budgets hidden, and predicted by the answer of the others.",
+        "",
+        *_table_lines(header, rows),
+        "",
+        test.text,
+    ]
+
+
+def _check_cells(check: Check | None, write: Callable[[float], str]) -> list[tuple[str, str]]:
+    if check is None:
+        return [(MISSING, ""), (MISSING, "")]
+    return [
+        (write(check.predicted), human_interval(check.interval, write)),
+        (write(check.found), "" if check.covered else "outside"),
+    ]
 
 
 def _table_lines(header: list[str], rows: list[list[tuple[str, str]]]) -> list[str]:
