@@ -24,7 +24,7 @@ EXAMPLES = {
             {"column": "loss", "unit": "bits per byte", "factor": None, "lowest": 0.7,
              "highest": 1.1},
         ],
-        "k": 6e6, "floor": 1.69,
+        "n": 3, "of": 9, "k": 6e6, "floor": 1.69,
     },
     "compute_off_budget": {"n": 2, "of": 9, "limit": 0.01, "largest": 0.03},
     "repeated_runs": {"n": 2, "of": 9},

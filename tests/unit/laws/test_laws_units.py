@@ -83,6 +83,15 @@ def test_small_fractions_are_no_counts_even_if_C_was_taken_from_them():
     assert [(e["column"], e["unit"]) for e in columns] == [("N", None), ("D", None), ("C", None)]
 
 
+def test_rows_in_another_unit_are_told_by_their_number():
+    runs = in_units()
+    runs["N"] = np.where(np.arange(30) % 6 == 2, runs["N"] / 1e6, runs["N"])
+    values = only(judge_units(read_runs(runs)[0]), "units")
+    (entry,) = values["columns"]
+    assert (values["n"], values["of"], entry["column"], entry["unit"]) == (5, 30, "N", "millions")
+    assert entry["highest"] < 1e6
+
+
 def test_a_D_that_was_taken_from_PF_days_names_both_columns():
     runs = in_units(C=8.64e19)
     runs["D"] = runs["C"] / (6 * runs["N"])

@@ -64,11 +64,19 @@ def judge_units(runs: RunTable, loss_unit: str | None = NATS_PER_UNIT) -> list[J
     loss_unit : str, optional
         Unit of the losses; None if nobody has said it, and it is taken for nats per token.
     """
-    k = float(np.median(runs.C / runs.N / runs.D))
-    found = _off_by_factors(runs, k) or _no_counts(runs)
+    k = runs.C / runs.N / runs.D
+    off = (k < IMPOSSIBLE_K[0]) | (k > IMPOSSIBLE_K[1])
+    found = _off_by_factors(runs.take(off)) if off.any() else _no_counts(runs)
+    n = int(off.sum()) or len(runs)
+    if off.any():
+        k = k[off]
     if loss_unit is None and 0 < runs.L.min() and np.median(runs.L) < TEXT_FLOOR:
         found.append(_entry("loss", runs.L, "bits per byte"))
-    return [judge("units", columns=found, k=k, floor=TEXT_FLOOR)] if found else []
+    return (
+        [judge("units", columns=found, n=n, of=len(runs), k=np.median(k), floor=TEXT_FLOOR)]
+        if found
+        else []
+    )
 
 
 def scales_are_wrong(judgements: Iterable[Judgement]) -> bool:
@@ -93,10 +101,9 @@ def _entry(
     }  # fmt: skip
 
 
-def _off_by_factors(runs: RunTable, k: float) -> list[dict[str, Any]]:
-    """Return the columns whose units explain an impossible k = C/(N D)."""
-    if IMPOSSIBLE_K[0] <= k <= IMPOSSIBLE_K[1]:
-        return []
+def _off_by_factors(runs: RunTable) -> list[dict[str, Any]]:
+    """Return the columns whose units explain why C/(N D) of all these runs is impossible."""
+    k = float(np.median(runs.C / runs.N / runs.D))
     medians = {name: float(np.median(getattr(runs, name))) for name in UNITS}
     best: tuple[tuple[int, float], dict[str, str | None]] | None = None
     for units in itertools.product(*UNITS.values()):

@@ -83,7 +83,7 @@ def mixed_groups(fingerprints: Mapping[str, Mapping[str, Sequence[str]]], most: 
     return "; ".join(described)
 
 
-def units(columns: Sequence[Mapping[str, Any]], k: float, floor: float) -> str:
+def units(columns: Sequence[Mapping[str, Any]], n: int, of: int, k: float, floor: float) -> str:
     counted = {"N": "parameters", "D": "units", "C": "FLOPs"}
     looks, factors, losses = [], [], []
     for entry in columns:
@@ -101,13 +101,16 @@ def units(columns: Sequence[Mapping[str, Any]], k: float, floor: float) -> str:
             factors.append(f"{name} by {entry['factor']:g}".replace("e+0", "e").replace("e+", "e"))
     parts = losses
     if looks:
-        way = (
-            f"multiply {', '.join(factors)} (runs_table.scale)"
-            if factors
-            else "correct them, or set runs_table.scale"
-        )
-        parts = [f"{', '.join(looks)}, and C/(N D) is {k:.2g} (near 6 is usual): {way}", *losses]
-    return f"Units? {'; '.join(parts)[0].upper()}{'; '.join(parts)[1:]}."
+        way = "correct them, or set runs_table.scale"
+        if n < of:
+            way = "correct these rows"
+        elif factors:
+            way = f"multiply {', '.join(factors)} (runs_table.scale)"
+        where = "" if n == of else f" in {n} of {of} runs"
+        text = f"{', '.join(looks)}, and C/(N D) is {k:.2g}{where} (near 6 is usual): {way}"
+        parts = [text, *losses]
+    text = "; ".join(parts)
+    return f"Units? {text[0].upper()}{text[1:]}."
 
 
 def unfinished(n: int, of: int, states: Mapping[str, int]) -> str:
