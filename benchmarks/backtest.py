@@ -55,10 +55,13 @@ class Outcome:
     times: float
     """C over the largest that was kept."""
     error_N: float
+    ends_N: tuple[float, float]
+    """Of the interval, as errors."""
     width_N: float
     covered_N: bool
     crps_N: float
     error_L: float | None = None
+    ends_L: tuple[float, float] | None = None
     width_L: float | None = None
     covered_L: bool | None = None
     crps_L: float | None = None
@@ -180,6 +183,7 @@ def _scores(
     log_N, interval = np.log(row["N_opt"]), np.log(row["N_opt_ci"])
     scores = {
         "error_N": float(log_N - found.log_N),
+        "ends_N": tuple((interval - found.log_N).tolist()),
         "width_N": float(interval[1] - interval[0]),
         "covered_N": covered(found.log_N, found.log_N_std_err, log_N, interval),
         "crps_N": crps(draws[0], found.log_N, found.log_N_std_err, rng),
@@ -190,6 +194,7 @@ def _scores(
     relative = crps(draws[1], found.L, found.L_std_err, rng) / found.L
     return scores | {
         "error_L": float(100 * (L / found.L - 1)),
+        "ends_L": tuple(100 * (end / found.L - 1) for end in ends),
         "width_L": float(100 * (ends[1] - ends[0]) / found.L),
         "covered_L": covered(found.L, found.L_std_err, L, np.array(ends)),
         "crps_L": float(100 * relative),
