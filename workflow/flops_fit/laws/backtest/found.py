@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flops_fit.laws.answer.optimum import kept_positive
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable
 from flops_fit.laws.forms.parabola import MIN_SIZES, Parabola, ParabolaDesign
@@ -138,8 +139,8 @@ def found_in_strata(runs: RunTable, strata: Sequence[Rows]) -> list[Found | None
 
     The optimum is the mean of those of VPNLS and approach 3, moved by what the residuals of the
     stratum show. Near the optimum log L is a valley of curvature kappa in log N along constant C,
-    so that a slope of the residuals in log N is a shift of the optimum by -slope/kappa, and their
-    level one of the loss.
+    so that a slope of the residuals in log N is a shift of the optimum by -slope over kappa and
+    their own curvature, and their level there one of the loss.
 
     Parameters
     ----------
@@ -183,15 +184,19 @@ def _stratum(
         terms = covariance @ (design.T @ (weights * residuals)) / variance
         left = residuals - design @ terms
         variance = max(float((weights * left**2).sum()) / freedom, LEAST_NOISE**2)
+    curvature = kept_positive(kappa + terms[2], 2 * kappa)
+    shift = float(-terms[1] / curvature)
     # Without the prior: it belongs to the surface, whose error is not that of what is found
-    std_err = np.sqrt(variance * np.linalg.pinv(squared)[1, 1]) / kappa
-    L = float(np.exp(log_L + terms[0]))
+    slope = np.array([0.0, -1 / curvature, terms[1] / curvature**2])
+    std_err = float(np.sqrt(variance * slope @ np.linalg.pinv(squared) @ slope))
+    L = float(np.exp(log_L + terms[0] - curvature * shift**2 / 2))
+    level = np.array([1.0, shift, shift**2 / 2])
     return Found(
         C=C,
-        log_N=float(log_N - terms[1] / kappa),
-        log_N_std_err=float(min(std_err, MAX_STD_ERR)),
+        log_N=float(log_N + shift),
+        log_N_std_err=min(std_err, MAX_STD_ERR),
         L=L,
-        L_std_err=float(L * np.sqrt(covariance[0, 0])),
+        L_std_err=float(L * np.sqrt(level @ covariance @ level)),
         n=residuals.size,
     )
 
