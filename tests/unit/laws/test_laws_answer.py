@@ -1,0 +1,339 @@
+"""The answer: against known surfaces, closed forms of regressions, and small changes of losses."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from flops_fit.laws import fit_runs
+from flops_fit.laws.answer.answer import Question, fit_answer
+from flops_fit.laws.answer.law import ANSWER_COLUMNS, OptimumLaw, bend
+from flops_fit.laws.answer.optimum import Optimum
+from flops_fit.laws.answer.paths import fit_paths
+from flops_fit.laws.answer.priors import PathPriors, Priors, ValleyPriors
+from flops_fit.laws.answer.regression import interpolated, interpolated_twice, places, regress
+from flops_fit.laws.answer.strata import number_strata, surface_optimum
+from flops_fit.laws.answer.valleys import find_optima
+from flops_fit.laws.data.accounting import FlopsPerUnit
+from flops_fit.laws.data.table import read_runs
+from flops_fit.laws.forms.surface import Surface
+
+CHINCHILLA = Surface(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28)
+EQUAL = Surface(E=1.8, A=500.0, B=900.0, alpha=0.35, beta=0.35)
+BUDGETS = 10.0 ** np.arange(18.0, 20.1, 0.5)
+
+
+def sweep(surface=CHINCHILLA, budgets=BUDGETS, sizes=7, width=1.6, noise=0.0, seed=0):
+    """IsoFLOP runs about the surface's own optima under C = 6 N D, with relative noise."""
+    rng = np.random.default_rng(seed)
+    C = np.repeat(budgets, sizes)
+    best = surface.G * (C / 6) ** surface.a
+    N = best * np.exp(np.tile(np.linspace(-width, width, sizes), len(budgets)))
+    D = C / (6 * N)
+    L = surface.loss(N, D) * np.exp(noise * rng.standard_normal(C.size))
+    return {"budget": C, "N": N, "D": D, "C": C, "loss": L}
+
+
+def grid(surface=CHINCHILLA, noise=0.002, seed=0):
+    """Runs of seven N and six D/N each, which stand at no common budgets."""
+    rng = np.random.default_rng(seed)
+    N = np.repeat(np.geomspace(3e7, 2e9, 7), 6)
+    D = N * np.tile(np.geomspace(5, 100, 6) * 1.07, 7) * np.exp(0.2 * rng.standard_normal(42))
+    L = surface.loss(N, D) * np.exp(noise * rng.standard_normal(42))
+    return {"N": N, "D": D, "C": 6 * N * D, "loss": L}
+
+
+def answer(runs, C=(), **options):
+    table, _ = read_runs(runs)
+    flops = FlopsPerUnit.from_runs(table.N, table.D, table.C)
+    measured = (float(table.C.min()), float(table.C.max()))
+    return fit_answer(table, flops, Question(C=tuple(C), measured=measured, level=0.9), **options)
+
+
+def at_optimum(surface, C):
+    N = surface.G * (C / 6) ** surface.a
+    return N, float(surface.loss(N, C / (6 * N)))
+
+
+@pytest.mark.parametrize("surface", [CHINCHILLA, EQUAL])
+def test_a_sweep_over_a_true_surface_is_answered_with_its_optima(surface):
+    C = [1e19, 1e20, 1e21, 1e22]
+    found = answer(sweep(surface, noise=0.001), C)
+    assert found.method == "path"
+    assert [row.extrapolated for row in found.predictions] == [False, False, True, True]
+    for row in found.predictions:
+        N, L = at_optimum(surface, row.C)
+        assert row.N_opt_ci[0] < N < row.N_opt_ci[1]
+        assert row.L_opt_ci[0] < L < row.L_opt_ci[1]
+        assert row.N_opt == pytest.approx(N, rel=0.15)
+        assert row.L_opt == pytest.approx(L, rel=0.01)
+        assert 6 * row.N_opt * row.D_opt == pytest.approx(row.C, rel=1e-9)
+        assert row.D_per_N == pytest.approx(row.D_opt / row.N_opt, rel=1e-9)
+
+
+def test_a_grid_without_budgets_is_answered_by_strata():
+    found = answer(grid(), [1e19, 1e21])
+    assert found.method == "strata"
+    for row in found.predictions:
+        N, L = at_optimum(CHINCHILLA, row.C)
+        assert row.N_opt_ci[0] < N < row.N_opt_ci[1]
+        assert row.L_opt_ci[0] < L < row.L_opt_ci[1]
+
+
+def test_intervals_cover_in_simulations_of_a_true_surface():
+    hits = np.zeros(2)
+    C = 1e21
+    N, L = at_optimum(CHINCHILLA, C)
+    for seed in range(40):
+        row = answer(sweep(noise=0.005, seed=seed), [C]).predictions[0]
+        hits += [row.N_opt_ci[0] < N < row.N_opt_ci[1], row.L_opt_ci[0] < L < row.L_opt_ci[1]]
+    # Of 40 at nominal 90%, fewer than 31 come about once in 250 times
+    assert hits.min() >= 31
+
+
+def test_intervals_hold_a_bend_that_a_power_law_does_not_have():
+    C = np.repeat(10.0 ** np.arange(18.0, 21.1, 0.5), 7)
+    x = np.log(C / 1e19)
+
+    def path(x):
+        return np.log(3e8) + 0.5 * x - 0.02 * x**2
+
+    u = np.tile(np.linspace(-1.5, 1.5, 7), 7)
+    N = np.exp(path(x) + u)
+    L = 1.8 + np.exp(-0.15 * x) * (1 + 0.06 * (np.cosh(0.35 * u) - 1) / 0.35**2)
+    hidden = C > 4e19
+    runs = {"budget": C, "N": N, "D": C / (6 * N), "C": C, "loss": L}
+    kept = {name: values[~hidden] for name, values in runs.items()}
+    row = answer(kept, [1e21]).predictions[0]
+    truth = path(np.log(1e21 / 1e19))
+    line = np.polyfit(x[~hidden], path(x[~hidden]), 1)
+    # The straight line through the same minima misses by more than the answer's half-width
+    assert np.log(row.N_opt_ci[0]) < truth < np.log(row.N_opt_ci[1])
+    assert np.polyval(line, np.log(1e21 / 1e19)) > np.log(row.N_opt_ci[1])
+    everything = answer(runs, [1e21]).form_error["N_bend"]["found"]
+    assert everything["ci"][0] < -0.02 < everything["ci"][1]
+    assert everything["ci"][1] < 0
+
+
+@pytest.mark.parametrize("runs", [sweep(noise=0.001, sizes=5, width=1.1), grid()])
+def test_a_small_change_of_a_loss_changes_the_answer_little(runs):
+    C = [1e20, 1e22]
+    before = answer(runs, C).predictions
+    for i in range(0, len(runs["loss"]), 3):
+        changed = runs | {"loss": runs["loss"] * (1 + 3e-4 * (np.arange(runs["loss"].size) == i))}
+        for row, old in zip(answer(changed, C).predictions, before, strict=True):
+            for name, scale in (("N_opt", np.log), ("L_opt", float)):
+                low, high = (scale(v) for v in getattr(old, f"{name}_ci"))
+                new_low, new_high = (scale(v) for v in getattr(row, f"{name}_ci"))
+                moved = scale(getattr(row, name)) - scale(getattr(old, name))
+                assert (new_high - new_low) / (high - low) == pytest.approx(1, abs=0.1)
+                assert abs(moved) < 0.1 * (high - low)
+
+
+def test_a_minimum_at_the_edge_of_the_sizes_is_uncertain_not_dropped():
+    runs = sweep(noise=0.0005)
+    low = runs["N"] < CHINCHILLA.G * (runs["C"] / 6) ** CHINCHILLA.a * 0.99
+    kept = {name: values[low | (runs["C"] < 5e19)] for name, values in runs.items()}
+    optima = answer(kept).optima
+    assert len(optima) == 5
+    inside, at_edge = optima[0].log_N_std_err, optima[-1].log_N_std_err
+    assert at_edge > 3 * inside
+    truth = np.log(CHINCHILLA.G * (BUDGETS[-1] / 6) ** CHINCHILLA.a)
+    assert optima[-1].log_N == pytest.approx(truth, abs=2 * at_edge)
+
+
+def test_an_outlier_hardly_moves_a_minimum():
+    runs = sweep(noise=0.001)
+    spiked = runs["loss"].copy()
+    spiked[7 * 2 + 5] *= 1.1
+    plain, moved = (answer(runs | {"loss": L}).optima[2] for L in (runs["loss"], spiked))
+    assert moved.log_N == pytest.approx(plain.log_N, abs=0.1)
+    unweighted = np.polyfit(np.log(runs["N"][14:21]) - plain.log_N, spiked[14:21], 2)
+    assert abs(-unweighted[1] / (2 * unweighted[0])) > 0.3
+
+
+def test_the_vertex_of_an_exact_parabola_is_found():
+    x = np.linspace(-1.0, 1.0, 7)
+    budgets = [
+        (float(k), 20 + k * 0.5 + x, 3.0 - 0.1 * k + 0.08 * (x - 0.1) ** 2) for k in range(3)
+    ]
+    priors = ValleyPriors(skew_std=1e-9, curvature_spread=10.0)
+    optima, common = find_optima(budgets, priors, positive=True)
+    for k, optimum in enumerate(optima):
+        assert optimum.log_N == pytest.approx(20.1 + 0.5 * k, abs=1e-4)
+        assert optimum.L == pytest.approx(3.0 - 0.1 * k, abs=1e-5)
+    assert common < 1e-6
+
+
+def test_half_of_the_bias_of_an_asymmetric_valley_is_put_right():
+    steep = Surface(E=1.6, A=60.0, B=3000.0, alpha=0.25, beta=0.40)
+    runs = sweep(steep, sizes=21)
+    truth = np.log(steep.G * (BUDGETS / 6) ** steep.a)
+
+    def bias(share):
+        valley = ValleyPriors(skew_std=1.0, skew_share=share)
+        found = answer(runs, priors=Priors(valley=valley)).optima
+        return np.array([optimum.log_N for optimum in found]) - truth
+
+    none, half, whole = (np.abs(bias(share)).mean() for share in (0.0, 0.5, 1.0))
+    assert none > 0.03
+    assert half == pytest.approx(none / 2, rel=0.2)
+    assert whole < none / 4
+
+
+def test_one_budget_has_a_minimum_and_no_law():
+    runs = sweep(budgets=[1e19], noise=0.001)
+    found = answer(runs, [1e19, 1e21])
+    assert found.method == "minimum"
+    assert found.law is None
+    assert [row.C for row in found.predictions] == [1e19]
+    row = found.predictions[0]
+    N, L = at_optimum(CHINCHILLA, 1e19)
+    assert row.N_opt_ci[0] < N < row.N_opt_ci[1]
+    assert row.L_opt == pytest.approx(L, rel=0.003)
+    assert "gives no law" in found.why
+    assert "not predicted" in found.why
+
+
+def test_three_sizes_at_each_budget_give_an_answer():
+    found = answer(sweep(sizes=3, width=0.8, noise=0.001), [1e21])
+    N, _ = at_optimum(CHINCHILLA, 1e21)
+    assert found.method == "path"
+    assert found.predictions[0].N_opt_ci[0] < N < found.predictions[0].N_opt_ci[1]
+
+
+def test_losses_below_zero_have_an_E_below_them():
+    runs = sweep(noise=0.0005)
+    found = answer(runs | {"loss": runs["loss"] - 4.0}, [1e21])
+    row = found.predictions[0]
+    N, L = at_optimum(CHINCHILLA, 1e21)
+    assert row.N_opt_ci[0] < N < row.N_opt_ci[1]
+    assert row.L_opt_ci[0] < L - 4.0 < row.L_opt_ci[1]
+    assert (found.law.rows[:, 6] < 0).all()
+
+
+def test_the_answer_is_the_median_of_its_stored_draws():
+    fit = fit_runs(
+        sweep(noise=0.002), study="s", params="total", predict_budgets=[3e21], bootstrap=0
+    )
+    entry = json.loads(json.dumps(fit))["answer"]
+    law = OptimumLaw.from_json(entry["law"])
+    assert law.rows.shape == (1000, len(ANSWER_COLUMNS))
+    row = entry["predictions"][-1]
+    assert row["C"] == 3e21
+    tails = [0.025, 0.5, 0.975]
+    x = np.log(3e21) - entry["law"]["centre"]
+    c, a, g, *_ = law.rows.T
+    log_N = c + a * x + g * bend(x, entry["law"]["reach"])
+    expected = np.exp(np.quantile(log_N, tails))
+    found = [row["N_opt_ci"][0], row["N_opt"], row["N_opt_ci"][1]]
+    assert found == pytest.approx(expected.tolist(), rel=1e-7)
+    L = np.quantile(law.L_opt(np.log(3e21))[:, 0], tails)
+    assert [row["L_opt_ci"][0], row["L_opt"], row["L_opt_ci"][1]] == pytest.approx(L.tolist())
+    assert entry["method"] == "path"
+    exact = entry["if_form_is_exact"]
+    assert exact["predictions"] == fit["approaches"][exact["approach"]]["predictions"]
+
+
+def test_each_assumption_costs_width_and_none_saves_any():
+    costs = answer(sweep(noise=0.001), [1e21]).form_error
+    for name in ("N_bend", "N_scatter", "L_bend", "L_scatter"):
+        assert costs[name]["cost"] > 0.97, name
+    assert costs["N_bend"]["cost"] > 1.3
+
+
+def test_the_approaches_asked_for_do_not_change_the_answer_of_a_grid():
+    runs = grid()
+    one, other = (
+        fit_runs(runs, study="s", params="total", approaches=names, bootstrap=0)["answer"]["law"]
+        for names in (["2"], ["1", "2", "3", "vpnls"])
+    )
+    assert one == other
+
+
+def test_a_bend_is_a_parabola_that_becomes_a_line():
+    x = np.array([-0.1, 0.0, 0.1])
+    assert bend(x, 5.0) == pytest.approx(x**2, rel=1e-3)
+    far = bend(np.array([40.0, 41.0]), 5.0)
+    assert far[1] - far[0] == pytest.approx(2 * 5.0, rel=1e-6)
+    assert bend(-7.0, 5.0) == pytest.approx(bend(7.0, 5.0))
+
+
+def test_a_pinned_E_is_kept():
+    optima = [
+        Optimum(log_C=x, log_N=0.5 * x, log_N_std_err=0.02, L=1.5 + np.exp(1 - 0.1 * x),
+                L_std_err=0.001, n=7)
+        for x in np.linspace(40.0, 46.0, 5)
+    ]  # fmt: skip
+    law = fit_paths(optima, 0.0, PathPriors(), positive=True, E=1.5)
+    assert np.allclose(law.rows[:, 6], 1.5)
+    assert np.median(law.rows[:, 4]) == pytest.approx(-0.1, abs=0.003)
+
+
+def test_a_regression_has_the_closed_form_of_its_posterior():
+    rng = np.random.default_rng(0)
+    X = np.stack([np.ones(8), np.linspace(-1, 1, 8)], axis=1)
+    y = X @ [2.0, -1.0] + 0.1 * rng.standard_normal(8)
+    std = np.array([100.0, 0.5])
+    found = regress(X, y[np.newaxis], np.full((1, 8), 0.04), np.array([[0.0, 0.3]]), std, 4.0)
+    # The same as ordinary least squares with the prior as two more observations
+    rows = np.concatenate([X / 0.2, np.diag(1 / std)])
+    values = np.concatenate([y / 0.2, [0.0, 0.3 / 0.5]])
+    mean, squares, _, _ = np.linalg.lstsq(rows, values)
+    assert found.mean[0] == pytest.approx(mean)
+    assert found.covariance[0] == pytest.approx(np.linalg.inv(rows.T @ rows))
+    assert found.squares[0] == pytest.approx(4.0 + squares[0])
+
+
+def test_the_likelihood_of_a_regression_is_that_of_a_multivariate_t():
+    from scipy.stats import multivariate_t
+
+    X = np.stack([np.ones(5), np.arange(5.0) - 2], axis=1)
+    std, variance, freedom = np.array([100.0, 0.5]), np.full(5, 0.3), 6.0
+    rng = np.random.default_rng(1)
+    ys = rng.standard_normal((3, 5))
+    found = regress(X, ys, np.tile(variance, (3, 1)), np.zeros((3, 2)), std, freedom)
+    # Of the four contrasts that the intercept does not touch
+    contrasts = np.linalg.svd(np.ones((1, 5)))[2][1:]
+    shape = contrasts @ (np.diag(variance) + 0.25 * np.outer(X[:, 1], X[:, 1])) @ contrasts.T
+    truth = [multivariate_t(np.zeros(4), shape, df=freedom).logpdf(contrasts @ y) for y in ys]
+    assert np.diff(found.log_likelihood) == pytest.approx(np.diff(truth), abs=1e-3)
+
+
+def test_places_follow_the_weights_and_values_are_interpolated():
+    u = (np.arange(10_000) + 0.5) / 10_000
+    weights = np.array([0.1, 0.6, 0.3])
+    place = places(weights, u)
+    assert np.all(np.diff(place) >= 0)
+    assert np.bincount(np.round(place).astype(int), minlength=3) / 10_000 == pytest.approx(
+        [0.225, 0.5, 0.275], abs=0.15
+    )
+    table = np.array([[0.0, 1.0], [10.0, 11.0], [20.0, 21.0]])
+    assert interpolated(table, np.array([0.5, 2.0])) == pytest.approx(
+        np.array([[5.0, 6.0], [20.0, 21.0]])
+    )
+    twice = interpolated_twice(table, np.array([0.5, 1.25]), np.array([0.5, 0.0]))
+    assert twice == pytest.approx([5.5, 12.5])
+
+
+def test_strata_keep_runs_of_one_compute_together():
+    C = np.repeat(10.0 ** np.linspace(18, 21, 12), 4)
+    number = number_strata(C, Priors().strata)
+    assert np.unique(number).size == 6
+    assert all(np.unique(number[C == c]).size == 1 for c in np.unique(C))
+    assert np.all(np.diff(number[np.argsort(C)]) >= 0)
+
+
+def test_the_curvature_at_a_surface_optimum_is_its_second_difference():
+    N = np.geomspace(1e7, 1e10, 9)
+    flops = FlopsPerUnit.from_runs(N, np.full(9, 1e9), 6 * N * 1e9)
+    found = surface_optimum([CHINCHILLA], np.array([1e20]), flops)
+    step = 1e-3
+
+    def log_L(shift):
+        n = np.exp(found.log_N[0] + shift)
+        return np.log(CHINCHILLA.loss(n, 1e20 / (6 * n)))
+
+    second = (log_L(step) - 2 * log_L(0.0) + log_L(-step)) / step**2
+    assert found.curvature[0] == pytest.approx(second, rel=1e-3)
