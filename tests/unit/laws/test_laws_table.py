@@ -112,3 +112,49 @@ def test_diverged_runs_need_no_numbers_but_a_budget():
     assert table.id.tolist() == ["r0"]
     assert [(e.id, e.reason) for e in excluded] == [("r1", "diverged")]
     assert choices == ()
+
+
+def grid(rng, *, rate="lr"):
+    """Three sizes on four D each, two learning rates at each: the better one depends on D."""
+    N, D, i = (values.ravel() for values in np.meshgrid(
+        [1e7, 1e8, 1e9], [1e9, 4e9, 1.6e10, 6.4e10], [0, 1], indexing="ij"
+    ))  # fmt: skip
+    better = np.where(D < 1e10, 0, 1)
+    return {
+        "N": N,
+        "D": D * (1 + 1e-4 * rng.normal(size=D.size)),
+        "C": 6 * N * D,
+        rate: np.where(i == 0, 1e-3, 3e-3),
+        "loss": 2 + 30 / D**0.2 + 0.1 * (i != better),
+    }
+
+
+def test_learning_rates_compete_at_one_N_and_D():
+    runs = grid(np.random.default_rng(0))
+    table, excluded, choices = keep_best_learning_rates(read_runs(runs)[0])
+    assert len(table) == 12
+    assert len(excluded) == 12
+    assert all("not the best at its N and D" in exclusion.reason for exclusion in excluded)
+    assert table.lr.tolist() == np.where(table.D < 1e10, 1e-3, 3e-3).tolist()
+    assert len(choices) == 12
+    assert {round(choice.D / 1e9) for choice in choices} == {1, 4, 16, 64}
+
+
+def test_one_learning_rate_per_N_and_D_leaves_every_run():
+    """As in sweeps that publish the best rate of each cell, which falls with N and D."""
+    runs = grid(np.random.default_rng(0))
+    runs = {name: values[::2] for name, values in runs.items()}
+    runs["lr"] = 3e-3 * (runs["N"] / 1e7) ** -0.3 * (runs["D"] / 1e9) ** -0.1
+    table, excluded, choices = keep_best_learning_rates(read_runs(runs)[0])
+    assert len(table) == 12
+    assert excluded == ()
+    assert choices == ()
+
+
+def test_a_diverged_run_that_stopped_early_counts_in_the_cell_of_its_budget():
+    status = ["completed", "completed", "completed", "diverged"]
+    runs = cell([0.1, 0.1, 0.2, 0.2], [2.2, 2.3, 2.0, None], status=status)
+    runs["D"] = [1e9, 1e9, 1e9, 1e7]
+    table, _, (choice,) = keep_best_learning_rates(read_runs(runs)[0])
+    assert choice.best == 0.1
+    assert sorted(table.id) == ["r0", "r1"]

@@ -35,7 +35,9 @@ EXAMPLES = {
     },
     "learning_rate_at_edge": {
         "n": 1, "of": 3,
-        "cells": [{"budget": 1e18, "size": 64, "best": 0.04, "side": "largest", "tried": 3}],
+        "cells": [
+            {"budget": 1e18, "size": 64, "D": 2e9, "best": 0.04, "side": "largest", "tried": 3},
+        ],
     },
     "optimum_differs_from_6nd": {"C": 1e22, "difference": -0.06, "k": 7.0},
     "approaches_disagree": {
@@ -125,7 +127,7 @@ def test_some_texts_word_for_word():
     assert said["derived_column"].startswith("The table has no D in 2 of 9 rows: it is taken as")
     assert said["learning_rate_at_edge"].startswith(
         "The best learning rate lies at the edge of its grid in 1 of 3 cells (budget 1e+18, size "
-        "64: 0.04 is the largest of 3)"
+        "64, D 2e+09: 0.04 is the largest of 3)"
     )
 
 

@@ -55,7 +55,7 @@ _EXPORTS = {
     "group_budgets": "data.grouping",
     "height_weights": "forms.profile_weights",
     "judgement_kinds": "judgement.texts",
-    "keep_best_learning_rates": "data.table",
+    "keep_best_learning_rates": "data.learning_rates",
     "predict_optima": "predictions",
     "profile_weights": "forms.profile_weights",
     "read_runs": "data.table",

@@ -20,10 +20,10 @@ from flops_fit.laws.approaches.registry import (
 )
 from flops_fit.laws.backtest.own import backtest_own
 from flops_fit.laws.data.accounting import FlopsPerUnit
+from flops_fit.laws.data.learning_rates import keep_best_learning_rates
 from flops_fit.laws.data.table import (
     MIN_RUNS,
     RunTable,
-    keep_best_learning_rates,
     names_budgets,
     read_runs,
 )

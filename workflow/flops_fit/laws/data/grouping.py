@@ -90,9 +90,7 @@ def _strata_middles(log_C: Array) -> NDArray[np.intp]:
     Runs within 10% in C stay in one stratum. Few such C that all hold several runs are the strata;
     else these are quantiles, into which each C falls whole, by the middle of its ranks.
     """
-    order = np.argsort(log_C, kind="stable")
-    level = np.empty(log_C.size, dtype=int)
-    level[order] = _levels(log_C[order])
+    level = numbered_levels(log_C, np.log(MAX_SPAN))
     counts = np.bincount(level)
     if 1 < counts.size <= MAX_STRATA and counts.min() >= MIN_TIED:
         stratum = level
@@ -107,13 +105,21 @@ def _strata_middles(log_C: Array) -> NDArray[np.intp]:
     return middles
 
 
-def _levels(ascending: Array) -> NDArray[np.intp]:
-    """Number the different C, from the smallest: each takes what lies within 10% of its first."""
-    level = np.zeros(ascending.size, dtype=int)
+def numbered_levels(values: Array, span: float) -> NDArray[np.intp]:
+    """Number the different values, from the smallest: each takes what lies within `span` of it.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        In any order; NaN are one level, the last.
+    """
+    order = np.argsort(values, kind="stable")
+    ascending = values[order]
+    level = np.zeros(values.size, dtype=int)
     start = 0
-    while start < ascending.size:
-        limit = ascending[start] + np.log(MAX_SPAN) * (1 + 1e-9)
+    while start < values.size:
+        limit = ascending[start] + span * (1 + 1e-9)
         end = int(np.searchsorted(ascending, limit, side="right"))
-        level[end:] += 1
+        level[order[end:]] += 1
         start = end
     return level

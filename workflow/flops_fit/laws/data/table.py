@@ -1,8 +1,8 @@
-"""The runs that enter a fit: read from columns, checked, reduced to the best learning rates."""
+"""The runs that enter a fit: read from columns and checked."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -161,77 +161,6 @@ def _with_budgets(table: RunTable) -> RunTable:
     profiled = np.zeros(len(table), dtype=bool)
     budget[rows], profiled[rows] = group_budgets(table.N[rows], table.C[rows])
     return replace(table, budget=budget, profiled=profiled)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellChoice:
-    """The learning rate that won among several tried for one budget and size."""
-
-    budget: float
-    size: Hashable
-    best: float
-    tried: tuple[float, ...]
-    """All learning rates of the cell, ascending, with those that diverged."""
-
-
-def keep_best_learning_rates(
-    table: RunTable,
-) -> tuple[RunTable, tuple[Exclusion, ...], tuple[CellChoice, ...]]:
-    """Keep the completed runs at the best learning rate of each (budget, size).
-
-    The best is the one with the lowest mean loss over its runs (the seeds). A rate at which any run
-    diverged ranks after all rates without divergence, since the mean of the survivors flatters it.
-    All seeds of the best learning rate are kept: they are replicates.
-
-    Returns
-    -------
-    table : RunTable
-        Completed runs only.
-    excluded : tuple of Exclusion
-        The others.
-    choices : tuple of CellChoice
-        One for each (budget, size) with several learning rates.
-    """
-    cells: dict[tuple[float, Hashable], list[int]] = {}
-    for i in range(len(table)):
-        cells.setdefault((float(table.budget[i]), table.size[i]), []).append(i)
-
-    reasons = dict.fromkeys(np.flatnonzero(table.diverged).tolist(), "diverged")
-    choices = []
-    for (budget, size), rows in cells.items():
-        tried = np.unique(table.lr[rows])
-        if tried.size < 2:
-            continue
-        best = _best_learning_rate(table, np.array(rows), tried)
-        if best is None:
-            continue
-        choices.append(CellChoice(budget=budget, size=size, best=best, tried=tuple(tried.tolist())))
-        for i in rows:
-            if table.lr[i] != best:
-                reasons.setdefault(
-                    i, f"learning rate {table.lr[i]:g} is not the best of its size ({best:g} is)"
-                )
-    excluded = sorted(
-        (Exclusion(id=table.id[i], reason=reason) for i, reason in reasons.items()),
-        key=lambda exclusion: exclusion.id,
-    )
-    keep = np.ones(len(table), dtype=bool)
-    keep[list(reasons)] = False
-    return table.take(keep), tuple(excluded), tuple(choices)
-
-
-def _best_learning_rate(
-    table: RunTable, rows: NDArray[np.intp], tried: NDArray[np.float64]
-) -> float | None:
-    """Return the best of the `tried` learning rates, None if every run diverged."""
-    ranked = []
-    for lr in tried.tolist():
-        own = rows[table.lr[rows] == lr]
-        completed = own[~table.diverged[own]]
-        if completed.size:
-            any_diverged = completed.size < own.size
-            ranked.append((any_diverged, float(table.L[completed].mean()), lr))
-    return min(ranked)[2] if ranked else None
 
 
 def _check_columns(runs: Mapping[str, Sequence[Any]]) -> int:

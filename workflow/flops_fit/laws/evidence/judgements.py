@@ -9,7 +9,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from flops_fit.laws.data.table import CellChoice, RunTable
+from flops_fit.laws.data.learning_rates import CellChoice
+from flops_fit.laws.data.table import RunTable
 from flops_fit.laws.evidence.optima_scatter import OptimaScatter
 from flops_fit.laws.evidence.units import NATS_PER_UNIT, judge_units
 from flops_fit.laws.forms.power_law import PowerLaw
@@ -90,6 +91,7 @@ def judge_learning_rates(choices: Sequence[CellChoice]) -> list[Judgement]:
         {
             "budget": choice.budget,
             "size": choice.size,
+            "D": choice.D,
             "best": choice.best,
             "side": "smallest" if choice.best == choice.tried[0] else "largest",
             "tried": len(choice.tried),

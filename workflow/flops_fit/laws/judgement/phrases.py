@@ -13,8 +13,8 @@ def listed(values: Sequence[float]) -> str:
 
 def learning_rates(n: int, of: int, cells: Sequence[Mapping[str, Any]]) -> str:
     named = "; ".join(
-        f"budget {cell['budget']:.3g}, size {cell['size']}: {cell['best']:g} is the "
-        f"{cell['side']} of {cell['tried']}"
+        f"budget {cell['budget']:.3g}, size {cell['size']}, D {cell['D']:.3g}: {cell['best']:g} is "
+        f"the {cell['side']} of {cell['tried']}"
         for cell in cells
     )
     return (
