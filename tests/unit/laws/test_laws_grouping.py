@@ -103,3 +103,21 @@ def test_losses_are_moved_to_the_compute_of_their_group():
     for a, b in zip(fits[0]["points"], fits[1]["points"], strict=True):
         law = surface_N_opt(a["C"]) / surface_N_opt(b["C"])
         assert a["N_opt"] == pytest.approx(b["N_opt"] * law, rel=0.01)
+
+
+def test_runs_of_a_grid_that_meet_at_one_compute_by_chance_are_no_budgets():
+    N, D = (values.ravel() for values in np.meshgrid(
+        np.array([1, 2, 4, 8, 11, 17, 29]) * 1e7, np.array([1, 2, 4, 8, 13, 19, 31]) * 1e9
+    ))  # fmt: skip
+    C = 6 * N * D
+    assert np.sort(np.bincount(np.unique(C, return_inverse=True)[1]))[-1] == 4
+    assert not group_budgets(N, C)[1].any()
+    diagonals = np.isin(N, np.unique(N)[:4]) & np.isin(D, np.unique(D)[:4])
+    assert not group_budgets(N[diagonals], C[diagonals])[1].any()  # a single group of 4 of 16 runs
+
+
+def test_runs_that_all_stand_at_one_compute_are_one_budget():
+    C = 1e19 * np.random.default_rng(0).uniform(0.99, 1.01, 9)
+    budget, profiled = group_budgets(np.logspace(7, 9, 9), C)
+    assert profiled.all()
+    assert np.unique(budget).tolist() == [pytest.approx(1e19, rel=0.01)]

@@ -69,7 +69,7 @@ def fit_isoflop(
         return ApproachResult(
             status="unsupported",
             reason="approach 2 needs budgets, but fewer than 2 groups of runs span at most 10% in "
-            "C and hold at least 4 distinct N",
+            "C and hold at least 4 distinct N, or they hold less than a third of the runs",
         )
     flops = flops or FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
     profiles, judgements = _fit_profiles(runs)

@@ -14,6 +14,11 @@ MIN_SIZES = 4
 """Distinct N of a group: a parabola and one run that tests it."""
 
 MIN_GROUPS = 2
+
+MIN_GROUPED = 1 / 3
+"""Share of the runs that stand in groups from which these are budgets. All runs of an IsoFLOP sweep
+do; in a grid of N and D a few meet at one C by chance, with sizes on one side of their optimum."""
+
 MIN_STRATA = 2
 """A law of the optima needs two C at which a surface is read."""
 
@@ -31,8 +36,9 @@ def group_budgets(N: Array, C: Array) -> tuple[Array, NDArray[np.bool_]]:
 
     The fullest window of C that spans at most 10% becomes a group, and so on among the remaining
     runs, as long as a window holds four distinct N. Runs outside all groups get the nearest group's
-    budget, but do not count as standing at it. If there are fewer than two groups, there are no
-    budgets: every run gets the middle of its stratum, which is one of few C or a quantile of many.
+    budget, but do not count as standing at it. A single group is a budget only if it holds all
+    runs. If there is none, or the groups hold less than a third of the runs, there are no budgets:
+    every run gets the middle of its stratum, which is one of few C or a quantile of many.
 
     Parameters
     ----------
@@ -59,9 +65,9 @@ def group_budgets(N: Array, C: Array) -> tuple[Array, NDArray[np.bool_]]:
         group[rows[window]] = n_groups
         free[rows[window]] = False
         n_groups += 1
-    if n_groups < MIN_GROUPS:
-        return C[_strata_middles(log_C)], np.zeros(len(C), dtype=bool)
     profiled = group >= 0
+    if profiled.mean() < (MIN_GROUPED if n_groups >= MIN_GROUPS else 1):
+        return C[_strata_middles(log_C)], np.zeros(len(C), dtype=bool)
     centres = np.array([_geometric_mean(C[group == i]) for i in range(n_groups)])
     nearest = np.argmin(np.abs(log_C[:, np.newaxis] - np.log(centres)), axis=1)
     return centres[np.where(profiled, group, nearest)], profiled
