@@ -180,6 +180,25 @@ def test_an_answer_that_misses_is_judged():
     assert "no accident" in test.text
 
 
+def test_losses_below_zero_are_tested_without_shares_of_them():
+    runs = parabolas()
+    table = read_runs(runs | {"loss": runs["loss"] - 2.5})[0]
+    law = toy_law(std=0.1)
+    law.rows[:, 6] -= 2.5
+    test = backtest_answer(table, lambda kept: law, level=0.9)
+    assert test.hits("L_opt") == (3, 3)
+    assert [row.L_opt.found for row in test.rows] == pytest.approx(
+        [(1e18 / row.C) ** 0.1 - 0.5 for row in test.rows]
+    )
+    assert "3 of 3 the loss" in test.text
+    assert "% of the loss" not in test.text
+    shifted = grid()
+    table = read_runs(shifted | {"loss": shifted["loss"] - 3})[0]
+    test = backtest_answer(table, lambda kept: law, level=0.9, kind="strata")
+    assert test.rows == ()
+    assert test.text.startswith("A loss is not positive")
+
+
 def test_three_budgets_have_no_backtest_and_say_so():
     few = {key: values[:21] for key, values in parabolas().items()}
     test = backtest_answer(read_runs(few)[0], lambda kept: toy_law(std=0.1), level=0.9)

@@ -22,7 +22,8 @@ def meaning(
     Parameters
     ----------
     factor, error : float
-        Mean error of N_opt as a factor, and of L_opt as a share of it; None without a law.
+        Mean error of N_opt as a factor, and of L_opt as a share of it; None without a law, or
+        where losses may be negative, of which no share makes sense.
     tested : float
         The furthest prediction: C over the largest C that was kept.
     asked : float
@@ -32,8 +33,9 @@ def meaning(
     """
     held = f"{N[0]} of {N[1]} {level:.0%} intervals reach the best size that was found there"
     typical = f"a factor of {factor:.2f} in N"
-    if error is not None:
+    if L[1]:
         held += f", and {L[0]} of {L[1]} the loss"
+    if error is not None:
         typical += f" and {error:.2%} of the loss"
     text = (
         f"The largest budgets, predicted from smaller ones up to {times(tested)} times ahead: "

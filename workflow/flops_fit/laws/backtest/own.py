@@ -12,7 +12,7 @@ from scipy.stats import binom, norm
 from flops_fit.laws.answer.answer import Answer, fit_answer
 from flops_fit.laws.answer.law import OptimumLaw
 from flops_fit.laws.approach import ApproachOptions
-from flops_fit.laws.backtest.found import Found
+from flops_fit.laws.backtest.found import MIN_NEAR, MIN_STRATUM, Found
 from flops_fit.laws.backtest.meaning import meaning
 from flops_fit.laws.backtest.origins import MIN_KEPT, Kind, Origin, design_of, origins
 from flops_fit.laws.data.accounting import FlopsPerUnit
@@ -27,12 +27,17 @@ RARE = 0.01
 several origins hit or miss together."""
 
 NO_TEST = {
-    "budgets": f"Fewer than {MIN_KEPT + 1} budgets whose sizes enclose their optimum: none can be "
+    "budgets": f"Fewer than {MIN_KEPT + 1} budgets, or none of the largest has {MIN_NEAR} sizes "
+    f"around its optimum: none can be hidden, with {MIN_KEPT} left to predict it from.",
+    "strata": f"Fewer than {MIN_KEPT + 1} strata of C, of {MIN_STRATUM} runs each: none can be "
     f"hidden, with {MIN_KEPT} left to predict it from.",
-    "strata": f"Fewer than {MIN_KEPT + 1} strata of C: none can be hidden, with {MIN_KEPT} left to "
-    "predict it from.",
 }
 """Said instead of a backtest."""
+
+NOT_POSITIVE = (
+    "A loss is not positive: what a stratum of C shows is read off the logarithm of the loss, so "
+    "that nothing can be tested."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +147,11 @@ def backtest_answer(
     """
     kind = design_of(runs) if kind is None else kind
     rows: list[BacktestRow] = []
-    if runs.L.min() > 0:  # L_opt is compared in proportion, and strata lie on surfaces of log L
-        for origin in origins(runs, kind):
-            rows += _rows(origin, refit(runs.take(origin.kept)), level)
+    positive = bool(runs.L.min() > 0)
+    if kind == "strata" and not positive:
+        return Backtest(kind=kind, level=level, text=NOT_POSITIVE)
+    for origin in origins(runs, kind):
+        rows += _rows(origin, refit(runs.take(origin.kept)), level)
     test = Backtest(kind=kind, level=level, rows=tuple(rows), text=NO_TEST[kind])
     if not rows:
         return test
@@ -154,7 +161,7 @@ def backtest_answer(
         if of and binom.cdf(n, of, level) < RARE:
             judgements.append(judge("backtest_missed", quantity=quantity, n=n, of=of, level=level))
     ahead = max([C / float(runs.C.max()) for C in asked], default=1.0)
-    text = _text(test, ahead, missed=bool(judgements))
+    text = _text(test, ahead, missed=bool(judgements), positive=positive)
     return replace(test, text=text, judgements=tuple(judgements))
 
 
@@ -213,17 +220,18 @@ def reaches(
     return bool(abs(found - middle) <= np.hypot(half, norm.ppf((1 + level) / 2) * std_err))
 
 
-def _text(test: Backtest, ahead: float, *, missed: bool) -> str:
+def _text(test: Backtest, ahead: float, *, missed: bool, positive: bool) -> str:
+    quantities = ("N_opt", "L_opt") if positive else ("N_opt",)
     errors = {
         quantity: [abs(np.log(item.predicted / item.found)) for item in test.checks(quantity)]
-        for quantity in ("N_opt", "L_opt")
+        for quantity in quantities
     }
     return meaning(
         level=test.level,
         N=test.hits("N_opt"),
         L=test.hits("L_opt"),
         factor=float(np.exp(np.mean(errors["N_opt"]))),
-        error=float(np.mean(errors["L_opt"])) if errors["L_opt"] else None,
+        error=float(np.mean(errors["L_opt"])) if errors.get("L_opt") else None,
         tested=max(row.times for row in test.rows),
         asked=ahead,
         missed=missed,
