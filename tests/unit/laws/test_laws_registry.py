@@ -12,7 +12,7 @@ from flops_fit import cli
 from flops_fit.errors import UserError
 from flops_fit.laws import approach_named, approach_names, fit_runs
 from flops_fit.laws.approach import Approach
-from flops_fit.laws.approaches.registry import registered
+from flops_fit.laws.approaches.registry import default_names, registered
 from flops_fit.laws.evidence.judgements import judge_laws
 from flops_fit.laws.evidence.resampling import Resampler, draw_run_counts
 from flops_fit.laws.forms.quantities import law_quantities
@@ -164,7 +164,7 @@ def test_it_predicts_and_is_compared_from_its_file(fit, tmp_path, capsys):
 
 def test_it_may_be_asked_for_in_a_configuration(toy):
     assert small_study({"fit.approaches": ["toy", 2]}).fit.approaches == ("toy", "2")
-    assert small_study({}).fit.approaches == approach_names()
+    assert small_study({}).fit.approaches == default_names()
     with pytest.raises(UserError) as caught:
         small_study({"fit.approaches": ["boy"]})
-    assert str(caught.value).endswith("expected one of 1, 2, 3, vpnls, toy")
+    assert str(caught.value).endswith("expected one of 1, 2, 3, vpnls, bracket, toy")

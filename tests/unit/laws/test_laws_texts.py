@@ -71,6 +71,9 @@ EXAMPLES = {
     "tied_exponents": {},
     "e_is_zero": {},
     "e_not_identified": {"without": 0.12, "objective": 0.11, "p_value": 0.3},
+    "gamma_not_identified": {
+        "gamma": 0.9, "without": 0.12, "objective": 0.11, "p_value": 0.3,
+    },
     "lack_of_fit": {
         "share": 0.02, "F": 9.0, "freedom": [6, 30], "p_value": 1e-5, "replicated": True,
     },

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from drawn import artists_of, texts_of
-from flops_fit.laws import approach_names
+from flops_fit.laws.approaches.registry import default_names
 from flops_fit.report.figures.optimum_scaling import optimum_scaling
 from flops_fit.report.fitted import ReportedFit
 
@@ -36,7 +36,7 @@ def test_optimum_draws_every_fitted_approach(fit_of_three, runs):
         assert f"{gid}-extrapolation-below" not in artists
     widths = {
         name: artists[f"optimum-{name}-N_opt-law"].get_linewidth()
-        for name in approach_names()
+        for name in default_names()
         if name != "1"
     }
     assert widths["2"] > max(widths["3"], widths["vpnls"])

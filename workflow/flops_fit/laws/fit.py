@@ -15,6 +15,7 @@ from flops_fit.laws.approach import Approach, ApproachOptions, Curves
 from flops_fit.laws.approaches.registry import (
     approach_named,
     approach_names,
+    default_names,
     lending_approach,
     reference_approach,
 )
@@ -55,7 +56,7 @@ class FitOptions:
     exclude: Collection[str] = ()
     """Ids of runs to leave out."""
     approaches: Sequence[str | int] | None = None
-    """Names among `approach_names()`; None for all."""
+    """Names among `approach_names()`; None for `default_names()`."""
     bootstrap: int = 1000
     """Resamples behind the intervals; 0 computes none."""
     ci: float = 0.95
@@ -357,7 +358,7 @@ def _check_enough(table: RunTable, study: str, n_dropped: int, n_excluded: int) 
 
 def _checked_approaches(approaches: Sequence[str | int] | None) -> list[str]:
     available = approach_names()
-    wanted = available if approaches is None else approaches
+    wanted = default_names() if approaches is None else approaches
     names = list(dict.fromkeys(str(name) for name in wanted))
     unknown = [name for name in names if name not in available]
     if unknown or not names:

@@ -23,7 +23,6 @@ from flops_fit.laws.recommendation import Recommendation
 from flops_fit.laws.results import ApproachResult, Prediction, Profile
 
 QUANTITIES = ("N_opt", "D_opt", "L_opt", "D_per_N")
-SURFACE_PARAMETERS = ("E", "A", "B", "alpha", "beta", "a", "b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +89,9 @@ class FittedApproach:
     def _surface_to_json(self, surface: Surface | None) -> dict[str, Any] | None:
         if surface is None:
             return None
-        entry: dict[str, Any] = {name: getattr(surface, name) for name in SURFACE_PARAMETERS}
+        entry: dict[str, Any] = {name: getattr(surface, name) for name in surface.parameters}
         entry["objective"] = self.result.objective
-        entry["ci"] = {name: self.interval(name) for name in SURFACE_PARAMETERS}
+        entry["ci"] = {name: self.interval(name) for name in surface.parameters}
         if self.resampled is not None and self.resampled.std_err is not None:
             entry["std_err"] = self.resampled.std_err
         return entry

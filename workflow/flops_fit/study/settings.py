@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from flops_fit.laws.approaches.registry import approach_names
+from flops_fit.laws.approaches.registry import default_names
 from flops_fit.study.section import Section, key, section, spelled
 from flops_fit.study.train_settings import PerBudget, TrainSettings
 from flops_fit.study.values import (
@@ -227,9 +227,10 @@ class FitSettings(Section):
     )
     approaches: Approaches = key(
         "What is fitted: 1 (envelope of the training curves), 2 (IsoFLOP profiles), 3 (parametric "
-        "surface, Huber loss of log L), vpnls (the same surface, least squares).",
+        "surface, Huber loss of log L), vpnls (the same surface, least squares), bracket (one with "
+        "an exponent on its terms, least squares).",
         "choice",
-        default_factory=approach_names,
+        default_factory=default_names,
     )
     bootstrap: whole(ge=0, le=1_000_000) = key(
         "Resamples behind the intervals; 0 computes no intervals. Surfaces of more than "

@@ -21,7 +21,7 @@ from pydantic_core import (
     ValidationError,
 )
 
-from flops_fit.laws.approaches.registry import approach_names
+from flops_fit.laws.approaches.registry import approach_names, default_names
 
 # YAML 1.1 reads a number with an exponent but without "." and sign as text.
 _EXPONENT_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -118,7 +118,7 @@ def _read_approach(value: Any) -> str:
 def _approaches_wanted() -> dict[str, Any]:
     names = approach_names()
     expected = f"a list of approaches out of {', '.join(names)}"
-    return {"default": list(names), "expected": expected}
+    return {"default": list(default_names()), "expected": expected}
 
 
 def _read_items(value: Any) -> Any:

@@ -88,13 +88,14 @@ def fit_surface(
     flops: FlopsPerUnit | None = None,
     tied: bool = False,
     E: float | None = None,
+    form: type[Surface] = Surface,
     judged: bool = True,
 ) -> ApproachResult:
     """Fit the surface that minimises an objective; `flops` are those of the runs, where known."""
-    reason = too_few(runs, tied=tied, E=E)
+    reason = too_few(runs, tied=tied, E=E, form=form)
     if reason is not None:
         return ApproachResult(status="unsupported", reason=reason)
-    surface, value = search_surface(runs.N, runs.D, runs.L, objective, tied=tied, E=E)
+    surface, value = search_surface(runs.N, runs.D, runs.L, objective, tied=tied, E=E, form=form)
     judgements: tuple[Judgement, ...] = ()
     if judged:
         judgements = tuple(
@@ -118,6 +119,7 @@ class SurfaceApproach(Approach):
     """The surface that minimises an objective; it resamples runs and refits."""
 
     objective: Objective
+    form: type[Surface] = Surface
     columns: tuple[str, ...] = SURFACE_COLUMNS
     assumes_form: bool = True
     flaws: Mapping[str, str] = field(default_factory=lambda: SURFACE_FLAWS)
@@ -130,6 +132,7 @@ class SurfaceApproach(Approach):
             flops=flops,
             tied=options.tied,
             E=options.E,
+            form=self.form,
             judged=options.judged,
         )
 
@@ -172,7 +175,7 @@ class SurfaceApproach(Approach):
         """Return the objective's factor: robust losses scatter too much, squares too little."""
         if self.is_robust:
             return overdispersed(len(runs))
-        freedom = len(runs) - n_parameters(tied=options.tied, E=options.E)
+        freedom = len(runs) - n_parameters(self.form, tied=options.tied, E=options.E)
         return restored_variance(runs, stratify=stratify) * student_over_normal(level, freedom)
 
     def settled(self, options: ApproachOptions) -> tuple[str, ...]:
@@ -251,14 +254,16 @@ VPNLS = SurfaceApproach(
 )
 
 
-def n_parameters(*, tied: bool, E: float | None) -> int:
-    """Return how many parameters of a surface are fitted: of five, those that are not given."""
-    return 5 - tied - (E is not None)
+def n_parameters(form: type[Surface], *, tied: bool, E: float | None) -> int:
+    """Return how many parameters of a surface are fitted: of all, those that are not given."""
+    return len(form.columns) - tied - (E is not None)
 
 
-def too_few(runs: RunTable, *, tied: bool, E: float | None = None) -> str | None:
+def too_few(
+    runs: RunTable, *, tied: bool, E: float | None = None, form: type[Surface] = Surface
+) -> str | None:
     """Say why no surface can be fitted to these runs, None if one can."""
-    needed = n_parameters(tied=tied, E=E)
+    needed = n_parameters(form, tied=tied, E=E)
     n_cells = np.unique(np.stack([runs.N, runs.D]), axis=1).shape[1] if len(runs) else 0
     if n_cells <= needed:
         hint = "" if tied or n_cells < 5 else ", or set fit.tie_exponents: true"

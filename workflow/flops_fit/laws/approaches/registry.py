@@ -17,13 +17,22 @@ _APPROACHES: dict[str, str | Approach] = {
     "2": "flops_fit.laws.approaches.isoflop:ISOFLOP",
     "3": "flops_fit.laws.approaches.parametric:APPROACH_3",
     "vpnls": "flops_fit.laws.approaches.parametric:VPNLS",
+    "bracket": "flops_fit.laws.approaches.bracket:BRACKET",
 }
 """The import path of each, or the object itself; in the order of fit.json."""
+
+_ON_REQUEST = frozenset({"bracket"})
+"""Those that are fitted only where they are asked for."""
 
 
 def approach_names() -> tuple[str, ...]:
     """Return the names of all approaches, in the order of fit.json."""
     return tuple(_APPROACHES)
+
+
+def default_names() -> tuple[str, ...]:
+    """Return the names of the approaches that are fitted unless others are asked for."""
+    return tuple(name for name in _APPROACHES if name not in _ON_REQUEST)
 
 
 def approach_named(name: str) -> Approach:

@@ -78,7 +78,7 @@ def intervals_of(
         if "log " in key:
             with np.errstate(over="ignore"):
                 bounds = np.exp(bounds)
-        elif name in ("E", "alpha", "beta", "L_opt", "L_opt offset"):
+        elif name in ("E", "alpha", "beta", "gamma", "L_opt", "L_opt offset"):
             bounds = np.maximum(bounds, 0.0)
         elif name in ("a", "b"):
             bounds = np.clip(bounds, 0.0, 1.0)
@@ -95,7 +95,8 @@ def _widths(values: Array) -> Array:
 def standard_errors(draws: Draws) -> dict[str, float]:
     """Return the standard deviation of each parameter of a surface over the draws."""
     logs = {"A": "log A", "B": "log B"}
-    names = ("E", "A", "B", "alpha", "beta", "a", "b")
+    names = ("E", "A", "B", "alpha", "beta", "gamma", "a", "b")
+    names = [name for name in names if logs.get(name, name) in draws]
     values = {name: draws[logs.get(name, name)] for name in names}
     values |= {name: np.exp(values[name]) for name in logs}
     return {name: float(np.nanstd(value)) for name, value in values.items()}

@@ -15,9 +15,10 @@ from flops_fit.laws.data.table import RunTable
 from flops_fit.laws.evidence.judgements import MAX_6ND_ERROR
 from flops_fit.laws.forms.surface import Surface
 from flops_fit.laws.judgement.judgement import Judgement, judge
+from flops_fit.laws.solver.bracket import GAMMA, GAMMA_BOUNDS
 from flops_fit.laws.solver.newton import EXPONENT_BOUNDS, minimise_rows
 from flops_fit.laws.solver.objectives import Objective
-from flops_fit.laws.solver.search import E_COLUMN
+from flops_fit.laws.solver.search import E_COLUMN, search_surface
 from flops_fit.laws.solver.terms import SurfaceData, jacobian
 
 Array = NDArray[np.float64]
@@ -68,18 +69,23 @@ def judge_surface(
     return (
         found
         + ([] if pinned else _judge_E(surface, runs, objective, value, tied=tied))
+        + _judge_gamma(surface, runs, objective, value, tied=tied, pinned=pinned)
         + _judge_lack_of_fit(surface, runs, residual, noise, pinned=pinned)
         + _judge_outliers(surface, runs, residual, noise, tied=tied, pinned=pinned)
     )
 
 
 def _judge_bounds(surface: Surface, *, pinned: bool) -> list[Judgement]:
+    gamma = getattr(surface, "gamma", 1.0)
     parameters = {
         name: getattr(surface, name)
         for name in ("alpha", "beta")
         for bound in EXPONENT_BOUNDS
-        if abs(getattr(surface, name) / bound - 1) < 1e-6
+        # Of a bracket the search bounds what each term alone would be
+        if abs(getattr(surface, name) * gamma / bound - 1) < 1e-6
     }
+    if any(abs(gamma / bound - 1) < 1e-6 for bound in GAMMA_BOUNDS):
+        parameters["gamma"] = gamma
     searched = ("A", "B") if pinned else ("E", "A", "B")
     parameters |= {name: 0.0 for name in searched if getattr(surface, name) <= 0}
     return [judge("parameters_on_bound", parameters=parameters)] if parameters else []
@@ -91,7 +97,7 @@ def _judge_E(
     """Say whether the runs distinguish E from 0, by the objective of the best surface without E."""
     if surface.E <= 0:
         return [judge("e_is_zero")]
-    freedom = len(runs) - (4 if tied else 5)
+    freedom = len(runs) - len(surface.columns) + tied
     data = SurfaceData.of(runs.N, runs.D, runs.L)
     without = _best_without_E(surface, data, objective, tied=tied)
     # Ratio of objectives as of sums of squares; a Huber loss grows more slowly, so that this errs
@@ -111,9 +117,31 @@ def _best_without_E(
     starts[:, 2] = data.lowest_log
     # The other two terms take over the share of E, and so fall more slowly
     starts[:, :2] = np.log(np.median(data.L) / 2)
-    starts[1, 3:] *= 0.5
-    starts[2, 3:] *= 0.25
+    starts[1, 3:5] *= 0.5
+    starts[2, 3:5] *= 0.25
     return float(minimise_rows(starts, data, objective, tied=tied, frozen=(E_COLUMN,))[1].min())
+
+
+def _judge_gamma(
+    surface: Surface,
+    runs: RunTable,
+    objective: Objective,
+    value: float,
+    *,
+    tied: bool,
+    pinned: bool,
+) -> list[Judgement]:
+    """Say whether the runs distinguish a bracket from the surface without (F-test)."""
+    if len(surface.columns) <= GAMMA:
+        return []
+    E = surface.E if pinned else None
+    _, without = search_surface(runs.N, runs.D, runs.L, objective, tied=tied, E=E)
+    freedom = len(runs) - len(surface.columns) + tied + pinned
+    p_value = float(f_distribution.sf((without / value - 1) * freedom, 1, freedom))
+    if p_value <= SIGNIFICANCE:
+        return []
+    values = {"gamma": surface.gamma, "without": without, "objective": value, "p_value": p_value}
+    return [judge("gamma_not_identified", **values)]
 
 
 def _judge_lack_of_fit(
@@ -245,7 +273,7 @@ def _jacobian_of(
     data = SurfaceData.of(runs.N, runs.D, runs.L)
     J = jacobian(data.centred(surface.to_row()[np.newaxis]), data)[0]
     if tied:
-        J = np.column_stack([J[:, :3], J[:, 3] + J[:, 4]])
+        J = np.column_stack([J[:, :3], J[:, 3] + J[:, 4], J[:, 5:]])
     return np.delete(J, E_COLUMN, axis=1) if pinned else J
 
 

@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.forms.power_law import offset_rows, regress_rows
-from flops_fit.laws.forms.surface import optimal_log_N
+from flops_fit.laws.forms.surface import Surface, optimal_log_N
 
 Array = NDArray[np.float64]
 Draws = dict[str, Array]
 """Quantity -> draws, shape (n_draws,) or, for predictions, (n_draws, n_C). Positive quantities are
 held as natural logs, named `log ...`, whose distributions are closer to symmetric."""
 
-SURFACE_COLUMNS = ("log A", "log B", "log E", "alpha", "beta")
+SURFACE_COLUMNS = Surface.columns
 LAW_COLUMNS = (
     "N_opt log coefficient",
     "N_opt exponent",
@@ -42,8 +42,9 @@ def lines_at(rows: Array, log_C: Array, flops: FlopsPerUnit) -> Draws:
 
 
 def surface_quantities(rows: Array, log_budgets: Array, log_C: Array, flops: FlopsPerUnit) -> Draws:
-    """Return all quantities of surfaces, rows of log A, log B, log E, alpha, beta."""
-    log_A, log_B, log_E, alpha, beta = rows.T
+    """Return all quantities of surfaces, rows of log A, log B, log E, alpha, beta, maybe gamma."""
+    log_A, log_B, log_E, alpha, beta = rows[:, :5].T
+    power = rows[:, 5:6] if rows.shape[1] > 5 else 1.0
     with np.errstate(invalid="ignore"):
         quantities = {
             "E": np.exp(log_E),
@@ -54,6 +55,8 @@ def surface_quantities(rows: Array, log_budgets: Array, log_C: Array, flops: Flo
             "a": beta / (alpha + beta),
             "b": alpha / (alpha + beta),
         }
+    if rows.shape[1] > 5:
+        quantities["gamma"] = rows[:, 5]
 
     def optima(logs: Array) -> tuple[Array, Array, Array]:
         C = np.exp(logs)
@@ -62,7 +65,7 @@ def surface_quantities(rows: Array, log_budgets: Array, log_C: Array, flops: Flo
         above_E = np.exp(log_A[:, np.newaxis] - alpha[:, np.newaxis] * log_N) + np.exp(
             log_B[:, np.newaxis] - beta[:, np.newaxis] * log_D
         )
-        return log_N, log_D, above_E
+        return log_N, log_D, above_E**power
 
     # A resample without A or B has no optimum: its infinities become NaN, and are not counted
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +20,11 @@ class Surface:
     E, A, B, alpha, beta : float
         E in nats per unit, A and B in nats per unit at one parameter and one unit; none negative.
     """
+
+    parameters: ClassVar[tuple[str, ...]] = ("E", "A", "B", "alpha", "beta", "a", "b")
+    """Their names in files, with those of the optimum's exponents."""
+    columns: ClassVar[tuple[str, ...]] = ("log A", "log B", "log E", "alpha", "beta")
+    """What a row of `to_row` holds."""
 
     E: float
     A: float
@@ -79,8 +85,8 @@ def optimal_log_N(
 
     Parameters
     ----------
-    rows : ndarray, shape (n_surfaces, 5)
-        log A, log B, log E, alpha, beta.
+    rows : ndarray, shape (n_surfaces, 5 or more)
+        log A, log B, log E, alpha, beta; an exponent of the bracket does not move its minimum.
     C : array_like, shape (n_budgets,) or (n_surfaces, n_budgets)
         FLOPs.
 

@@ -232,6 +232,12 @@ KINDS: dict[str, Kind] = {
         "against {objective:.4g}, p = {p_value:.2g}), so that L_opt beyond the budgets is "
         "uncertain.",
     ),
+    "gamma_not_identified": Kind(
+        "warning",
+        "A surface without an exponent on the bracket fits nearly as well (F-test at 1%).",
+        "Gamma = {gamma:.3g} is not told from 1: the surface without a bracket fits nearly as well "
+        "(objective {without:.4g} against {objective:.4g}, p = {p_value:.2g}); read that one.",
+    ),
     "lack_of_fit": Kind(
         "serious",
         "The residuals of a surface bend with log N beyond the noise (F-test at 1%).",

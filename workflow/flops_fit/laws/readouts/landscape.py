@@ -47,8 +47,8 @@ class Surfaces:
 
     Parameters
     ----------
-    rows : ndarray, shape (n_draws, 5)
-        log A, log B, log E, alpha, beta.
+    rows : ndarray, shape (n_draws, 5 or 6)
+        log A, log B, log E, alpha, beta, and gamma of a bracket.
     """
 
     rows: Array
@@ -83,7 +83,8 @@ class Surfaces:
         log_A, log_B, _, alpha, beta = (self.rows[:, i, np.newaxis] for i in range(5))
         log_D = log_C - log_flops(self.flops, log_N)
         with np.errstate(over="ignore"):
-            return np.exp(log_A - alpha * log_N) + np.exp(log_B - beta * log_D)
+            found = np.exp(log_A - alpha * log_N) + np.exp(log_B - beta * log_D)
+        return found ** self.rows[:, 5:6] if self.rows.shape[1] > 5 else found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from flops_fit.laws.data.table import RunTable
 from flops_fit.laws.forms.surface import Surface
+from flops_fit.laws.solver.bracket import GAMMA
 from flops_fit.laws.solver.newton import minimise_rows
 from flops_fit.laws.solver.objectives import HuberLog, Objective, SquaredLoss
 from flops_fit.laws.solver.projection import projected_grid, valleys
-from flops_fit.laws.solver.search import E_COLUMN
-from flops_fit.laws.solver.terms import SurfaceData, expand, jacobian, shares
+from flops_fit.laws.solver.search import E_COLUMN, with_gamma
+from flops_fit.laws.solver.terms import SurfaceData, expand, jacobian, log_losses
 
 Array = NDArray[np.float64]
 
@@ -40,7 +41,7 @@ def resampled_surfaces(
     tied: bool = False,
     pinned: bool = False,
 ) -> Array:
-    """Return the surface of each resample, rows of log A, log B, log E, alpha, beta.
+    """Return the surface of each resample, rows of its `columns`.
 
     Every resample is fitted from the solution and from further starts; the lowest objective wins.
     For a Huber loss, the other start is the minimum of the resample's squares, refined with a
@@ -58,9 +59,8 @@ def resampled_surfaces(
         Keep the E of the solution.
     """
     data = SurfaceData.of(runs.N, runs.D, runs.L, counts)
-    solution = np.maximum(
-        data.centred(surface.to_row()[np.newaxis]), [data.lowest_log] * 3 + [-np.inf] * 2
-    )
+    solution = data.centred(surface.to_row()[np.newaxis])
+    solution[:, :3] = np.maximum(solution[:, :3], data.lowest_log)
     if len(runs) > MAX_REFITTED:
         return data.uncentred(_single_steps(solution, data, objective, tied=tied, pinned=pinned))
     frozen = (E_COLUMN,) if pinned else ()
@@ -74,6 +74,8 @@ def resampled_surfaces(
         whole = SurfaceData.of(runs.N, runs.D, runs.L)
         E = surface.E if pinned else None
         grid = valleys(*projected_grid(whole, whole.weights, tied=tied, E=E), 1 + N_RIVALS)
+        if len(surface.columns) > GAMMA:
+            grid = with_gamma(grid, surface.gamma)
         starts += [np.repeat(row[np.newaxis], len(counts), axis=0) for row in grid[1:]]
     again = SurfaceData.of(runs.N, runs.D, runs.L, np.concatenate([counts] * len(starts)))
     found, values = minimise_rows(
@@ -81,7 +83,7 @@ def resampled_surfaces(
     )
     shape = (len(starts), len(counts))
     winner = np.argmin(values.reshape(shape), axis=0)
-    return data.uncentred(found.reshape(*shape, 5)[winner, np.arange(len(counts))])
+    return data.uncentred(found.reshape(*shape, -1)[winner, np.arange(len(counts))])
 
 
 def _single_steps(
@@ -94,7 +96,7 @@ def _single_steps(
     read off a band wide enough to hold many residuals (Scott's rule, n^-1/5 of their scale).
     """
     whole = replace(data, weights=np.ones(data.x.size))
-    f = shares(solution, whole)[0]
+    f = log_losses(solution, whole)
     first = objective.derivatives(f, data.L)[0]
     gradients = data.weights @ (first[0, :, np.newaxis] * jacobian(solution, whole)[0])
     scale = 1.0
@@ -105,7 +107,7 @@ def _single_steps(
     hessian = scale * expand(solution, whole, objective).hessian[0]
     free = solution[0, :3] > data.lowest_log + 1e-9
     free[E_COLUMN] &= not pinned
-    free = np.concatenate([free, free[:2]])
+    free = np.concatenate([free, free[:2], np.ones(solution.shape[1] - 5, dtype=bool)])
     if tied:
         gradients[:, 3] += gradients[:, 4]
         hessian[3] += hessian[4]

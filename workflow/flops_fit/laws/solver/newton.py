@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flops_fit.laws.solver.bracket import GAMMA_BOUNDS
 from flops_fit.laws.solver.objectives import Objective
 from flops_fit.laws.solver.terms import Expansion, SurfaceData, expand, objective_values
 
@@ -27,8 +28,9 @@ MAX_FAILURES = 8
 """Iterations without a decrease, each with more damping, after which a row is done: rounding
 leaves nothing to gain."""
 
-REACH = np.array([5.0, 5.0, 5.0, 0.5, 0.5])
-"""No step is longer: a term must not leap by more than a factor of e^5, nor an exponent by 0.5."""
+REACH = np.array([5.0, 5.0, 5.0, 0.5, 0.5, 0.5])
+"""No step is longer: a term must not leap by more than a factor of e^5, nor an exponent by 0.5, nor
+a bracket's by more than a factor of e^0.5."""
 
 
 def minimise_rows(
@@ -48,7 +50,7 @@ def minimise_rows(
 
     Parameters
     ----------
-    theta : ndarray, shape (n_rows, 5)
+    theta : ndarray, shape (n_rows, 5) or, with log gamma, (n_rows, 6)
         Where to start, centred.
     tied : bool
         Keep alpha = beta.
@@ -57,11 +59,13 @@ def minimise_rows(
 
     Returns
     -------
-    theta : ndarray, shape (n_rows, 5)
+    theta : ndarray, shape of the input
     values : ndarray, shape (n_rows,)
         Their objectives.
     """
-    low, high = _bounds(data)
+    n_columns = theta.shape[1]
+    low, high = (bound[:n_columns] for bound in _bounds(data))
+    reach = REACH[:n_columns]
     rows = _Rows.start(np.clip(theta, low, high), data, objective)
     active = np.arange(len(theta))
     for _ in range(max_iterations):
@@ -70,13 +74,15 @@ def minimise_rows(
         here = rows.theta[active]
         around = expand(here, data, objective, active)
         steps, expected = _steps(here, around, rows.damping[active], low, high, tied, frozen)
-        steps /= np.maximum((np.abs(steps) / REACH).max(-1, keepdims=True), 1.0)
+        steps /= np.maximum((np.abs(steps) / reach).max(-1, keepdims=True), 1.0)
         steps[1] *= rows.trust[active, np.newaxis]
         trial = np.clip(here + steps, low, high)
         if tied:
             trial[..., 4] = trial[..., 3]
         both = np.concatenate([active, active])
-        values = objective_values(trial.reshape(-1, 5), data, objective, both).reshape(2, -1)
+        values = objective_values(trial.reshape(-1, n_columns), data, objective, both).reshape(
+            2, -1
+        )
         active = active[~rows.take(active, trial, values, expected[0])]
     return rows.theta, rows.values
 
@@ -145,8 +151,8 @@ def _bounds(data: SurfaceData) -> tuple[Array, Array]:
     lowest = data.lowest_log
     highest = float(np.log(data.L.max())) + 3.0
     return (
-        np.array([lowest] * 3 + [EXPONENT_BOUNDS[0]] * 2),
-        np.array([highest] * 3 + [EXPONENT_BOUNDS[1]] * 2),
+        np.array([lowest] * 3 + [EXPONENT_BOUNDS[0]] * 2 + [np.log(GAMMA_BOUNDS[0])]),
+        np.array([highest] * 3 + [EXPONENT_BOUNDS[1]] * 2 + [np.log(GAMMA_BOUNDS[1])]),
     )
 
 
@@ -176,7 +182,7 @@ def _steps(
     fixed[:, list(frozen)] = True
     free = ~fixed
     gradient = np.where(free, gradient, 0.0)
-    diagonal = np.arange(5)
+    diagonal = np.arange(theta.shape[1])
     scale = np.sqrt(np.maximum(gauss_newton[:, diagonal, diagonal], 1e-300))
     scale = np.where(free, np.maximum(scale, 1e-8 * scale.max(-1, keepdims=True)), 1.0)
     inverse = np.where(free, 1 / scale, 0.0)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flops_fit.laws.forms.surface import Surface
+from flops_fit.laws.solver.bracket import GAMMA
 from flops_fit.laws.solver.newton import MAX_ITERATIONS, minimise_rows
 from flops_fit.laws.solver.objectives import HuberLog, Objective, SquaredLoss
 from flops_fit.laws.solver.projection import projected_grid, valleys
@@ -17,6 +18,9 @@ Array = NDArray[np.float64]
 
 E_COLUMN = 2
 """Of log E in the rows that the solver works on."""
+
+FIRST_GAMMAS = (0.4, 0.7, 1.0, 1.6)
+"""Of a bracket, from each of which Newton's method starts: steps of 1.6 over what sweeps have."""
 
 N_STARTS = 8
 """Points of the grid from which Newton's method starts."""
@@ -45,6 +49,7 @@ def search_surface(
     weights: Array | None = None,
     tied: bool = False,
     E: float | None = None,
+    form: type[Surface] = Surface,
     n_starts: int = N_STARTS,
 ) -> tuple[Surface, float]:
     """Return the surface of the lowest objective, and the objective: a sum over runs.
@@ -64,6 +69,8 @@ def search_surface(
         Keep alpha = beta.
     E : float, optional
         Keep this E, which is below all L; without it E is searched.
+    form : type
+        `Surface`, or `BracketSurface`, which is searched from several gamma.
     """
     N, D, L = (np.asarray(values, dtype=float) for values in (N, D, L))
     data = SurfaceData.of(N, D, L, weights)
@@ -71,6 +78,8 @@ def search_surface(
     # Squares of log ratios are squares of differences over L^2, to first order
     precision = some.weights / some.L**2 if isinstance(objective, HuberLog) else some.weights
     starts = valleys(*projected_grid(some, precision, tied=tied, E=E), n_starts)
+    if len(form.columns) > GAMMA:
+        starts = np.concatenate([with_gamma(starts, gamma) for gamma in FIRST_GAMMAS])
     frozen = () if E is None else (E_COLUMN,)
     first = FIRST_ITERATIONS.get(type(objective), max(FIRST_ITERATIONS.values()))
     starts, values = minimise_rows(
@@ -85,8 +94,13 @@ def search_surface(
     if some is not data:
         finalists = data.centred(some.uncentred(finalists))
     theta, value = _lowest(finalists, data, objective, tied=tied, frozen=frozen)
-    surface = Surface.from_row(data.uncentred(theta[np.newaxis])[0])
+    surface = form.from_row(data.uncentred(theta[np.newaxis])[0])
     return surface if E is None else replace(surface, E=float(E)), value
+
+
+def with_gamma(theta: Array, gamma: float) -> Array:
+    """Return rows of the plain surface as rows of a bracket, for the solver."""
+    return np.column_stack([theta, np.full(len(theta), np.log(gamma))])
 
 
 def _part(N: Array, D: Array, L: Array, weights: Array | None) -> SurfaceData:

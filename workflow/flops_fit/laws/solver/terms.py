@@ -13,6 +13,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from flops_fit.laws.solver.bracket import (
+    GAMMA,
+    BracketTerms,
+    from_separate,
+    to_separate,
+    weighted_squares,
+)
 from flops_fit.laws.solver.objectives import Objective
 
 Array = NDArray[np.float64]
@@ -67,10 +74,13 @@ class SurfaceData:
         )
 
     def centred(self, rows: Array) -> Array:
-        """Turn log A and log B into the logs of the terms at the middle of the data."""
-        moved = rows.copy()
-        moved[:, 0] -= rows[:, 3] * self.x0
-        moved[:, 1] -= rows[:, 4] * self.y0
+        """Turn log A and log B into the logs of the terms at the middle of the data.
+
+        Rows with a sixth column, gamma, become those of `bracket`.
+        """
+        moved = to_separate(rows) if rows.shape[1] > GAMMA else rows.copy()
+        moved[:, 0] -= moved[:, 3] * self.x0
+        moved[:, 1] -= moved[:, 4] * self.y0
         return moved
 
     def uncentred(self, rows: Array) -> Array:
@@ -80,7 +90,7 @@ class SurfaceData:
         moved[:, :3] = np.where(on_bound, -np.inf, rows[:, :3])
         moved[:, 0] += rows[:, 3] * self.x0
         moved[:, 1] += rows[:, 4] * self.y0
-        return moved
+        return from_separate(moved) if rows.shape[1] > GAMMA else moved
 
     @property
     def lowest_log(self) -> float:
@@ -115,14 +125,23 @@ def jacobian(theta: Array, data: SurfaceData) -> Array:
 
     Parameters
     ----------
-    theta : ndarray, shape (n_rows, 5)
+    theta : ndarray, shape (n_rows, 5) or, with log gamma, (n_rows, 6)
 
     Returns
     -------
-    ndarray, shape (n_rows, n_runs, 5)
+    ndarray, shape (n_rows, n_runs, 5) or (n_rows, n_runs, 6)
     """
+    if theta.shape[1] > GAMMA:
+        return BracketTerms.of(theta, data.x, data.y).jacobian(data.x, data.y)
     pA, pB, pE = shares(theta, data)[1]
     return np.stack([pA, pB, pE, -pA * data.x, -pB * data.y], axis=-1)
+
+
+def log_losses(theta: Array, data: SurfaceData) -> Array:
+    """Return log Lhat of each row, shape (n_rows, n_runs)."""
+    if theta.shape[1] > GAMMA:
+        return BracketTerms.of(theta, data.x, data.y).f
+    return shares(theta, data)[0]
 
 
 def objective_values(
@@ -130,7 +149,7 @@ def objective_values(
 ) -> Array:
     """Return the objective of each row, shape (n_rows,); `index` are the rows of `data`."""
     L, weights = data.rows(np.arange(len(theta)) if index is None else index)
-    return (weights * objective.value(shares(theta, data)[0], L)).sum(-1)
+    return (weights * objective.value(log_losses(theta, data), L)).sum(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,17 +158,14 @@ class Expansion:
 
     Parameters
     ----------
-    f, p : ndarray, shapes (n_rows, n_runs) and (3, n_rows, n_runs)
-        Log Lhat and the shares.
-    gradient : ndarray, shape (n_rows, 5)
-        By log A, log B (both at the middle of the data), log E, alpha, beta.
-    hessian, gauss_newton : ndarray, shape (n_rows, 5, 5)
+    gradient : ndarray, shape (n_rows, n_columns)
+        By log A, log B (both at the middle of the data), log E, alpha, beta, and log gamma where
+        rows have it.
+    hessian, gauss_newton : ndarray, shape (n_rows, n_columns, n_columns)
         The second is positive semi-definite: it leaves out the curvature of the surface itself and
         takes the objective's majorant.
     """
 
-    f: Array
-    p: Array
     gradient: Array
     hessian: Array
     gauss_newton: Array
@@ -164,6 +180,8 @@ def expand(
     sum of a product of shares times 1, x, x^2, y, y^2 or x y: one matrix product gives all.
     """
     L, weights = data.rows(np.arange(len(theta)) if index is None else index)
+    if theta.shape[1] > GAMMA:
+        return _expand_bracket(theta, data, objective, L, weights)
     f, p = shares(theta, data)
     first, second, majorant = objective.derivatives(f, L)
     first = first * weights
@@ -175,11 +193,23 @@ def expand(
     sums = (products.reshape(-1, data.x.size) @ data.moments).reshape(15, len(theta), 6)
     sums = sums.transpose(1, 0, 2)
     return Expansion(
-        f=f,
-        p=p,
         gradient=sums[:, :3].reshape(-1, 18)[:, _GRADIENT] * _GRADIENT_SIGNS,
         hessian=_symmetric(sums[:, 3:9]),
         gauss_newton=_symmetric(sums[:, 9:]),
+    )
+
+
+def _expand_bracket(
+    theta: Array, data: SurfaceData, objective: Objective, L: Array, weights: Array
+) -> Expansion:
+    terms = BracketTerms.of(theta, data.x, data.y)
+    J = terms.jacobian(data.x, data.y)
+    first, second, majorant = (weights * part for part in objective.derivatives(terms.f, L))
+    curvature = terms.curvature(first, data.x, data.y)
+    return Expansion(
+        gradient=(first[..., np.newaxis] * J).sum(-2),
+        hessian=weighted_squares(J, second) + curvature,
+        gauss_newton=weighted_squares(J, majorant),
     )
 
 
