@@ -28,7 +28,11 @@ EXAMPLES = {
     },
     "compute_off_budget": {"n": 2, "of": 9, "limit": 0.01, "largest": 0.03},
     "repeated_runs": {"n": 2, "of": 9},
-    "repeated_data": {"n": 2, "of": 9, "most": 4.0},
+    "repeated_data": {
+        "n": 2, "of": 9, "most": 4.0, "R_star": 12.0, "identified": True, "published": 15.4,
+    },
+    "repeats_set_aside": {"n": 2, "of": 9, "limit": 16.4},
+    "data_run_out": {"C": [1e20], "units": 1e9, "epochs": 5.0},
     "compute_differs_from_6nd": {"difference": -0.3},
     "inconsistent_compute": {
         "n": 1, "of": 9, "limit": 0.2, "worst": "r7", "found": 9.0, "usual": 6.0,
@@ -83,8 +87,6 @@ EXAMPLES = {
     "law_falls": {"quantity": "D_opt", "exponent": -0.1},
     "loss_does_not_fall": {"first_C": 1e18, "first_L": 2.0, "last_C": 1e22, "last_L": 2.1},
     "no_law_of_loss": {"lowest": -0.2, "floor": 0.0},
-    "noise_varies": {"h": 0.4, "std_err": 0.1, "ratio": 6.0},
-    "noise_by_compute": {"h": 0.4, "std_err": 0.1, "ratio": 6.0},
     "pinned_e": {"E": 1.7},
     "offset_few_budgets": {"n": 3, "needed": 4},
     "offset_without_fall": {"exponent": 0.05},
@@ -179,6 +181,6 @@ def test_no_number_depends_on_a_text(name, monkeypatch):
 
 
 def test_values_that_json_cannot_hold_stand_in_the_text_alone():
-    found = judge("repeated_data", n=1, of=9, most=np.float64("inf"))
-    assert "up to inf epochs" in found.text
-    assert found.values == {"n": 1, "of": 9, "most": None}
+    found = judge("repeats_set_aside", n=1, of=9, limit=np.float64("inf"))
+    assert "more than inf times" in found.text
+    assert found.values == {"n": 1, "of": 9, "limit": None}

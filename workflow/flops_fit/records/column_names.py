@@ -9,7 +9,20 @@ from collections.abc import Callable, Sequence
 from flops_fit.errors import UserError
 from flops_fit.study.study import RunsTable
 
-COLUMNS = ("id", "status", "budget", "size", "seed", "lr", "N", "D", "C", "loss", "epochs")
+COLUMNS = (
+    "id",
+    "status",
+    "budget",
+    "size",
+    "seed",
+    "lr",
+    "N",
+    "D",
+    "C",
+    "loss",
+    "epochs",
+    "unique",
+)
 """Columns that are read from a table; all others are ignored."""
 
 NEEDED = ("N", "loss")

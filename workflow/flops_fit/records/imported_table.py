@@ -22,7 +22,7 @@ FLOPS_PER_PARAM = 6.0
 """C = 6 N D, if a table gives only one of C and D."""
 
 _COUNTS = ("N", "D", "C", "budget", "C_6nd")
-_NUMBERS = (*_COUNTS, "loss", "lr", "epochs")
+_NUMBERS = (*_COUNTS, "loss", "lr", "epochs", "unique")
 
 
 def import_runs(table: RunsTable) -> pd.DataFrame:

@@ -46,7 +46,8 @@ class Exclusion:
 class RunTable:
     """Runs as columns of one length (n_runs,), in an order that does not depend on the input's.
 
-    `L` is NaN where `diverged`; `lr`, `epochs` and `C_6nd` are NaN where they are not known.
+    `L` is NaN where `diverged`; `lr`, `epochs`, `unique` and `C_6nd` are NaN where they are not
+    known. `unique` are the distinct units among the D units, or in the data that these are from.
     `profiled` says whether the run stands at its budget, and not only near it.
     """
 
@@ -60,6 +61,7 @@ class RunTable:
     C: NDArray[np.float64]
     L: NDArray[np.float64]
     epochs: NDArray[np.float64]
+    unique: NDArray[np.float64]
     C_6nd: NDArray[np.float64]
     profiled: NDArray[np.bool_]
 
@@ -81,7 +83,8 @@ def read_runs(
     runs : mapping of column name to sequence, each of length n_rows
         `N, D, C, loss`, and optionally `budget` (default: found by `group_budgets`), `id`
         (default: "row 1", ...), `status` (default: all completed), `size` (default: N), `lr`,
-        `epochs`, `C_6nd`. Other columns are ignored.
+        `epochs` (D over the distinct units), `unique` (these; it wins over `epochs`), `C_6nd`.
+        Other columns are ignored.
     exclude : collection of str
         Ids of runs to leave out.
 
@@ -107,9 +110,9 @@ def read_runs(
     )
     table = table.take(~left_out)
     if not names_budgets(runs):
-        table = _with_budgets(table)
+        table = with_budgets(table)
     _check_values(table)
-    return _ordered(table), excluded
+    return ordered(table), excluded
 
 
 def _as_table(runs: Mapping[str, Sequence[Any]]) -> RunTable:
@@ -140,8 +143,18 @@ def _as_table(runs: Mapping[str, Sequence[Any]]) -> RunTable:
         size=size,
         L=np.where(diverged, np.nan, column("loss")),
         profiled=np.ones(n_rows, dtype=bool),
-        **{name: column(name) for name in ("budget", "lr", "N", "D", "C", "epochs", "C_6nd")},
+        **{name: column(name) for name in ("budget", "lr", "N", "D", "C", "C_6nd")},
+        **_epochs_and_unique(column("D"), column("epochs"), column("unique")),
     )
+
+
+def _epochs_and_unique(
+    D: NDArray[np.float64], epochs: NDArray[np.float64], unique: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Derive each of the two from the other where it is not given; `unique` wins."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        unique = np.where(np.isnan(unique), D / epochs, unique)
+        return {"unique": unique, "epochs": np.where(np.isnan(unique), epochs, D / unique)}
 
 
 def names_budgets(runs: Mapping[str, Sequence[Any]]) -> bool:
@@ -149,7 +162,8 @@ def names_budgets(runs: Mapping[str, Sequence[Any]]) -> bool:
     return any(not (v is None or v == "" or v != v) for v in runs.get("budget", ()))
 
 
-def _with_budgets(table: RunTable) -> RunTable:
+def with_budgets(table: RunTable) -> RunTable:
+    """Return the table with the budgets that `group_budgets` finds among its runs."""
     usable = np.isfinite(table.C) & (table.C > 0) & np.isfinite(table.N) & (table.N > 0)
     if not usable.any():
         return table
@@ -211,6 +225,11 @@ def _check_values(table: RunTable) -> None:
             raise UnusableRunsError(
                 f"{name} of run {table.id[i]} is {values[i]:g}, but must be finite and positive."
             )
+    for name in ("unique", "epochs"):
+        for i in np.flatnonzero(getattr(table, name) <= 0):
+            raise UnusableRunsError(
+                f"{name} of run {table.id[i]} is {getattr(table, name)[i]:g}, but must be positive."
+            )
     for i in np.flatnonzero(~table.diverged & ~np.isfinite(table.L)):
         raise UnusableRunsError(
             f"Run {table.id[i]} is completed but its loss is {table.L[i]:g}; "
@@ -224,6 +243,6 @@ def _check_values(table: RunTable) -> None:
         )
 
 
-def _ordered(table: RunTable) -> RunTable:
+def ordered(table: RunTable) -> RunTable:
     """Sort by content, so that floating-point sums do not depend on the order of the rows."""
     return table.take(np.lexsort((table.L, table.D, table.C, table.lr, table.N, table.budget)))

@@ -76,7 +76,6 @@ def judge_runs(
         + judge_units(runs, loss_unit)
         + (_judge_budgets(runs) if planned else [])
         + _judge_duplicates(runs)
-        + _judge_epochs(runs)
         + _judge_6nd(runs)
         + _judge_flops(runs)
     )
@@ -244,14 +243,6 @@ def _judge_duplicates(runs: RunTable) -> list[Judgement]:
     if not repeated:
         return []
     return [judge("repeated_runs", n=repeated, of=len(runs))]
-
-
-def _judge_epochs(runs: RunTable) -> list[Judgement]:
-    repeated = runs.epochs > 1
-    if not repeated.any():
-        return []
-    most = runs.epochs[repeated].max()
-    return [judge("repeated_data", n=repeated.sum(), of=len(runs), most=most)]
 
 
 def _judge_6nd(runs: RunTable) -> list[Judgement]:

@@ -195,3 +195,23 @@ def prediction_beyond_sizes(C: Sequence[float], smallest: float, largest: float)
         f"The predicted N_opt for C = {listed(C)} lies beyond the measured sizes {smallest:.3g} to "
         f"{largest:.3g}, where flops_per_unit/N keeps its end value."
     )
+
+
+def repeated_data(
+    n: int, of: int, most: float, R_star: float, identified: bool, published: float
+) -> str:
+    source = (
+        "fitted" if identified else f"between what the runs say and the published {published:.3g}"
+    )
+    return (
+        f"{n} of {of} runs repeat data (up to {most:.3g} epochs): each is counted as the run on "
+        f"fresh data that it equals (R_D* = {R_star:.3g}, {source}). Laws and optima are for fresh "
+        "data."
+    )
+
+
+def data_run_out(C: Sequence[float], units: float, epochs: float) -> str:
+    return (
+        f"D_opt at C = {listed(C)} is more than the {units:.3g} distinct units of the data: up to "
+        f"{epochs:.3g} epochs, while the optimum is for fresh data."
+    )

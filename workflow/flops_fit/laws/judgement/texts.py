@@ -61,7 +61,18 @@ KINDS: dict[str, Kind] = {
     "repeated_data": Kind(
         "warning",
         "A run sees its data more than once.",
-        "{n} of {of} runs repeat data (up to {most:.3g} epochs), which helps less than new data.",
+        phrases.repeated_data,
+    ),
+    "repeats_set_aside": Kind(
+        "warning",
+        "A run repeats its data over 16.4 times, or its loss has risen again.",
+        "{n} of {of} runs are left out, because they repeat their data more than {limit:.3g} times "
+        "or their loss has risen again, which effective data do not describe.",
+    ),
+    "data_run_out": Kind(
+        "info",
+        "A predicted D_opt is larger than the data that all runs share.",
+        phrases.data_run_out,
     ),
     "compute_differs_from_6nd": Kind(
         "info",
@@ -80,18 +91,6 @@ KINDS: dict[str, Kind] = {
         "warning",
         "The best of several learning rates is the smallest or the largest that was tried.",
         phrases.learning_rates,
-    ),
-    "noise_varies": Kind(
-        "info",
-        "The noise of the losses changes with compute, by a factor of 2 or more.",
-        "Noise at the smallest C is {ratio:.2g} times that at the largest (as C^-h, h = {h:.2f} +- "
-        "{std_err:.2f}), but all runs count alike: fit.noise: by_compute weighs them.",
-    ),
-    "noise_by_compute": Kind(
-        "info",
-        "fit.noise: by_compute weighs runs by their noise.",
-        "Runs are weighed by noise that goes as C^-h, h = {h:.2f} +- {std_err:.2f}: {ratio:.2g} "
-        "times as large at the smallest C as at the largest (fit.noise).",
     ),
     "pinned_e": Kind(
         "info",
