@@ -63,6 +63,7 @@ def test_fit_json_has_the_agreed_fields():
         "judgements",
         "warnings",
         "prediction",
+        "surface",
     ]
     assert result["study"] == "s"
     assert result["params"] == "non_embedding"

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from flops_fit.errors import UserError
 
 if TYPE_CHECKING:
     from flops_fit.laws.reading import FittedLaws
@@ -58,17 +55,13 @@ def read_fit(path: Path) -> tuple[dict[str, Any], str]:
     UserError
         If it cannot be read.
     """
-    path = path / "fit.json" if path.is_dir() else path
-    try:
-        return json.loads(path.read_text(encoding="utf-8")), str(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError:
-        raise UserError(f"{path}: is not a JSON file") from None
+    from flops_fit.laws.reading import read_fit
+
+    return read_fit(path)
 
 
 def load(path: Path) -> FittedLaws:
-    """Return the laws of a study's fit.json, of a path to it or to its folder.
+    """Return the laws of a study, from its fit.json or its folder.
 
     Raises
     ------
@@ -77,4 +70,4 @@ def load(path: Path) -> FittedLaws:
     """
     from flops_fit.laws.reading import FittedLaws
 
-    return FittedLaws.from_json(*read_fit(path))
+    return FittedLaws.from_file(path)

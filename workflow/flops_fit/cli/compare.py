@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from flops_fit.cli.arguments import add_results, load, number, place_compute
-from flops_fit.cli.layout import aligned, bracket
+from flops_fit.cli.layout import aligned, bracket, cell
 from flops_fit.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _lines(
         outside = is_extrapolated(found.C[i], measured[study])
         return f"{found.L[study][i]:.4f}{' (extrapolated)' if outside else ''}"
 
-    rows = [("C (FLOPs)", f"L {names[0]}", f"L {names[1]}", "difference", "better")]
+    rows = [("C (FLOPs)", f"L {names[0]}", f"L {names[1]}", "difference", "better", "by compute")]
     for i, C in enumerate(found.C):
         gap = found.difference[i]
         interval = None if found.interval is None else (found.interval[0][i], found.interval[1][i])
@@ -67,9 +67,11 @@ def _lines(
                 loss(1, i),
                 f"{gap:+.4f}{bracket(interval, '+.4f')}",
                 winner if clear else f"{winner}, not clearly" if interval else winner,
+                cell(found.gain[i], ".3g"),
             )
         )
     lines = aligned(rows)
+    lines.append("by compute: the multiple of C that the worse one needs for the same loss.")
     if found.crossing is None:
         lines.append("The two do not cross near the measured budgets.")
     else:

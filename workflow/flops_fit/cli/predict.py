@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from flops_fit.cli.arguments import add_results, load, number, place_compute
-from flops_fit.cli.layout import aligned, bracket
+from flops_fit.cli.layout import aligned, cell, extrapolations, heading
 from flops_fit.errors import UserError
-
-if TYPE_CHECKING:
-    from flops_fit.laws.reading import Optimum
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -29,39 +25,21 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> list[str]:
     """Return the lines to print."""
-    from flops_fit.laws.predictions import is_extrapolated
-
     laws = load(options.fit)
-    wanted = list(options.C)
-    wanted += [laws.compute_for("N_opt", N) for N in options.params]
-    wanted += [laws.compute_for("D_opt", D) for D in options.tokens]
-    if not wanted:
+    found = [laws.at_compute(C) for C in options.C]
+    found += [laws.at_value("N_opt", N) for N in options.params]
+    found += [laws.at_value("D_opt", D) for D in options.tokens]
+    if not found:
         raise UserError("Say what to predict: a compute in FLOPs, --params N or --tokens D.")
-    rows = [_cells(laws.optimum(C)) for C in wanted]
-    header = ("C (FLOPs)", "N", "D", "D/N", "L")
-    lines = [f"{laws.study}, approach {laws.approach}, {laws.level:.0%} intervals in brackets"]
-    if not len(laws.draws):
-        lines = [f"{laws.study}, approach {laws.approach}; the fit computed no intervals"]
-    lines += aligned([header, *rows])
-    low, high = laws.budgets
-    for C in wanted:
-        if is_extrapolated(C, laws.budgets):
-            times = C / high if C > high else low / C
-            side = "above the largest" if C > high else "below the smallest"
-            lines.append(
-                f"C = {C:.4g} extrapolates: {times:.3g} times {side} measured budget "
-                f"({high if C > high else low:.3g})."
-            )
-    return lines
-
-
-def _cells(optimum: Optimum) -> tuple[str, ...]:
-    found = optimum.intervals
-    loss = "none" if optimum.L is None else f"{optimum.L:.4f}{bracket(found['L_opt'], '.4f')}"
-    return (
-        f"{optimum.C:.4g}",
-        f"{optimum.N:.4g}{bracket(found['N_opt'], '.3g')}",
-        f"{optimum.D:.4g}{bracket(found['D_opt'], '.3g')}",
-        f"{optimum.D / optimum.N:.4g}{bracket(found['D_per_N'], '.3g')}",
-        loss,
-    )
+    rows = [
+        (
+            cell(optimum["C"], ".4g", ".3g"),
+            cell(optimum["N_opt"], ".4g", ".3g"),
+            cell(optimum["D_opt"], ".4g", ".3g"),
+            cell(optimum["D_per_N"], ".4g", ".3g"),
+            cell(optimum["L_opt"], ".4f"),
+        )
+        for optimum in found
+    ]
+    lines = [heading(laws), *aligned([("C (FLOPs)", "N", "D", "D/N", "L"), *rows])]
+    return lines + extrapolations(laws, [optimum["C"].value for optimum in found])

@@ -1,4 +1,4 @@
-"""Which of two studies is better at which compute, and where they cross."""
+"""Which of two studies is better at which compute, by how much compute, and where they cross."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from flops_fit.errors import UserError
 from flops_fit.laws.reading import FittedLaws
+from flops_fit.laws.readouts.landscape import Landscape, shuffled_rows
+from flops_fit.laws.readouts.optimum import log_C_for_loss
+from flops_fit.laws.readouts.summary import Estimate, summarised
 
 Array = NDArray[np.float64]
 
@@ -27,6 +30,10 @@ class Comparison:
     difference: Array
     interval: tuple[Array, Array] | None
     """Of the difference, at the level of the fits; None without draws of both."""
+    gain: tuple[Estimate | None, ...]
+    """At each C, the multiple of C that the worse study needs for the loss of the better one:
+    infinite if no compute below 1e30 FLOPs suffices. An interval that reaches below 1 says that
+    the better one may be the worse."""
     crossing: float | None
     """FLOPs at which the two are equally good, the one nearest to the measured budgets."""
     crossing_interval: tuple[float, float] | None
@@ -40,8 +47,8 @@ def compare(first: FittedLaws, second: FittedLaws, C: Array) -> Comparison:
 
     The studies are independent, so their draws must be, too. Two studies of the same design and
     seed resample the same rows, draw by draw, so the second study's draws are put into a random
-    order (the same every time). The draws include each study's small-sample factor, so that the
-    intervals of the difference and of the crossing agree with the study's own.
+    order (the same every time). The draws are those behind each study's own intervals, so that the
+    intervals of the difference, of the gain and of the crossing agree with them.
 
     Raises
     ------
@@ -78,15 +85,59 @@ def compare(first: FittedLaws, second: FittedLaws, C: Array) -> Comparison:
         L=(one[: C.size], two[: C.size]),
         difference=gap[: C.size],
         interval=interval,
+        gain=tuple(_gain(first, second, c, one[i], two[i]) for i, c in enumerate(C)),
         crossing=crossing,
         crossing_interval=crossing_interval,
         share_crossing=share,
     )
 
 
-def shuffled_rows(n: int) -> NDArray[np.intp]:
-    """Return the order in which a second study's draws are paired with the first's, shape (n,)."""
-    return np.random.default_rng(0).permutation(n)
+def _gain(
+    first: FittedLaws, second: FittedLaws, C: float, L_first: float, L_second: float
+) -> Estimate | None:
+    """Return the multiple of C that the worse study needs for the loss of the better one.
+
+    L_first and L_second are the estimates, which say which one is better.
+    """
+    worse, better = (second, first) if L_first <= L_second else (first, second)
+    level = min(first.level, second.level)
+    log_C = float(np.log(C))
+    estimate = None
+    if worse.estimate is not None and better.estimate is not None:
+        L = better.estimate.L_opt(np.array([log_C]))[:, 0]
+        estimate = {"log gain": log_C_for_loss(worse.estimate, L, log_C) - log_C}
+    if worse.draws is None or better.draws is None:
+        if estimate is None:
+            L = np.array([min(L_first, L_second)])
+            middle = np.median(_log_C_for(worse.all_draws, L, log_C))
+            estimate = {"log gain": np.array([middle - log_C])}
+        return summarised({"log gain": np.empty(0)}, level=level, estimate=estimate)["gain"]
+    found = _paired(worse.draws, better.draws, log_C, swapped=worse is first)
+    return summarised({"log gain": found - log_C}, level=level, estimate=estimate)["gain"]
+
+
+def _log_C_for(landscape: Landscape, L: Array, near: float) -> Array:
+    n = len(landscape.L_opt(np.array([near])))
+    return log_C_for_loss(landscape, np.broadcast_to(L, (n,)), near)
+
+
+def _paired(worse: Landscape, better: Landscape, log_C: float, *, swapped: bool) -> Array:
+    """Return the log C at which each draw of the worse has the loss of its draw of the better.
+
+    Draw i of the first study is paired with draw order[i] of the second, see `compare`; `swapped`
+    if the worse one is the first.
+    """
+    n = len(worse.L_opt(np.array([log_C])))
+    L = better.L_opt(np.array([log_C]))[:, 0]
+    order = shuffled_rows(len(L) if swapped else n)
+    wanted = np.full(n, np.nan)
+    both = min(n, len(L))
+    if swapped:
+        wanted[:both] = L[order[:both]]
+    else:
+        wanted[order[:both]] = L[:both]
+    found = log_C_for_loss(worse, wanted, log_C)
+    return found[~np.isnan(wanted)]
 
 
 def _crossing(log_C: Array, gap: Array, middle: float) -> float | None:

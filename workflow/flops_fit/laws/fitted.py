@@ -19,7 +19,7 @@ from flops_fit.laws.forms.quantities import Draws
 from flops_fit.laws.forms.surface import Surface
 from flops_fit.laws.holdout import HoldoutScore
 from flops_fit.laws.judgement.judgement import Judgement, add_judgements
-from flops_fit.laws.recommendation import Recommendation
+from flops_fit.laws.recommendation import Recommendation, recommend_surface
 from flops_fit.laws.results import ApproachResult, Prediction, Profile
 
 QUANTITIES = ("N_opt", "D_opt", "L_opt", "D_per_N")
@@ -103,6 +103,26 @@ class FittedApproach:
             entry[f"{quantity}_ci"] = None if found is None else found[i]
         return entry
 
+    def rows_to_json(self) -> dict[str, Any]:
+        """Return the estimate and the draws of its parameters, from which all else is computed.
+
+        The draws of each parameter are one text of numbers, so that a thousand stay one line.
+        """
+        approach, resampled = self.approach, self.resampled
+        draws: Sequence[Any] = [[]] * len(approach.columns)
+        if resampled is not None:
+            draws = approach.drawn_parameters(resampled.draws).T
+        parameters = approach.parameters(self.result)
+        return {
+            "estimate": dict(zip(approach.columns, parameters, strict=True)),
+            "draws": {
+                name: " ".join(f"{value:.9g}" for value in values)
+                for name, values in zip(approach.columns, draws, strict=True)
+            },
+            # The name of the small-sample factor in files
+            "stretch": 1.0 if resampled is None else resampled.small_sample_factor,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
@@ -153,11 +173,14 @@ class Fit:
             "recommended": asdict(self.if_form_is_exact),
         }
         add_judgements(fit, self.judgements)
-        return fit | {"prediction": self._prediction_to_json()}
+        return fit | {
+            "prediction": self._prediction_to_json(),
+            "surface": self._kept_surface_to_json(),
+        }
 
     def _answer_to_json(self) -> dict[str, Any]:
         exact = self.if_form_is_exact
-        chosen = next((i for i in self.approaches if i.approach.name == exact.approach), None)
+        chosen = self._named(exact.approach)
         rows = [] if chosen is None else chosen.to_json()["predictions"]
         return self.answer.to_json() | {"if_form_is_exact": {**asdict(exact), "predictions": rows}}
 
@@ -173,31 +196,22 @@ class Fit:
         return f"{self.level:.0%} intervals from {resamples}: {text}"
 
     def _prediction_to_json(self) -> dict[str, Any] | None:
-        """Return `prediction` of fit.json: what `FittedLaws.from_json` reads, None without laws.
-
-        The draws of each parameter are one text of numbers, so that a thousand stay one line.
-        """
-        for item in self.approaches:
-            if item.approach.name == self.if_form_is_exact.approach:
-                break
-        else:
+        """Return `prediction` of fit.json: the laws behind `answer.if_form_is_exact`, if any."""
+        item = self._named(self.if_form_is_exact.approach)
+        if item is None:
             return None
-        approach, resampled = item.approach, item.resampled
-        draws: Sequence[Any] = [[]] * len(approach.columns)
-        if resampled is not None:
-            draws = approach.drawn_parameters(resampled.draws).T
-        parameters = approach.parameters(item.result)
-        return {
-            "estimate": dict(zip(approach.columns, parameters, strict=True)),
-            "draws": {
-                name: " ".join(f"{value:.9g}" for value in values)
-                for name, values in zip(approach.columns, draws, strict=True)
-            },
-            "budgets": [min(self.measured), max(self.measured)],
-            "ci": self.level,
-            # The name of the small-sample factor in files
-            "stretch": 1.0 if resampled is None else resampled.small_sample_factor,
-        }
+        budgets = [min(self.measured), max(self.measured)]
+        return item.rows_to_json() | {"budgets": budgets, "ci": self.level}
+
+    def _kept_surface_to_json(self) -> dict[str, Any] | None:
+        """Return `surface` of fit.json, for the loss beside the optimum; None without one."""
+        fitted = [(item.approach, item.result) for item in self.approaches]
+        kept = recommend_surface(fitted, self.holdout)
+        item = self._named(kept.approach)
+        return None if item is None else asdict(kept) | item.rows_to_json()
+
+    def _named(self, name: str | None) -> FittedApproach | None:
+        return next((item for item in self.approaches if item.approach.name == name), None)
 
 
 def _profile_to_json(profile: Profile) -> dict[str, Any]:

@@ -1,54 +1,61 @@
-"""The laws of a fit.json, ready to predict at any compute, with intervals from its draws."""
+"""The laws of a fit.json, ready to be read at any N, D and C, with intervals from its draws."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from flops_fit.errors import UserError
-from flops_fit.laws.approaches.registry import approach_named
 from flops_fit.laws.data.accounting import FlopsPerUnit
-from flops_fit.laws.evidence.intervals import intervals_of
-from flops_fit.laws.forms.quantities import Draws
+from flops_fit.laws.readouts.inference import best_at_total, least_for_loss
+from flops_fit.laws.readouts.landscape import Landscape
+from flops_fit.laws.readouts.optimum import Draws, at_compute, at_value
+from flops_fit.laws.readouts.price import at_model, log_C_of, off_optimum
+from flops_fit.laws.readouts.summary import Estimate, summarised
+from flops_fit.laws.stored import of_answer, of_approach
 
 Array = NDArray[np.float64]
-
-REACH = 1e30
-"""The search for the compute at which a size is best covers 1 to this many FLOPs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Optimum:
-    """Predictions of the laws at one C, with intervals (lo, hi) if there are draws."""
-
-    C: float
-    N: float
-    D: float
-    L: float | None
-    intervals: Mapping[str, tuple[float, float] | None]
-    """By name: N_opt, D_opt, D_per_N, L_opt."""
+Reading = dict[str, Estimate | None]
+"""Quantity -> estimate and interval; None where too few draws have the quantity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedLaws:
-    """The recommended approach of a fit."""
+    """What a fit says of N, D, C and L: its answer, and around that the shape of its surface.
+
+    A fit.json without an answer, of an earlier version, is read by its recommended approach.
+    """
 
     study: str
-    approach: str
-    rows: Array
-    """The estimate: one row of the approach's `columns`."""
-    draws: Array
-    """Resamples, shape (n_draws, n_columns); no rows if no intervals were computed."""
+    said_by: str
+    """Whose optima these are, for a sentence: "the answer", or "approach 3"."""
+    draws: Landscape | None
+    """None if the fit computed no intervals."""
+    estimate: Landscape | None
+    """None if the estimates are the medians of the draws, as an answer's are."""
     flops: FlopsPerUnit
     budgets: tuple[float, float]
     """Smallest and largest measured budget, FLOPs."""
     level: float
-    small_sample_factor: float
+    shape_from: str
+    """The surface that the loss beside the optimum comes from, or why there is none."""
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> FittedLaws:
+        """Read a study's fit.json, from its path or that of its folder.
+
+        Raises
+        ------
+        UserError
+            If it cannot be read or used, see `from_json`.
+        """
+        return cls.from_json(*read_fit(path))
 
     @classmethod
     def from_json(cls, fit: Mapping[str, Any], source: str) -> FittedLaws:
@@ -57,27 +64,11 @@ class FittedLaws:
         Raises
         ------
         UserError
-            If it recommends no approach, or is not a fit.json of this version.
+            If it holds no laws, or is not a fit.json of this version.
         """
         try:
-            name = fit["recommended"]["approach"]
-            if name is None:
-                raise UserError(f"{source}: recommends no approach: {fit['recommended']['why']}")
-            stored, k = fit["prediction"], fit["k"]
-            N, flops = np.array(k["N"], float), np.array(k["flops_per_unit"], float)
-            columns = approach_named(name).columns
-            draws = [np.array(stored["draws"][key].split(), float) for key in columns]
-            return cls(
-                study=str(fit["study"]),
-                approach=name,
-                rows=np.array([[stored["estimate"][key] for key in columns]], float),
-                draws=np.stack(draws, axis=-1),
-                flops=FlopsPerUnit(log_N=np.log(N), log_flops=np.log(flops), k=float(k["value"])),
-                budgets=(float(stored["budgets"][0]), float(stored["budgets"][1])),
-                level=float(stored["ci"]),
-                small_sample_factor=float(stored["stretch"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            return _read(fit, source)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, UserError):
                 raise
             raise UserError(
@@ -85,75 +76,205 @@ class FittedLaws:
                 "the study again"
             ) from None
 
-    def quantities(self, rows: Array, C: Array) -> Draws:
-        """Return log N_opt, log D_opt, log D_per_N and L_opt, each (n_rows, n_C)."""
-        return approach_named(self.approach).quantities(rows, np.log(C), self.flops)
+    @property
+    def near(self) -> float:
+        """The middle of the measured log C."""
+        return float(np.log(self.budgets).mean())
 
-    def optimum(self, C: float) -> Optimum:
-        """Return the optimum at `C` FLOPs.
+    @property
+    def all_draws(self) -> Landscape:
+        """The draws, or the estimate alone where there are none."""
+        return self.estimate if self.draws is None else self.draws
+
+    def read(self, readout: Callable[[Landscape], Draws]) -> Reading:
+        """Return the estimate and interval of what is computed from each draw."""
+        estimate = None if self.estimate is None else readout(self.estimate)
+        if self.draws is not None:
+            return summarised(readout(self.draws), level=self.level, estimate=estimate)
+        nothing = dict.fromkeys(estimate, np.empty(0))
+        return summarised(nothing, level=self.level, estimate=estimate)
+
+    def at_compute(self, C: float) -> Reading:
+        """Return the optimum at `C` FLOPs: "C", "N_opt", "D_opt", "D_per_N", "L_opt".
 
         Raises
         ------
         UserError
             If C is not a positive number, or the laws leave the range of numbers there.
         """
-        if not (np.isfinite(C) and C > 0):
-            raise UserError(f"The compute is {C}, but must be a positive number of FLOPs.")
-        at = np.array([C])
-        estimate = self.quantities(self.rows, at)
-        N, D = (float(np.exp(estimate[f"log {key}"][0, 0])) for key in ("N_opt", "D_opt"))
-        if not (np.isfinite(N) and np.isfinite(D) and N > 0 and D > 0):
+        log_C = _log(C, "The compute", "number of FLOPs")
+        found = self.read(lambda landscape: at_compute(landscape, log_C))
+        sizes = [found["N_opt"], found["D_opt"]]
+        if not all(x is not None and np.isfinite(x.value) and x.value > 0 for x in sizes):
             raise UserError(f"The laws leave the range of numbers at C = {C:g}; ask for less.")
-        intervals: dict[str, tuple[float, float] | None] = dict.fromkeys(
-            ("N_opt", "D_opt", "D_per_N", "L_opt")
-        )
-        if len(self.draws):
-            draws = self.quantities(self.draws, at)
-            keys = ("log N_opt", "log D_opt", "log D_per_N", "L_opt", "N_opt exponent")
-            found, _ = intervals_of(
-                {key: estimate[key][0] for key in keys},
-                {key: draws[key] for key in keys},
-                level=self.level,
-                factor=self.small_sample_factor,
-            )
-            for key in intervals:
-                pair = found[key]
-                intervals[key] = None if pair is None else (pair[0][0], pair[0][1])
-        L = float(estimate["L_opt"][0, 0])
-        return Optimum(C=C, N=N, D=D, L=L if np.isfinite(L) else None, intervals=intervals)
+        return found
 
-    def compute_for(self, quantity: str, value: float) -> float:
-        """Return the C at which `value` is the best "N_opt" or "D_opt".
+    def at_value(self, quantity: str, value: float) -> Reading:
+        """Return, as `at_compute`, the optimum whose "N_opt" or "D_opt" is `value`.
+
+        Each draw has a C of its own there: the interval of D at a given N holds what is not known
+        of C, too.
 
         Raises
         ------
         UserError
             If there is none: the value is not positive, or the law does not rise to it.
         """
-        if not (np.isfinite(value) and value > 0):
-            raise UserError(f"{quantity[0]} is {value}, but must be a positive number.")
-
-        def distance(log_C: float) -> float:
-            found = self.quantities(self.rows, np.exp([log_C]))[f"log {quantity}"][0, 0]
-            return float(found - np.log(value))
-
-        ends = (0.0, float(np.log(REACH)))
+        log_value = _log(value, quantity[0], "number")
         with np.errstate(over="ignore", invalid="ignore"):
-            if not distance(ends[0]) < 0 < distance(ends[1]):
-                raise UserError(
-                    f"No compute between 1 and {REACH:g} FLOPs has {value:g} as its best "
-                    f"{quantity[0]} under the laws of {self.study}."
-                )
-            return float(np.exp(brentq(distance, *ends, xtol=1e-12)))
+            found = self.read(lambda every: at_value(every, quantity, log_value, self.near))
+        if found["C"] is None or not 0 < found["C"].value < np.inf:
+            raise UserError(
+                f"No compute between 1 and 1e+30 FLOPs has {value:g} as its best {quantity[0]} "
+                f"under the laws of {self.study}."
+            )
+        return found
+
+    def at_model(self, N: float, D: float) -> Reading:
+        """Return the loss of `N` parameters trained on `D` units, and the price of that choice.
+
+        Returns
+        -------
+        dict
+            "C", "N", "D", "D_per_N", "L"; "factor": N over the N_opt of the same C; "extra": the
+            loss above L_opt(C); "equivalent": the share of C with which an optimal training reaches
+            L; "overhead": the multiple of C with which this N reaches L_opt(C), infinite if never.
+
+        Raises
+        ------
+        UserError
+            If N or D is not positive, or no surface is known.
+        """
+        self._need_shape()
+        log_N, log_D = _log(N, "N", "number"), _log(D, "D", "number")
+        log_C = log_C_of(self.all_draws, log_N, log_D)
+        return self.read(lambda landscape: at_model(landscape, log_N, log_C))
+
+    def off_optimum(self, C: float, factor: float) -> Reading:
+        """Return, as `at_model`, the price of `factor` times N_opt at `C` FLOPs.
+
+        Raises
+        ------
+        UserError
+            If C or the factor is not positive, or no surface is known.
+        """
+        self._need_shape()
+        log_C = _log(C, "The compute", "number of FLOPs")
+        u = _log(factor, "The factor", "number")
+        return self.read(lambda landscape: off_optimum(landscape, u, log_C))
+
+    def with_inference(
+        self, served: float, *, total: float | None = None, loss: float | None = None
+    ) -> Reading:
+        """Return the best N and D where the model will be used for `served` units.
+
+        Training takes flops_per_unit(N) D FLOPs and inference a third of it per served unit
+        (Sardana et al., arXiv 2401.00448).
+
+        Parameters
+        ----------
+        served : float
+            Units, at least 0.
+        total : float, optional
+            FLOPs of training and inference together, of which the lowest loss is sought.
+        loss : float, optional
+            Nats per unit, to be reached with the fewest FLOPs of both; one of the two is given.
+
+        Returns
+        -------
+        dict
+            "N_opt", "D_opt", "D_per_N", "L_opt", "C": of training, "total", "factor": N over the N
+            that is best for training alone at the same C; with a loss "saving": the total with the
+            N of the least training, over this total.
+
+        Raises
+        ------
+        UserError
+            If an argument is out of range, no surface is known, or the loss cannot be reached.
+        """
+        self._need_shape()
+        if (total is None) == (loss is None):
+            raise UserError("Give a total compute or a loss to reach, and not both.")
+        if not (np.isfinite(served) and served >= 0):
+            raise UserError(f"The served units are {served}, but must be a number, 0 or more.")
+        if total is not None:
+            log_total = _log(total, "The total compute", "number of FLOPs")
+            return self.read(lambda every: best_at_total(every, log_total, served))
+        if not np.isfinite(loss):
+            raise UserError(f"The loss to reach is {loss}, but must be a number.")
+        found = self.read(lambda every: least_for_loss(every, loss, served, self.near))
+        if found["N_opt"] is None or not np.isfinite(found["total"].value):
+            raise UserError(
+                f"A loss of {loss:g} is not reached below 1e+30 FLOPs in more than a tenth of what "
+                f"the runs of {self.study} allow; ask for a higher one."
+            )
+        return found
 
     def losses(self, C: Array) -> tuple[Array, Array]:
-        """Return L_opt of the estimate (n_C,), and of every draw (n_draws, n_C).
+        """Return L_opt of the estimate (n_C,), and of every draw (n_draws, n_C); no draws, no rows.
 
-        Draws are moved away from the estimate by the fit's small-sample factor: percentiles of what
-        is computed from them are intervals like those of fit.json.
+        Percentiles of what is computed from draws are intervals like those of fit.json.
         """
-        estimate = self.quantities(self.rows, C)["L_opt"][0]
-        if not len(self.draws):
-            return estimate, np.empty((0, C.size))
-        draws = self.quantities(self.draws, C)["L_opt"]
-        return estimate, estimate + self.small_sample_factor * (draws - estimate)
+        log_C = np.log(C)
+        draws = np.empty((0, C.size)) if self.draws is None else self.draws.L_opt(log_C)
+        if self.estimate is None:
+            return np.median(draws, axis=0), draws
+        return self.estimate.L_opt(log_C)[0], draws
+
+    def _need_shape(self) -> None:
+        if self.all_draws.shape is None:
+            raise UserError(f"Only the optima of {self.study} can be read: {self.shape_from}.")
+
+
+def read_fit(path: Path | str) -> tuple[dict[str, Any], str]:
+    """Return the content of a study's fit.json, from its path or that of its folder, and the path.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read.
+    """
+    path = Path(path)
+    path = path / "fit.json" if path.is_dir() else path
+    try:
+        return json.loads(path.read_text(encoding="utf-8")), str(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise UserError(f"{path}: is not a JSON file") from None
+
+
+def _log(value: float, name: str, kind: str) -> float:
+    if not (np.isfinite(value) and value > 0):
+        raise UserError(f"{name} is {value}, but must be a positive {kind}.")
+    return float(np.log(value))
+
+
+def _read(fit: Mapping[str, Any], source: str) -> FittedLaws:
+    answer, recommended = fit.get("answer"), fit["recommended"]
+    if answer is None and recommended["approach"] is None:
+        raise UserError(f"{source}: recommends no approach: {recommended['why']}")
+    k = fit["k"]
+    N, per_unit = np.array(k["N"], float), np.array(k["flops_per_unit"], float)
+    flops = FlopsPerUnit(log_N=np.log(N), log_flops=np.log(per_unit), k=float(k["value"]))
+    prediction = fit["prediction"]
+    if prediction is None:
+        measured = [point["C"] for point in answer["points"]]
+    else:
+        measured = prediction["budgets"]
+    common = {
+        "study": str(fit["study"]),
+        "flops": flops,
+        "budgets": (float(min(measured)), float(max(measured))),
+    }
+    if answer is None:
+        block = prediction | {"approach": recommended["approach"]}
+        return FittedLaws(**common, **of_approach(block, flops), level=float(prediction["ci"]))
+    level = float(answer["ci"])
+    if answer["law"] is not None:
+        return FittedLaws(**common, **of_answer(fit, flops), level=level)
+    if fit.get("surface") is None:
+        raise UserError(f"{source}: gives no law: {answer['why']}")
+    found = of_approach(fit["surface"], flops)
+    found["said_by"] += f" alone, as there is no answer ({answer['why']})"
+    return FittedLaws(**common, **found, level=level)

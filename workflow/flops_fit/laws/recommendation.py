@@ -63,26 +63,66 @@ def recommend(
     is chosen if there are outliers, otherwise one of least squares, whose intervals are narrower.
     If there is none, the usable approach of the first rank is chosen.
     """
-    usable = [
-        Candidate(approach=approach, result=result, error=holdout_error(holdout, approach.name))
-        for approach, result in fitted
-        if result.status == "ok"
-    ]
+    usable = _candidates(fitted, holdout)
     if not usable:
         reasons = "; ".join(f"{a.called}: {r.status}, {r.reason}" for a, r in fitted)
         return Recommendation(approach=None, why=f"no approach gave laws ({reasons})")
-    usable.sort(key=lambda candidate: candidate.approach.rank)
-    reference = next((item for item in usable if item.approach.is_reference), None)
+    reference = _reference(usable)
     forms = [item for item in usable if item.approach.assumes_form]
     sound = [item for item in forms if not item.flaws(reference)]
     if sound:
-        outliers = any(has(item.result.judgements, "outliers") for item in sound)
-        chosen = min(sound, key=lambda item: item.approach.is_robust is not outliers)
+        chosen, outliers = _soundest(sound)
         why = _why_form(chosen, outliers=outliers, alone=len(forms) == 1)
     else:
         chosen = usable[0]
         why = _why_other(chosen, usable, reference)
     return Recommendation(approach=chosen.approach.name, why=why)
+
+
+def recommend_surface(
+    fitted: Sequence[tuple[Approach, ApproachResult]], holdout: Sequence[HoldoutScore]
+) -> Recommendation:
+    """Return the approach whose surface says how the loss rises beside the optimum, and why.
+
+    As `recommend`, among surfaces alone; where something speaks against each, the one of the first
+    rank, because the shape beside an optimum asks less of a form than its optima far away do.
+    """
+    usable = _candidates(fitted, holdout)
+    surfaces = [item for item in usable if item.result.surface is not None]
+    if not surfaces:
+        return Recommendation(approach=None, why="no approach gave a surface with an optimum")
+    reference = _reference(usable)
+    sound = [item for item in surfaces if not item.flaws(reference)]
+    if sound:
+        chosen, outliers = _soundest(sound)
+        why = _why_form(chosen, outliers=outliers, alone=len(surfaces) == 1)
+    else:
+        chosen = surfaces[0]
+        against = ", ".join(chosen.flaws(reference))
+        why = f"no surface is free of objections; against {chosen.approach.called}: {against}"
+    return Recommendation(approach=chosen.approach.name, why=why)
+
+
+def _candidates(
+    fitted: Sequence[tuple[Approach, ApproachResult]], holdout: Sequence[HoldoutScore]
+) -> list[Candidate]:
+    """Return the approaches that gave laws, by their rank."""
+    usable = [
+        Candidate(approach=approach, result=result, error=holdout_error(holdout, approach.name))
+        for approach, result in fitted
+        if result.status == "ok"
+    ]
+    return sorted(usable, key=lambda candidate: candidate.approach.rank)
+
+
+def _reference(usable: Sequence[Candidate]) -> Candidate | None:
+    return next((item for item in usable if item.approach.is_reference), None)
+
+
+def _soundest(sound: Sequence[Candidate]) -> tuple[Candidate, bool]:
+    """Return the first robust one if there are outliers, else the first of least squares."""
+    outliers = any(has(item.result.judgements, "outliers") for item in sound)
+    return min(sound, key=lambda item: item.approach.is_robust is not outliers), outliers
 
 
 def holdout_error(holdout: Sequence[HoldoutScore], name: str) -> float | None:

@@ -59,15 +59,18 @@ class Surfaces:
 
     def log_N_opt(self, log_C: Array) -> Array:
         """Return log N of the lowest loss at C, see `Path`."""
+        log_C = np.atleast_2d(log_C)
+        n = max(len(self), len(log_C))
+        rows = np.broadcast_to(self.rows, (n, self.rows.shape[1]))
+        C = np.broadcast_to(np.exp(log_C), (n, log_C.shape[1]))
         n_segments = self.flops.log_N.size + 1
-        step = max(1, MAX_AT_ONCE // (n_segments * np.shape(log_C)[-1]))
-        found = []
-        for start in range(0, len(self), step):
-            rows = slice(start, start + step)
-            own = log_C if np.ndim(log_C) == 1 else log_C[rows if len(log_C) > 1 else slice(None)]
-            with np.errstate(over="ignore"):
-                found.append(optimal_log_N(self.rows[rows], np.exp(own), self.flops))
-        return np.concatenate(found)
+        step = max(1, MAX_AT_ONCE // (n_segments * C.shape[1]))
+        return np.concatenate(
+            [
+                optimal_log_N(rows[start : start + step], C[start : start + step], self.flops)
+                for start in range(0, n, step)
+            ]
+        )
 
     def L_opt(self, log_C: Array) -> Array:
         """Return the loss of the optimum, see `Path`."""
@@ -170,6 +173,11 @@ class Landscape:
     def excess(self, u: Array, log_C: Array) -> Array:
         """Return by how much L exceeds L_opt(C) at N = N_opt(C) e^u, (n_draws, n)."""
         return self.shape.excess(u, log_C)
+
+
+def shuffled_rows(n: int) -> NDArray[np.intp]:
+    """Return the order in which draws are paired with draws that tell nothing of them, (n,)."""
+    return np.random.default_rng(0).permutation(n)
 
 
 def log_flops(flops: FlopsPerUnit, log_N: Array) -> Array:

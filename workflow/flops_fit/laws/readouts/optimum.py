@@ -20,11 +20,12 @@ Draws = dict[str, Array]
 
 
 def at_compute(landscape: Landscape, log_C: float) -> Draws:
-    """Return log N_opt, log D_opt, log D_per_N and L_opt of every draw at one log C."""
+    """Return log C, log N_opt, log D_opt, log D_per_N and L_opt of every draw at one log C."""
     at = np.array([log_C])
     log_N = landscape.log_N_opt(at)[:, 0]
     log_D = log_C - log_flops(landscape.flops, log_N)
     return {
+        "log C": np.full_like(log_N, log_C),
         "log N_opt": log_N,
         "log D_opt": log_D,
         "log D_per_N": log_D - log_N,
@@ -35,7 +36,7 @@ def at_compute(landscape: Landscape, log_C: float) -> Draws:
 def at_value(
     landscape: Landscape, quantity: Literal["N_opt", "D_opt"], log_value: float, near: float
 ) -> Draws:
-    """Return, as `at_compute`, the optimum of every draw whose N or D is this, and its log C.
+    """Return, as `at_compute`, the optimum of every draw whose N or D is this.
 
     C_j is where N_opt_j(C_j) = N, and D_j = C_j / flops_per_unit(N); for D likewise. A draw whose
     path does not rise to the value below 1e30 FLOPs has C = infinity, 0 one that begins above.

@@ -18,7 +18,8 @@ def at_model(landscape: Landscape, log_N: float, log_C: float) -> Draws:
     Returns
     -------
     dict of ndarray, shape (n_draws,)
-        "L": its loss, nats per unit. "extra": L - L_opt(C). "log factor": log N / N_opt(C).
+        "log C", "log N", "log D", "log D_per_N": the model. "L": its loss, nats per unit.
+        "extra": L - L_opt(C). "log factor": log N / N_opt(C).
         "log equivalent": the log of the share of C with which an optimal training reaches L.
         "log overhead": the log of the multiple of C with which this N reaches L_opt(C), infinity if
         it never does.
@@ -41,7 +42,12 @@ def off_optimum(landscape: Landscape, u: Array | float, log_C: float) -> Draws:
     extra = landscape.excess(u, at)
     L = lowest + extra
     log_N = landscape.log_N_opt(at) + u
+    log_D = log_C - log_flops(landscape.flops, log_N)
     return {
+        "log C": np.full(len(L), log_C),
+        "log N": log_N[:, 0],
+        "log D": log_D[:, 0],
+        "log D_per_N": (log_D - log_N)[:, 0],
         "L": L[:, 0],
         "extra": extra[:, 0],
         "log factor": u[:, 0],
