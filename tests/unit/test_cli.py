@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from flops_fit.cli import main
 from flops_fit.laws import Surface, fit_runs
-from flops_fit.laws.comparison import compare, shuffled_rows
+from flops_fit.laws.comparison import compare
 from flops_fit.laws.reading import FittedLaws
+from flops_fit.laws.readouts.landscape import Landscape, Surfaces, shuffled_rows
 
 TRUTH = Surface(E=1.8, A=480.0, B=2100.0, alpha=0.35, beta=0.37)
 
@@ -36,13 +37,18 @@ def study(folder, name, tilt=0.0, **options):
     return path, fit
 
 
+def earlier(fit):
+    """The same fit as version 0.1.0 wrote it: without an answer, and without a kept surface."""
+    exact = fit["answer"]["if_form_is_exact"]
+    kept = {key: fit[key] for key in fit if key not in ("answer", "surface", "backtest")}
+    return kept | {"recommended": {"approach": exact["approach"], "why": exact["why"]}}
+
+
 def test_predict_prints_what_fit_json_says(tmp_path, capsys):
     path, fit = study(tmp_path, "one")
     assert main(["predict", str(path), "1e19", "1e21"]) == 0
     printed = capsys.readouterr().out
-    rows = {
-        row["C"]: row for row in fit["approaches"][fit["recommended"]["approach"]]["predictions"]
-    }
+    rows = {row["C"]: row for row in fit["answer"]["predictions"]}
     for C in (1e19, 1e21):
         low, high = rows[C]["N_opt_ci"]
         assert f"{rows[C]['N_opt']:.4g} [{low:.3g}, {high:.3g}]" in printed
@@ -76,34 +82,38 @@ def test_compare_finds_the_crossing(tmp_path, capsys):
     # The losses differ by the factor (C / 1e19)^0.02, which is 1 at 1e19
     assert low < 1e19 < high
     assert high / low < 3
-    assert "100% of the resamples cross" in printed
+    assert "100% of the draws cross" in printed
     rows = {line.split()[0]: line for line in printed.splitlines()}
-    assert rows["1e+18"].rstrip().endswith("two")
-    assert rows["1e+20"].rstrip().endswith("one")
+    assert "  two  " in rows["1e+18"]
+    assert "  one  " in rows["1e+20"]
 
 
 def test_intervals_of_a_comparison_carry_the_small_sample_factors_of_the_fits(tmp_path):
     """Against a study without scatter, the difference is as uncertain as the other study's L."""
-    path, fit = study(tmp_path, "one", approaches=["3"])
-    laws = FittedLaws.from_json(fit, str(path))
-    assert laws.small_sample_factor < 0.9
-    still = replace(laws, draws=np.repeat(laws.rows, len(laws.draws), axis=0))
+    fit = earlier(study(tmp_path, "one", approaches=["3"])[1])
+    assert fit["prediction"]["stretch"] < 0.9
+    laws = FittedLaws.from_json(fit, "fit.json")
+    row = laws.estimate.path.rows
+    still = Surfaces(rows=np.repeat(row, 200, axis=0), flops=laws.flops)
+    still = replace(laws, draws=Landscape(path=still, shape=None, flops=laws.flops))
     found = compare(laws, still, np.array([1e18, 1e20]))
     for i, C in enumerate((1e18, 1e20)):
-        optimum = laws.optimum(C)
-        low, high = optimum.intervals["L_opt"]
-        assert found.interval[0][i] == pytest.approx(low - optimum.L, rel=1e-6)
-        assert found.interval[1][i] == pytest.approx(high - optimum.L, rel=1e-6)
+        L = laws.at_compute(C)["L_opt"]
+        low, high = L.interval
+        assert found.interval[0][i] == pytest.approx(low - L.value, rel=1e-6)
+        assert found.interval[1][i] == pytest.approx(high - L.value, rel=1e-6)
 
 
 def test_the_interval_of_a_crossing_scales_with_the_small_sample_factor(tmp_path):
-    fits = [study(tmp_path, *a, approaches=["vpnls"])[1] for a in (("one",), ("two", 0.02))]
-    laws = [FittedLaws.from_json(fit, "fit.json") for fit in fits]
+    fits = [
+        earlier(study(tmp_path, *a, approaches=["vpnls"])[1]) for a in (("one",), ("two", 0.02))
+    ]
     widths = []
     for factor in (1e-9, 0.5, 1.0):
-        found = compare(
-            *(replace(one, small_sample_factor=factor) for one in laws), np.array([1e19])
-        )
+        for fit in fits:
+            fit["prediction"]["stretch"] = factor
+        laws = [FittedLaws.from_json(fit, "fit.json") for fit in fits]
+        found = compare(*laws, np.array([1e19]))
         widths.append(np.log(found.crossing_interval[1] / found.crossing_interval[0]))
     # Draws that keep to the estimate cross where it does; a small factor is a linear map
     assert widths[0] < 1e-6
@@ -116,7 +126,7 @@ def test_the_interval_of_a_crossing_is_that_of_the_draws(tmp_path):
     found = compare(*laws, np.array([1e19]))
     log_C = np.linspace(np.log(1e17), np.log(1e21), 2001)
     one, two = (law.losses(np.exp(log_C))[1] for law in laws)
-    gap = one - two[shuffled_rows(200)]
+    gap = one - two[shuffled_rows(len(two))]
     crossings = [log_C[np.argmin(np.abs(row))] for row in gap]
     expected = np.quantile(crossings, [0.1, 0.9])
     np.testing.assert_allclose(np.log(found.crossing_interval), expected, atol=0.02)
@@ -133,10 +143,33 @@ def test_draws_of_the_same_resampled_rows_are_not_paired(tmp_path):
     C = np.array([1e18, 1e19, 1e20])
     found = compare(laws, replace(laws, study="two"), C)
     np.testing.assert_array_equal(found.difference, 0)
-    scatter = laws.losses(C)[1].std(axis=0) * np.sqrt(2)
-    # The 80% interval of a normal difference is 2.563 standard deviations, here within 12%
-    low, high = found.interval
-    np.testing.assert_allclose(high - low, 2.563 * scatter, rtol=0.12)
+    draws = laws.losses(C)[1]
+    one, two = np.random.default_rng(9).integers(len(draws), size=(2, 100_000))
+    expected = np.quantile(draws[one] - draws[two], [0.1, 0.9], axis=0)
+    np.testing.assert_allclose(found.interval, expected, rtol=0.12)
+
+
+def test_the_gain_is_the_compute_that_the_worse_study_lacks(tmp_path):
+    """Two power laws of which one needs 2.5 times the compute of the other at every loss."""
+    fit = study(tmp_path, "one", approaches=["3"])[1]
+    laws = FittedLaws.from_json(fit, "one")
+    law = laws.draws.path
+    later = replace(law, centre=law.centre + np.log(2.5))
+    worse = replace(laws, draws=replace(laws.draws, path=later))
+    C = np.array([1e18, 1e20, 1e22])
+    for pair in ((laws, worse), (worse, laws)):
+        found = compare(*pair, C)
+        for gain in found.gain:
+            assert gain.interval[0] < gain.value < gain.interval[1]
+            assert gain.value == pytest.approx(2.5, rel=0.05)
+    # Without scatter it is exact, and infinite where the loss lies below what the worse can reach
+    still = replace(law, rows=np.tile(np.median(law.rows, axis=0), (4, 1)))
+    paths = (still, replace(still, centre=later.centre))
+    floor = still.rows + np.eye(7)[6]
+    paths += (replace(still, rows=floor),)
+    alone, behind, above = (replace(laws, draws=replace(laws.draws, path=path)) for path in paths)
+    assert [gain.value for gain in compare(alone, behind, C).gain] == pytest.approx([2.5] * 3)
+    assert [gain.value for gain in compare(above, alone, np.array([1e24])).gain] == [np.inf]
 
 
 def test_each_study_is_marked_where_it_extrapolates_and_so_is_the_crossing(tmp_path, capsys):
@@ -150,7 +183,7 @@ def test_each_study_is_marked_where_it_extrapolates_and_so_is_the_crossing(tmp_p
     marks = {}
     for line in printed.splitlines()[1:]:
         cells = [cell.strip() for cell in line.split("  ") if cell.strip()]
-        if len(cells) == 5:
+        if len(cells) == 6:
             marks[float(cells[0])] = ["extrapolated" in cell for cell in cells[1:3]]
     assert marks[1e18] == [False, True]
     assert marks[5e19] == [False, False]
@@ -177,7 +210,8 @@ def test_compute_may_stand_behind_an_option(tmp_path, capsys):
 
 
 def test_a_fit_without_intervals_predicts_without_them(tmp_path, capsys):
-    path, _ = study(tmp_path, "one", bootstrap=0)
+    path, fit = study(tmp_path, "one", bootstrap=0)
+    path.write_text(json.dumps(earlier(fit)))
     assert main(["predict", str(path), "1e19"]) == 0
     printed = capsys.readouterr().out
     assert "no intervals" in printed

@@ -85,5 +85,5 @@ def _lines(
             if is_extrapolated(found.crossing, budgets)
         ]
     if found.share_crossing is not None:
-        lines.append(f"{found.share_crossing:.0%} of the resamples cross.")
+        lines.append(f"{found.share_crossing:.0%} of the draws cross.")
     return lines

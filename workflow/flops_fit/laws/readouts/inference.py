@@ -104,6 +104,7 @@ def least_for_loss(landscape: Landscape, L: float, served: float, near: float) -
 
     log_N = minima(log_total, log_N_least + np.linspace(-SMALLEST, 0.0, N_GRID))
     log_C = _log_training(landscape, log_N, L, start)
+    log_C[~reached] = near
     total = _log_total(landscape, log_N, log_C, served)
     found = _draws(landscape, log_N, log_C, total, np.full_like(log_N, L))
     found["log saving"] = (_log_total(landscape, log_N_least, start, served) - total)[:, 0]

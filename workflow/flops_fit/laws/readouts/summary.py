@@ -72,7 +72,7 @@ def _summary(
     else:
         largest = np.max(np.abs(draws[finite]), initial=1.0)
         found = np.nanquantile(np.clip(draws, -FAR * largest, FAR * largest), tails)
-        found = np.where(np.abs(found) > largest, np.sign(found) * np.inf, found)
+        found = np.where(np.abs(found) > largest, np.copysign(np.inf, found), found)
     centre = found[0] if estimate is None else estimate
     low, high = min(found[1], centre), max(found[2], centre)
     with np.errstate(over="ignore"):
