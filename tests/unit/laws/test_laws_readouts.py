@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flops_fit.laws import FlopsPerUnit, Surface
 from flops_fit.laws.answer.law import OptimumLaw
+from flops_fit.laws.forms.bracket import BracketSurface
 from flops_fit.laws.readouts.inference import best_at_total, least_for_loss
 from flops_fit.laws.readouts.inverse import first_rise, minima
 from flops_fit.laws.readouts.landscape import Landscape, MovedApart, Shape, Surfaces
@@ -59,6 +60,18 @@ def test_a_surface_that_is_its_own_answer_is_left_as_it_is(flops):
         assert np.exp(log_C) == pytest.approx(flops.flops_per_unit(N) * D, rel=1e-12)
         L = at_model(found, np.log(N), log_C)["L"]
         np.testing.assert_allclose(L, [truth.loss(N, D) for truth in TRUTHS], rtol=1e-12)
+
+
+def test_a_bracket_exponent_is_part_of_the_surface():
+    truth = BracketSurface(E=1.8, A=480.0, B=2100.0, alpha=0.35, beta=0.37, gamma=0.7)
+    rows = truth.to_row()[np.newaxis]
+    surfaces = Surfaces(rows=rows, flops=BENT)
+    found = Landscape(path=surfaces, shape=Shape(draws=surfaces, estimate=surfaces), flops=BENT)
+    for N, D in ((1e6, 1e12), (7e9, 1e10)):
+        model = at_model(found, np.log(N), log_C_of(found, np.log(N), np.log(D)))
+        assert model["L"][0] == pytest.approx(float(truth.loss(N, D)), rel=1e-12)
+    best = float(truth.N_opt(C, BENT))
+    assert np.exp(found.log_N_opt(at(np.log(C))))[0, 0] == pytest.approx(best, rel=1e-12)
 
 
 def test_the_lowest_loss_at_each_compute_is_the_answers_and_at_the_answers_size():

@@ -156,7 +156,7 @@ def test_it_predicts_and_is_compared_from_its_file(fit, tmp_path, capsys):
     said = capsys.readouterr().out
     (row,) = [line for line in said.splitlines() if line.startswith("1e+25")]
     assert float(row.split()[1]) == pytest.approx(
-        fit["approaches"]["toy"]["predictions"][-1]["N_opt"], rel=1e-3
+        fit["answer"]["predictions"][-1]["N_opt"], rel=1e-3
     )
     assert cli.main(["compare", *map(str, paths)]) == 0
     assert "1e+22" in capsys.readouterr().out

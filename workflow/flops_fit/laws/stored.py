@@ -76,13 +76,13 @@ def of_approach(block: Mapping[str, Any], flops: FlopsPerUnit) -> dict[str, Any]
     approach, estimate, draws, factor = _rows(block)
 
     def path_of(rows: Array) -> Path:
-        if approach.columns == SURFACE_COLUMNS:
+        if _has_surface(approach):
             return Surfaces(rows=rows, flops=flops)
         return LawPath(approach=approach, rows=rows, flops=flops)
 
     def landscape(path: Path, rows: Array, factor: float) -> Landscape:
         shape = None
-        if approach.columns == SURFACE_COLUMNS:
+        if _has_surface(approach):
             shape = Shape(draws=path_of(rows), estimate=path_of(estimate), factor=factor)
         return Landscape(path=path, shape=shape, flops=flops)
 
@@ -93,9 +93,14 @@ def of_approach(block: Mapping[str, Any], flops: FlopsPerUnit) -> dict[str, Any]
         "draws": landscape(apart, draws, factor) if len(draws) else None,
         "estimate": landscape(centre, estimate, 1.0),
         "shape_from": approach.called
-        if approach.columns == SURFACE_COLUMNS
+        if _has_surface(approach)
         else f"{approach.called} fits no surface, and none is kept beside it: {EARLIER}",
     }
+
+
+def _has_surface(approach: Approach) -> bool:
+    """Say whether its rows are those of `Surfaces`."""
+    return approach.columns[: len(SURFACE_COLUMNS)] == SURFACE_COLUMNS
 
 
 def _rows(block: Mapping[str, Any]) -> tuple[Approach, Array, Array, float]:
@@ -108,6 +113,6 @@ def _rows(block: Mapping[str, Any]) -> tuple[Approach, Array, Array, float]:
     estimate = np.array([[block["estimate"][key] for key in columns]], float)
     drawn = [np.array(block["draws"][key].split(), float) for key in columns]
     draws = np.stack(drawn, axis=-1)
-    if approach.columns == SURFACE_COLUMNS:
+    if _has_surface(approach):
         draws[~np.isfinite(draws).all(axis=1)] = np.nan
     return approach, estimate, draws, float(block["stretch"])
