@@ -79,6 +79,7 @@ FULL = {
         "holdout_budgets": 2,
         "tie_exponents": True,
         "E": 1.5,
+        "noise": "by_compute",
         "exclude": ["abc"],
         "allow_mixed_code": True,
     },

@@ -87,6 +87,8 @@ EXAMPLES = {
     "law_falls": {"quantity": "D_opt", "exponent": -0.1},
     "loss_does_not_fall": {"first_C": 1e18, "first_L": 2.0, "last_C": 1e22, "last_L": 2.1},
     "no_law_of_loss": {"lowest": -0.2, "floor": 0.0},
+    "noise_varies": {"h": 0.4, "std_err": 0.1, "ratio": 6.0},
+    "noise_by_compute": {"h": 0.4, "std_err": 0.1, "ratio": 6.0},
     "pinned_e": {"E": 1.7},
     "offset_few_budgets": {"n": 3, "needed": 4},
     "offset_without_fall": {"exponent": 0.05},

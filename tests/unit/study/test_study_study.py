@@ -83,6 +83,7 @@ OTHER_VALUES = {
     "fit.holdout_budgets": ({}, 1, 2),
     "fit.tie_exponents": ({}, False, True),
     "fit.E": ({}, None, 1.5),
+    "fit.noise": ({}, "constant", "by_compute"),
     "fit.exclude": ({}, [], ["0123456789ab"]),
     "fit.allow_mixed_code": ({}, False, True),
     "predict.budgets": ({}, [], [1e12]),
@@ -172,6 +173,7 @@ def test_what_a_full_study_says():
         holdout_budgets=2,
         tie_exponents=True,
         E=1.5,
+        noise="by_compute",
         exclude=("abc",),
         allow_mixed_code=True,
     )
@@ -287,7 +289,9 @@ def test_a_study_survives_its_file(tmp_path):
 def test_the_text_of_a_study_is_the_one_that_lies_in_results(config, digest):
     """What is written once must never be spelled otherwise: the plan is made again where it is."""
     if "train" in config:
-        config = changed(config, {"train.accelerate_config": None, "fit.E": None})
+        config = changed(
+            config, {"train.accelerate_config": None, "fit.E": None, "fit.noise": "constant"}
+        )
     text = Study.from_config(config, FILE).to_json()
     assert hashlib.sha256(text.encode()).hexdigest()[:12] == digest
 

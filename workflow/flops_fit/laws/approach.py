@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable
+from flops_fit.laws.evidence.noise_law import NoiseLaw
 from flops_fit.laws.evidence.resampling import Resampler, Resampling
 from flops_fit.laws.evidence.small_sample import restored_variance
 from flops_fit.laws.forms.quantities import LAW_COLUMNS, Draws, lines_at
@@ -37,6 +38,8 @@ class ApproachOptions:
     """Keep alpha = beta in surfaces."""
     E: float | None = None
     """Keep this E in surfaces, and as the offset of L_opt; None to fit it."""
+    noise: NoiseLaw | None = None
+    """How noise changes with compute, by which runs are weighed; None weighs all alike."""
     curves: Curves | None = None
     decays: bool = True
     """Whether the learning rate decays towards each run's own end."""

@@ -21,7 +21,6 @@ from flops_fit.laws.approaches.registry import (
 )
 from flops_fit.laws.backtest.own import backtest_own
 from flops_fit.laws.data.accounting import FlopsPerUnit
-from flops_fit.laws.data.effective_data import fresh_curves
 from flops_fit.laws.data.learning_rates import keep_best_learning_rates
 from flops_fit.laws.data.table import (
     MIN_RUNS,
@@ -31,7 +30,8 @@ from flops_fit.laws.data.table import (
 )
 from flops_fit.laws.evidence.intervals import intervals_of, scattered_apart, standard_errors
 from flops_fit.laws.evidence.judgements import judge_learning_rates, judge_predictions, judge_runs
-from flops_fit.laws.evidence.repeated_data import count_as_fresh, judge_data_end
+from flops_fit.laws.evidence.noise_law import NoiseLaw, judge_noise, noise_law, weighing_law
+from flops_fit.laws.evidence.repeated_data import count_as_fresh
 from flops_fit.laws.evidence.resampling import Resampling, bootstrap_draws
 from flops_fit.laws.evidence.surface_judgements import compare_with_6nd
 from flops_fit.laws.evidence.units import NATS_PER_UNIT, scales_are_wrong, without_absurdities
@@ -74,6 +74,8 @@ class FitOptions:
     """Keep alpha = beta in surfaces, for which five or six runs suffice."""
     E: float | None = None
     """Keep this E in surfaces, and as the offset of L_opt; None fits it."""
+    noise: str = "constant"
+    """"by_compute" weighs runs by how their noise changes with C; "constant" weighs all alike."""
     curves: Curves | None = None
     """Training curves for approach 1, by run id: rows [step, D, train_loss, lr]."""
     schedule_decays: bool = True
@@ -101,6 +103,7 @@ def fit_runs(
     holdout_budgets: int = FitOptions.holdout_budgets,
     tie_exponents: bool = FitOptions.tie_exponents,
     E: float | None = FitOptions.E,
+    noise: str = FitOptions.noise,
     curves: Curves | None = FitOptions.curves,
     schedule_decays: bool = FitOptions.schedule_decays,
     loss_unit: str | None = FitOptions.loss_unit,
@@ -117,8 +120,7 @@ def fit_runs(
     study : str
         Name of the study.
     params : str
-        Which parameters N counts ("total" or "non_embedding"; "as_in_table" if nobody has said
-        it); written down, not used.
+        Which parameters N counts (total, non_embedding, as_in_table); written down, not used.
     progress : callable, optional
         Called with the bootstrap's progress.
     predict_budgets ... workers
@@ -138,8 +140,8 @@ def fit_runs(
     options = FitOptions(
         predict_budgets=predict_budgets, exclude=exclude, approaches=approaches,
         bootstrap=bootstrap, ci=ci, seed=seed, stratify=stratify, holdout_budgets=holdout_budgets,
-        tie_exponents=tie_exponents, E=E, curves=curves, schedule_decays=schedule_decays,
-        loss_unit=loss_unit, workers=workers,
+        tie_exponents=tie_exponents, E=E, noise=noise, curves=curves, loss_unit=loss_unit,
+        schedule_decays=schedule_decays, workers=workers,
     )  # fmt: skip
     found = fit_laws(runs, options, study=study, params=params, progress=progress)
     fit = found.to_json()
@@ -163,8 +165,8 @@ def fit_laws(
     repeats = count_as_fresh(table, planned=names_budgets(runs))
     table, dropped = repeats.fresh, (*dropped, *repeats.excluded)
     _check_enough(table, study, len(dropped), len(excluded))
-    curves = fresh_curves(options.curves, repeats.spent, repeats.R_star)
-    setting = _setting(table, replace(options, curves=curves))
+    law = noise_law(table)
+    setting = _setting(table, replace(options, curves=repeats.curves(options.curves)), law)
     fitted = [fit_approach(approach, setting, progress) for approach in wanted]
     scores = _holdout(fitted, setting, options.holdout_budgets)
     judged = judge_runs(repeats.spent, planned=names_budgets(runs), loss_unit=options.loss_unit)
@@ -179,10 +181,10 @@ def fit_laws(
     backtest = backtest_own(table, answer, setting.options, setting.C)
     judgements = [
         *judged,
-        *repeats.judgements,
-        *judge_data_end(repeats.spent, answer.predictions),
+        *repeats.judged(answer.predictions),
         *judge_learning_rates(choices),
         *([] if options.E is None else [judge("pinned_e", E=options.E)]),
+        *judge_noise(law, weighted=options.noise == "by_compute"),
         *notes,
         *_disagreements(fitted),
         *(() if backtest is None else backtest.judgements),
@@ -229,7 +231,7 @@ class Setting:
         return tuple(np.unique([*runs.budget, *runs.C[~runs.profiled]]).tolist())
 
 
-def _setting(table: RunTable, options: FitOptions) -> Setting:
+def _setting(table: RunTable, options: FitOptions, law: NoiseLaw | None) -> Setting:
     budgets = np.unique(table.budget).tolist()
     return Setting(
         runs=table,
@@ -238,6 +240,7 @@ def _setting(table: RunTable, options: FitOptions) -> Setting:
         options=ApproachOptions(
             tied=options.tie_exponents,
             E=_checked_E(options.E, table),
+            noise=weighing_law(options.noise, law),
             curves=options.curves,
             decays=options.schedule_decays,
         ),

@@ -168,6 +168,7 @@ def _fit(
             holdout_budgets=study.fit.holdout_budgets,
             tie_exponents=study.fit.tie_exponents,
             E=study.fit.E,
+            noise=study.fit.noise,
             curves=curves,
             schedule_decays=study.train is not None and study.train.schedule != "constant",
             loss_unit=loss_unit,

@@ -264,6 +264,12 @@ class FitSettings(Section):
         "nats",
         default=None,
     )
+    noise: choice("constant", "by_compute") = key(
+        "by_compute weighs runs by the noise of their losses, which is fitted as a power of C; "
+        "constant weighs all alike.",
+        "choice",
+        default="constant",
+    )
     exclude: list_of(Text) = key(
         "Ids of runs to leave out of the fit; fit.json lists them.", "ids", default=[]
     )

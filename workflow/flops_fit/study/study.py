@@ -26,7 +26,7 @@ from flops_fit.study.settings import (
 )
 from flops_fit.study.train_settings import OptimizerSettings, TrainSettings
 
-LATER_FIT_DEFAULTS = (("E", None),)
+LATER_FIT_DEFAULTS = (("E", None), ("noise", "constant"))
 """Keys of `fit` that study.json did not hold from the start, with their defaults."""
 
 

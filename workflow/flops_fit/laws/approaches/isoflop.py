@@ -23,6 +23,7 @@ from flops_fit.laws.evidence.judgements import (
     judge_profiles,
     judge_scatter,
 )
+from flops_fit.laws.evidence.noise_law import NoiseLaw
 from flops_fit.laws.evidence.optima_scatter import optima_scatter, scattered_quantile
 from flops_fit.laws.evidence.resampling import Chunk, Resampler, Resampling
 from flops_fit.laws.evidence.small_sample import student_over_normal
@@ -43,7 +44,11 @@ MAX_SPREAD = 0.02
 
 
 def fit_isoflop(
-    runs: RunTable, flops: FlopsPerUnit | None = None, *, E: float | None = None
+    runs: RunTable,
+    flops: FlopsPerUnit | None = None,
+    *,
+    E: float | None = None,
+    noise: NoiseLaw | None = None,
 ) -> ApproachResult:
     """Fit approach 2: one parabola per budget, and power laws through the vertices.
 
@@ -58,6 +63,8 @@ def fit_isoflop(
         Of the runs, where it is known already.
     E : float, optional
         The offset of L_opt; without it the offset is fitted.
+    noise : NoiseLaw, optional
+        How noise changes from budget to budget; without it all have the same.
 
     Returns
     -------
@@ -72,7 +79,7 @@ def fit_isoflop(
             "C and hold at least 4 distinct N, or they hold less than a third of the runs",
         )
     flops = flops or FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
-    profiles, judgements = _fit_profiles(runs)
+    profiles, judgements = _fit_profiles(runs, noise)
     usable = [profile for profile in profiles if judge_usable(profile) is None]
     points = tuple(_point(profile, flops) for profile in usable)
     judgements += [found for profile in profiles if (found := judge_usable(profile))]
@@ -92,12 +99,12 @@ def fit_isoflop(
         # No power law joins the optima, for example of two budgets with almost the same C
         reason = str(error).rstrip(".")
         return replace(result, status="failed", reason=reason, judgements=tuple(judgements))
-    scatter = optima_scatter(usable)
+    scatter = optima_scatter(_with_equal_noise(usable, noise))
     judgements += notes + judge_laws(laws["N_opt"], laws["D_opt"], points) + judge_scatter(scatter)
     return replace(result, scatter=scatter.ratio, judgements=tuple(judgements), **laws)
 
 
-def _fit_profiles(runs: RunTable) -> tuple[list[Profile], list[Judgement]]:
+def _fit_profiles(runs: RunTable, law: NoiseLaw | None) -> tuple[list[Profile], list[Judgement]]:
     """Return the profiles of the budgets that have enough sizes, ascending in C."""
     judgements: list[Judgement] = []
     noise = replicate_noise(runs)
@@ -112,10 +119,14 @@ def _fit_profiles(runs: RunTable) -> tuple[list[Profile], list[Judgement]]:
             judgements.append(judge("too_few_sizes", budget=budget, n=n_sizes, needed=MIN_SIZES))
             continue
         wide_enough.append(own)
-    limits = residual_limits((np.log(own.N), own.L) for own in wide_enough)
+    C = [_profile_C(own.C) for own in wide_enough]
+    scales = np.ones(len(C)) if law is None else law.scale(C)
+    limits = residual_limits(
+        (np.log(own.N), own.L / scale) for own, scale in zip(wide_enough, scales, strict=True)
+    )
     profiles = [
-        fit_profile(_profile_C(own.C), own.N, own.L, noise=noise, limits=limits)
-        for own in wide_enough
+        fit_profile(c, own.N, own.L, noise=noise, limits=limits.times(scale))
+        for c, own, scale in zip(C, wide_enough, scales, strict=True)
     ]
     return profiles, judgements
 
@@ -143,7 +154,7 @@ class IsoFLOP(Approach):
 
     def fit(self, runs: RunTable, flops: FlopsPerUnit, options: ApproachOptions) -> ApproachResult:
         """Fit it, see `fit_isoflop`."""
-        return fit_isoflop(runs, flops, E=options.E)
+        return fit_isoflop(runs, flops, E=options.E, noise=options.noise)
 
     def resampler(
         self,
@@ -155,12 +166,16 @@ class IsoFLOP(Approach):
         resampling: Resampling,
     ) -> Resampler:
         """Draw laws through the optima of profiles with other noise."""
-        usable = _usable(result)
-        limits = residual_limits((np.log(p.N), p.L) for p in result.profiles)
+        usable = _with_equal_noise(_usable(result), options.noise)
+        scales = [1.0 if options.noise is None else options.noise.scale(p.C) for p in usable]
+        limits = residual_limits(
+            (np.log(p.N), p.L) for p in _with_equal_noise(result.profiles, options.noise)
+        )
 
         def draw(chunks: Sequence[Chunk]) -> Draws:
             drawn = [resampled_optima(usable, *chunk, limits) for chunk in chunks]
             log_N, L, mask = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+            L = L * scales
             log_C = np.broadcast_to(np.log([p.C for p in usable]), log_N.shape)
             log_D = np.log(flops.D_at(np.exp(log_C), np.exp(log_N)))
             return law_quantities(log_C, log_N, log_D, L, mask, np.log(C), flops, offset=options.E)
@@ -200,6 +215,21 @@ ISOFLOP = IsoFLOP(
 
 def _usable(result: ApproachResult) -> list[Profile]:
     return [profile for profile in result.profiles if judge_usable(profile) is None]
+
+
+def _with_equal_noise(profiles: Sequence[Profile], law: NoiseLaw | None) -> list[Profile]:
+    """Return profiles whose losses are divided by the noise of their budgets.
+
+    Their vertices are the same, and their residuals can be pooled.
+    """
+    if law is None:
+        return list(profiles)
+    found = []
+    for profile in profiles:
+        scale = float(law.scale(profile.C))
+        coefficients = tuple(c / scale for c in profile.coefficients)
+        found.append(replace(profile, L=profile.L / scale, coefficients=coefficients))
+    return found
 
 
 def _freedom(result: ApproachResult) -> int:

@@ -18,6 +18,7 @@ from flops_fit.laws.approach import Approach, ApproachOptions
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable
 from flops_fit.laws.evidence.judgements import judge_laws
+from flops_fit.laws.evidence.noise_law import NoiseLaw
 from flops_fit.laws.evidence.resampling import (
     Chunk,
     Resampler,
@@ -89,17 +90,30 @@ def fit_surface(
     tied: bool = False,
     E: float | None = None,
     form: type[Surface] = Surface,
+    noise: NoiseLaw | None = None,
     judged: bool = True,
 ) -> ApproachResult:
     """Fit the surface that minimises an objective; `flops` are those of the runs, where known."""
     reason = too_few(runs, tied=tied, E=E, form=form)
     if reason is not None:
         return ApproachResult(status="unsupported", reason=reason)
-    surface, value = search_surface(runs.N, runs.D, runs.L, objective, tied=tied, E=E, form=form)
+    scale = None if noise is None else noise.scale(runs.C)
+    surface, value = search_surface(
+        runs.N,
+        runs.D,
+        runs.L,
+        objective if scale is None else objective.scaled(scale),
+        weights=None if scale is None else scale**-2,
+        tied=tied,
+        E=E,
+        form=form,
+    )
     judgements: tuple[Judgement, ...] = ()
     if judged:
         judgements = tuple(
-            judge_surface(surface, runs, objective, value, tied=tied, pinned=E is not None)
+            judge_surface(
+                surface, runs, objective, value, tied=tied, pinned=E is not None, scale=scale
+            )
         )
     result = ApproachResult(status="ok", surface=surface, objective=value, judgements=judgements)
     reason = no_optimum(surface)
@@ -133,6 +147,7 @@ class SurfaceApproach(Approach):
             tied=options.tied,
             E=options.E,
             form=self.form,
+            noise=options.noise,
             judged=options.judged,
         )
 
@@ -148,6 +163,8 @@ class SurfaceApproach(Approach):
         """Draw the surfaces of resampled runs."""
         log_budgets = np.log([point.C for point in result.points])
 
+        scale = None if options.noise is None else options.noise.scale(runs.C)
+
         def draw(chunks: Sequence[Chunk]) -> Draws:
             counts = draw_run_counts(runs, chunks, resampling)
             rows = resampled_surfaces(
@@ -157,6 +174,7 @@ class SurfaceApproach(Approach):
                 self.objective,
                 tied=options.tied,
                 pinned=options.E is not None,
+                scale=scale,
             )
             return surface_quantities(rows, log_budgets, np.log(C), flops)
 

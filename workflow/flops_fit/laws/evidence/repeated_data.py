@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from flops_fit.laws.data.effective_data import (
     PUBLISHED_R_STAR,
     as_fresh,
     common_units,
     effective_units,
+    fresh_curves,
     repeating,
 )
 from flops_fit.laws.data.table import Exclusion, RunTable
+from flops_fit.laws.forms.surface import Surface
 from flops_fit.laws.judgement.judgement import Judgement, judge
 from flops_fit.laws.solver.newton import minimise_rows
 from flops_fit.laws.solver.objectives import HuberLog
@@ -53,6 +56,13 @@ TOLD_APART = 3.84
 worse for the runs to determine R*."""
 
 
+class AnyPrediction(Protocol):
+    """An optimum that is predicted, of the answer or of an approach."""
+
+    C: float
+    D_opt: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeats:
     """A study's runs as they were made, and as the runs on fresh data that they equal."""
@@ -62,6 +72,14 @@ class Repeats:
     R_star: float = PUBLISHED_R_STAR
     excluded: tuple[Exclusion, ...] = ()
     judgements: tuple[Judgement, ...] = ()
+
+    def curves(self, curves: Mapping[str, ArrayLike] | None) -> Mapping[str, ArrayLike] | None:
+        """Return training curves in effective units, see `fresh_curves`."""
+        return fresh_curves(curves, self.spent, self.R_star)
+
+    def judged(self, predictions: Iterable[AnyPrediction]) -> list[Judgement]:
+        """Return the judgements of the data, with that of predictions that need more of them."""
+        return [*self.judgements, *judge_data_end(self.spent, predictions)]
 
 
 def count_as_fresh(runs: RunTable, *, planned: bool) -> Repeats:
@@ -171,7 +189,7 @@ def _effective(runs: RunTable, at: float) -> Array:
     return effective_units(runs.D, runs.unique, PUBLISHED_R_STAR * np.exp(at))
 
 
-def _searched(runs: RunTable, at: float):
+def _searched(runs: RunTable, at: float) -> tuple[Surface, float]:
     return search_surface(runs.N, _effective(runs, at), runs.L, HuberLog())
 
 
@@ -187,7 +205,7 @@ def _deviance(runs: RunTable, objective: Array) -> Array:
     return n * np.log(objective + n * ROUNDING**2)
 
 
-def judge_data_end(runs: RunTable, predictions: Sequence | Iterable) -> list[Judgement]:
+def judge_data_end(runs: RunTable, predictions: Iterable[AnyPrediction]) -> list[Judgement]:
     """Say which predicted D_opt need more distinct units than the data that all runs share hold."""
     units = common_units(runs)
     if units is None:

@@ -51,6 +51,7 @@ def judge_surface(
     *,
     tied: bool = False,
     pinned: bool = False,
+    scale: Array | None = None,
 ) -> list[Judgement]:
     """Judge the best surface of an objective against the runs that it was fitted to.
 
@@ -58,20 +59,26 @@ def judge_surface(
     ----------
     tied, pinned : bool
         Whether alpha = beta was kept, and E.
+    scale : ndarray, shape (n_runs,), optional
+        Of the noise of each run, which the surface was fitted with.
     """
-    residual = np.log(runs.L) - np.log(surface.loss(runs.N, runs.D))
+    each = np.ones(len(runs)) if scale is None else scale
+    objective = objective if scale is None else objective.scaled(scale)
+    residual = (np.log(runs.L) - np.log(surface.loss(runs.N, runs.D))) / each
     found = _judge_bounds(surface, pinned=pinned)
     if tied:
         found.append(judge("tied_exponents"))
     if np.abs(residual).max() < ROUNDING:
         return found
-    noise = replicate_noise(runs)
+    # Replicates pool all budgets, which weighted noise is not the same at
+    noise = replicate_noise(runs) if scale is None else None
+    kept = {"tied": tied, "pinned": pinned}
     return (
         found
-        + ([] if pinned else _judge_E(surface, runs, objective, value, tied=tied))
-        + _judge_gamma(surface, runs, objective, value, tied=tied, pinned=pinned)
-        + _judge_lack_of_fit(surface, runs, residual, noise, pinned=pinned)
-        + _judge_outliers(surface, runs, residual, noise, tied=tied, pinned=pinned)
+        + ([] if pinned else _judge_E(surface, runs, objective, value, each, tied=tied))
+        + _judge_gamma(surface, runs, objective, value, each, **kept)
+        + _judge_lack_of_fit(surface, runs, residual, noise, each, pinned=pinned)
+        + _judge_outliers(surface, runs, residual, noise, each, **kept)
     )
 
 
@@ -92,13 +99,13 @@ def _judge_bounds(surface: Surface, *, pinned: bool) -> list[Judgement]:
 
 
 def _judge_E(
-    surface: Surface, runs: RunTable, objective: Objective, value: float, *, tied: bool
+    surface: Surface, runs: RunTable, objective: Objective, value: float, each: Array, *, tied: bool
 ) -> list[Judgement]:
     """Say whether the runs distinguish E from 0, by the objective of the best surface without E."""
     if surface.E <= 0:
         return [judge("e_is_zero")]
     freedom = len(runs) - len(surface.columns) + tied
-    data = SurfaceData.of(runs.N, runs.D, runs.L)
+    data = SurfaceData.of(runs.N, runs.D, runs.L, each**-2)
     without = _best_without_E(surface, data, objective, tied=tied)
     # Ratio of objectives as of sums of squares; a Huber loss grows more slowly, so that this errs
     # towards the warning
@@ -127,6 +134,7 @@ def _judge_gamma(
     runs: RunTable,
     objective: Objective,
     value: float,
+    each: Array,
     *,
     tied: bool,
     pinned: bool,
@@ -135,7 +143,7 @@ def _judge_gamma(
     if len(surface.columns) <= GAMMA:
         return []
     E = surface.E if pinned else None
-    _, without = search_surface(runs.N, runs.D, runs.L, objective, tied=tied, E=E)
+    _, without = search_surface(runs.N, runs.D, runs.L, objective, weights=each**-2, tied=tied, E=E)
     freedom = len(runs) - len(surface.columns) + tied + pinned
     p_value = float(f_distribution.sf((without / value - 1) * freedom, 1, freedom))
     if p_value <= SIGNIFICANCE:
@@ -145,7 +153,13 @@ def _judge_gamma(
 
 
 def _judge_lack_of_fit(
-    surface: Surface, runs: RunTable, residual: Array, noise: Noise | None, *, pinned: bool
+    surface: Surface,
+    runs: RunTable,
+    residual: Array,
+    noise: Noise | None,
+    each: Array,
+    *,
+    pinned: bool,
 ) -> list[Judgement]:
     """Test the residuals for curvature in log N within budgets, which a surface cannot follow.
 
@@ -163,10 +177,10 @@ def _judge_lack_of_fit(
         u = np.log(runs.N[own])
         block = np.zeros((len(runs), 3))
         block[own] = np.vander((u - u.mean()) / np.ptp(u), 3)
-        blocks.append(block)
+        blocks.append(block / each[:, np.newaxis])
     if not blocks:
         return []
-    J = _jacobian_of(surface, runs, pinned=pinned)
+    J = _jacobian_of(surface, runs, each, pinned=pinned)
     J = J[:, np.any(J != 0, axis=0)]
     scale = np.linalg.norm(J, axis=0)
     full = np.column_stack([J / scale, *blocks])
@@ -204,12 +218,13 @@ def _judge_outliers(
     runs: RunTable,
     residual: Array,
     noise: Noise | None,
+    each: Array,
     *,
     tied: bool,
     pinned: bool,
 ) -> list[Judgement]:
-    studentised = studentised_residuals(surface, runs, residual, noise)
-    J = _jacobian_of(surface, runs, tied=tied, pinned=pinned)
+    studentised = studentised_residuals(surface, runs, residual, noise, each)
+    J = _jacobian_of(surface, runs, each, tied=tied, pinned=pinned)
     far, studentised = _far_off(J, residual, np.abs(studentised), noise)
     if not far.size:
         return []
@@ -267,25 +282,35 @@ def _far_off(
 
 
 def _jacobian_of(
-    surface: Surface, runs: RunTable, *, tied: bool = False, pinned: bool = False
+    surface: Surface,
+    runs: RunTable,
+    each: Array | float,
+    *,
+    tied: bool = False,
+    pinned: bool = False,
 ) -> Array:
-    """Return the derivatives of log Lhat by the parameters that were searched."""
+    """Return the derivatives of log Lhat, over the noise of `each` run, by what was searched."""
     data = SurfaceData.of(runs.N, runs.D, runs.L)
     J = jacobian(data.centred(surface.to_row()[np.newaxis]), data)[0]
+    J = J / np.reshape(each, (-1, 1))
     if tied:
         J = np.column_stack([J[:, :3], J[:, 3] + J[:, 4], J[:, 5:]])
     return np.delete(J, E_COLUMN, axis=1) if pinned else J
 
 
 def studentised_residuals(
-    surface: Surface, runs: RunTable, residual: Array, noise: Noise | None = None
+    surface: Surface,
+    runs: RunTable,
+    residual: Array,
+    noise: Noise | None = None,
+    each: Array | float = 1.0,
 ) -> Array:
     """Return residuals of log L over their standard error, by a scale robust to a few runs.
 
     The scale is the median absolute residual, or the scatter of replicates if that is larger, as
-    when a surface of few runs bends to each of them.
+    when a surface of few runs bends to each of them. Residuals are over the noise of `each` run.
     """
-    J = _jacobian_of(surface, runs)
+    J = _jacobian_of(surface, runs, each)
     # A fit of five parameters makes as many residuals small: the median is that of the others
     others = np.sort(np.abs(residual))[min(5, len(runs) - 1) :]
     scale = 1.4826 * np.median(others)

@@ -44,6 +44,10 @@ class ResidualLimits:
     residual: float = np.inf
     share: float = np.inf
 
+    def times(self, scale: float) -> ResidualLimits:
+        """Return the limits of runs whose noise is `scale` times as large."""
+        return self if scale == 1 else ResidualLimits(self.residual * scale, self.share)
+
 
 def height_weights(L: Array) -> Array:
     """Return weights, between 0 and 1, that fade by the height above the lowest loss.

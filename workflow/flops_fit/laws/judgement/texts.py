@@ -92,6 +92,18 @@ KINDS: dict[str, Kind] = {
         "The best of several learning rates is the smallest or the largest that was tried.",
         phrases.learning_rates,
     ),
+    "noise_varies": Kind(
+        "info",
+        "The noise of the losses changes with compute, by a factor of 2 or more.",
+        "Noise at the smallest C is {ratio:.2g} times that at the largest (as C^-h, h = {h:.2f} +- "
+        "{std_err:.2f}), but all runs count alike: fit.noise: by_compute weighs them.",
+    ),
+    "noise_by_compute": Kind(
+        "info",
+        "fit.noise: by_compute weighs runs by their noise.",
+        "Runs are weighed by noise that goes as C^-h, h = {h:.2f} +- {std_err:.2f}: {ratio:.2g} "
+        "times as large at the smallest C as at the largest (fit.noise).",
+    ),
     "pinned_e": Kind(
         "info",
         "fit.E fixes E.",

@@ -40,6 +40,7 @@ def resampled_surfaces(
     *,
     tied: bool = False,
     pinned: bool = False,
+    scale: Array | None = None,
 ) -> Array:
     """Return the surface of each resample, rows of its `columns`.
 
@@ -57,12 +58,19 @@ def resampled_surfaces(
         How often each resample holds each run.
     pinned : bool
         Keep the E of the solution.
+    scale : ndarray, shape (n_runs,), optional
+        Of the noise of each run, which the solution was fitted with.
     """
+    each = np.ones(len(runs)) if scale is None else scale**-2
+    if scale is not None:
+        counts, objective = counts * each, objective.scaled(scale)
     data = SurfaceData.of(runs.N, runs.D, runs.L, counts)
     solution = data.centred(surface.to_row()[np.newaxis])
     solution[:, :3] = np.maximum(solution[:, :3], data.lowest_log)
     if len(runs) > MAX_REFITTED:
-        return data.uncentred(_single_steps(solution, data, objective, tied=tied, pinned=pinned))
+        return data.uncentred(
+            _single_steps(solution, data, objective, each, tied=tied, pinned=pinned)
+        )
     frozen = (E_COLUMN,) if pinned else ()
     starts = [np.repeat(solution, len(counts), axis=0)]
     if isinstance(objective, HuberLog):
@@ -71,7 +79,7 @@ def resampled_surfaces(
         rounder = HuberLog(ROUNDER * objective.delta)
         starts.append(minimise_rows(squares, data, rounder, **rough)[0])
     else:
-        whole = SurfaceData.of(runs.N, runs.D, runs.L)
+        whole = SurfaceData.of(runs.N, runs.D, runs.L, each)
         E = surface.E if pinned else None
         grid = valleys(*projected_grid(whole, whole.weights, tied=tied, E=E), 1 + N_RIVALS)
         if len(surface.columns) > GAMMA:
@@ -87,7 +95,13 @@ def resampled_surfaces(
 
 
 def _single_steps(
-    solution: Array, data: SurfaceData, objective: Objective, *, tied: bool, pinned: bool
+    solution: Array,
+    data: SurfaceData,
+    objective: Objective,
+    each: Array,
+    *,
+    tied: bool,
+    pinned: bool,
 ) -> Array:
     """Return solution - H^-1 g for every row of weights, with the Hessian H of all runs.
 
@@ -95,15 +109,17 @@ def _single_steps(
     curvature of a Huber loss is delta times the density of the residuals at 0, times two: it is
     read off a band wide enough to hold many residuals (Scott's rule, n^-1/5 of their scale).
     """
-    whole = replace(data, weights=np.ones(data.x.size))
+    whole = replace(data, weights=each)
     f = log_losses(solution, whole)
     first = objective.derivatives(f, data.L)[0]
     gradients = data.weights @ (first[0, :, np.newaxis] * jacobian(solution, whole)[0])
     scale = 1.0
     if isinstance(objective, HuberLog):
         residual = np.abs(f[0] - np.log(data.L))
-        band = max(objective.delta, 1.4826 * float(np.median(residual)) * data.x.size**-0.2)
-        objective, scale = HuberLog(band), objective.delta / band
+        own = objective.delta / np.median(objective.delta)
+        band = 1.4826 * float(np.median(residual / own)) * data.x.size**-0.2
+        wide = own * max(float(np.median(objective.delta)), band)
+        objective, scale = HuberLog(wide), float(np.median(objective.delta / wide))
     hessian = scale * expand(solution, whole, objective).hessian[0]
     free = solution[0, :3] > data.lowest_log + 1e-9
     free[E_COLUMN] &= not pinned

@@ -17,7 +17,16 @@ HUBER_DELTA = 1e-3
 class HuberLog:
     """Huber loss of u = log Lhat - log L: u^2/2 within delta, delta (|u| - delta/2) outside."""
 
-    delta: float = HUBER_DELTA
+    delta: float | Array = HUBER_DELTA
+    """One for all runs, or one for each."""
+
+    def scaled(self, scale: Array) -> HuberLog:
+        """Return what, weighted by scale^-2, is the loss of u / scale; scale of shape (n_runs,)."""
+        return HuberLog(self.delta * scale)
+
+    def part(self, rows: Array) -> HuberLog:
+        """Return the loss of some of the runs."""
+        return self if np.ndim(self.delta) == 0 else HuberLog(self.delta[rows])
 
     def value(self, f: Array, L: Array) -> Array:
         """Return the loss of each run; `f` is log Lhat."""
@@ -42,6 +51,14 @@ class HuberLog:
 @dataclass(frozen=True, slots=True)
 class SquaredLoss:
     """The square (L - Lhat)^2."""
+
+    def scaled(self, scale: Array) -> SquaredLoss:
+        """As `HuberLog.scaled`: a square needs the weights alone."""
+        return self
+
+    def part(self, rows: Array) -> SquaredLoss:
+        """As `HuberLog.part`."""
+        return self
 
     def value(self, f: Array, L: Array) -> Array:
         """Return the loss of each run; `f` is log Lhat."""

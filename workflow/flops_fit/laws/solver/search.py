@@ -74,7 +74,10 @@ def search_surface(
     """
     N, D, L = (np.asarray(values, dtype=float) for values in (N, D, L))
     data = SurfaceData.of(N, D, L, weights)
-    some = data if N.size <= MAX_SEARCHED else _part(N, D, L, weights)
+    some, rough = data, objective
+    if N.size > MAX_SEARCHED:
+        rows = np.linspace(0, N.size - 1, MAX_SEARCHED).astype(int)
+        some, rough = _part(N, D, L, weights, rows), objective.part(rows)
     # Squares of log ratios are squares of differences over L^2, to first order
     precision = some.weights / some.L**2 if isinstance(objective, HuberLog) else some.weights
     starts = valleys(*projected_grid(some, precision, tied=tied, E=E), n_starts)
@@ -85,7 +88,7 @@ def search_surface(
     starts, values = minimise_rows(
         starts,
         some,
-        objective,
+        rough,
         tied=tied,
         frozen=frozen,
         max_iterations=first if some is data else MAX_ITERATIONS,
@@ -103,9 +106,8 @@ def with_gamma(theta: Array, gamma: float) -> Array:
     return np.column_stack([theta, np.full(len(theta), np.log(gamma))])
 
 
-def _part(N: Array, D: Array, L: Array, weights: Array | None) -> SurfaceData:
+def _part(N: Array, D: Array, L: Array, weights: Array | None, rows: Array) -> SurfaceData:
     """Return runs at even steps through the table, whose rows are sorted by budget and size."""
-    rows = np.linspace(0, N.size - 1, MAX_SEARCHED).astype(int)
     return SurfaceData.of(N[rows], D[rows], L[rows], None if weights is None else weights[rows])
 
 
