@@ -9,7 +9,7 @@ import pytest
 from flops_fit.errors import UserError
 from flops_fit.laws import fit_parametric, fit_runs, read_runs
 from judged import found, only
-from known_laws import ALPHA, chinchilla_runs, columns, surface
+from known_laws import ALPHA, chinchilla_runs, columns, parabolic_runs, surface
 
 FIVE = np.logspace(18, 22, 5)
 GOOD = chinchilla_runs(FIVE, np.linspace(-1.2, 1.2, 6))
@@ -54,6 +54,40 @@ def test_one_budget_supports_nothing_and_says_why():
     assert all(e["reason"] for e in result["approaches"].values())
 
 
+def test_runs_at_one_compute_that_scatters_have_a_minimum_and_no_law():
+    """Which of nine runs spent a little more says nothing of a law."""
+    rng = np.random.default_rng(0)
+    C = 1e19 * rng.uniform(0.99, 1.01, 9)
+    N = chinchilla_runs([1e19], np.linspace(-1.2, 1.2, 9))["N"]
+    runs = columns(C, N, surface(N, C / (6 * N)))
+    del runs["budget"]
+    result = fit(runs)
+    assert {e["status"] for e in result["approaches"].values()} == {"unsupported"}
+    two = result["approaches"]["2"]
+    assert "gives no law" in two["reason"]
+    assert len(two["points"]) == 1
+    assert result["answer"]["method"] == "minimum"
+
+
+def test_profiles_whose_minima_all_lie_at_an_edge_give_no_law():
+    edge = [-0.2, 0.2, 0.6, 1.0, 1.4]
+    entry = fit(parabolic_runs(FIVE[:3], offsets=edge))["approaches"]["2"]
+    assert entry["status"] == "failed"
+    assert "encloses" in entry["reason"]
+    mixed = fit(parabolic_runs(FIVE[:3], offsets=[-0.5, 0, 0.5, 1.0, 1.5], shift=[0, 0.5, 0.5]))
+    assert only(mixed, "laws_on_edge_minima", "2") == {"inside": 1, "of": 3}
+    assert not found(fit(GOOD), "laws_on_edge_minima")
+
+
+def test_a_spiked_run_that_moves_a_minimum_is_told_with_both_numbers():
+    runs = parabolic_runs(FIVE[:4], offsets=np.linspace(-1.5, 1.5, 9), noise=1e-3)
+    runs["loss"][8] += 0.5
+    (moved,) = only(fit(runs), "weights_moved_minimum", "2")["profiles"]
+    truth = 0.1 * FIVE[0] ** 0.5
+    assert abs(np.log(moved["weighted"] / truth)) < 0.1
+    assert moved["equal"] is None or abs(np.log(moved["equal"] / truth)) > 0.2
+
+
 def test_a_budget_with_one_run_is_named():
     rows = [*range(24), 24]
     result = fit({name: [values[i] for i in rows] for name, values in GOOD.items()})
@@ -74,6 +108,10 @@ def test_duplicated_rows_are_told():
     twice["id"] = [f"x{i}" for i in range(36)]
     result = fit(twice)
     assert only(result, "repeated_runs") == {"n": 6, "of": 36}
+    assert result["n_runs"] == 30
+    assert {entry["reason"][:8] for entry in result["excluded"]} == {"repeats "}
+    assert result["approaches"]["vpnls"] == fit(GOOD)["approaches"]["vpnls"]
+    assert fit(twice | {"seed": [0] * 30 + [1] * 6})["n_runs"] == 36
     assert not found(fit(GOOD), "repeated_runs")
 
 

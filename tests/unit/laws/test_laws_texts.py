@@ -62,6 +62,13 @@ EXAMPLES = {
     "minimum_at_edge": {
         "C": 1e18, "lowest": 1e8, "vertex": 5e7, "smallest": 1e8, "largest": 1e9,
     },
+    "laws_on_edge_minima": {"inside": 1, "of": 3},
+    "weights_moved_minimum": {
+        "profiles": [
+            {"C": 1e18, "equal": 8.1e8, "weighted": 7.2e8},
+            {"C": 1e19, "equal": None, "weighted": 9.2e8},
+        ],
+    },
     "off_centre_grid": {"C": 1e18, "position": 0.8},
     "curvature_untested": {"C": 1e18, "n": 3},
     "curvature_not_significant": {"C": 1e18, "p_value": 0.1},

@@ -21,15 +21,15 @@ from flops_fit.laws.approaches.registry import (
 )
 from flops_fit.laws.backtest.own import backtest_own
 from flops_fit.laws.data.accounting import FlopsPerUnit
-from flops_fit.laws.data.learning_rates import keep_best_learning_rates
 from flops_fit.laws.data.table import (
     MIN_RUNS,
     RunTable,
     names_budgets,
     read_runs,
 )
+from flops_fit.laws.evidence.counted_runs import counted_runs
 from flops_fit.laws.evidence.intervals import intervals_of, scattered_apart, standard_errors
-from flops_fit.laws.evidence.judgements import judge_learning_rates, judge_predictions, judge_runs
+from flops_fit.laws.evidence.judgements import judge_predictions, judge_runs
 from flops_fit.laws.evidence.noise_law import NoiseLaw, judge_noise, noise_law, weighing_law
 from flops_fit.laws.evidence.repeated_data import count_as_fresh
 from flops_fit.laws.evidence.resampling import Resampling, bootstrap_draws
@@ -161,7 +161,7 @@ def fit_laws(
     """Fit the laws of a study to its runs, see `fit_runs`."""
     wanted = [approach_named(name) for name in _checked_approaches(options.approaches)]
     table, excluded = read_runs(runs, exclude=options.exclude)
-    table, dropped, choices = keep_best_learning_rates(table)
+    table, dropped, told = counted_runs(table)
     repeats = count_as_fresh(table, planned=names_budgets(runs))
     table, dropped = repeats.fresh, (*dropped, *repeats.excluded)
     _check_enough(table, study, len(dropped), len(excluded))
@@ -182,7 +182,7 @@ def fit_laws(
     judgements = [
         *judged,
         *repeats.judged(answer.predictions),
-        *judge_learning_rates(choices),
+        *told,
         *([] if options.E is None else [judge("pinned_e", E=options.E)]),
         *judge_noise(law, weighted=options.noise == "by_compute"),
         *notes,

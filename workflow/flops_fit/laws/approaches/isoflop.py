@@ -22,6 +22,8 @@ from flops_fit.laws.evidence.judgements import (
     judge_laws,
     judge_profiles,
     judge_scatter,
+    judge_support,
+    judge_weights,
 )
 from flops_fit.laws.evidence.noise_law import NoiseLaw
 from flops_fit.laws.evidence.optima_scatter import optima_scatter, scattered_quantile
@@ -83,12 +85,13 @@ def fit_isoflop(
     usable = [profile for profile in profiles if judge_usable(profile) is None]
     points = tuple(_point(profile, flops) for profile in usable)
     judgements += [found for profile in profiles if (found := judge_usable(profile))]
-    judgements += judge_profiles(usable, points)
+    judgements += judge_profiles(usable, points) + judge_weights(profiles)
     beyond = [point for point in points if not flops.covers(point.N_opt)]
     if beyond:
         judgements.append(judge("optimum_beyond_sizes", C=[point.C for point in beyond]))
 
     result = ApproachResult(status="ok", points=points, profiles=tuple(profiles))
+    judgements += judge_support(points)
     reason = _too_few(profiles, points)
     if reason is not None:
         status = "unsupported" if len(profiles) < MIN_BUDGETS else "failed"
@@ -134,15 +137,20 @@ def _fit_profiles(runs: RunTable, law: NoiseLaw | None) -> tuple[list[Profile], 
 def _too_few(profiles: Sequence[Profile], points: Sequence[Point]) -> str | None:
     """Say why these profiles cannot give a law, None if they may."""
     if len(profiles) < MIN_BUDGETS:
-        return (
+        reason = (
             f"approach 2 needs {MIN_BUDGETS} budgets with {MIN_SIZES} sizes each, "
             f"but the runs hold {len(profiles)}"
         )
+        for point in points:
+            reason += f", which has a minimum (N = {point.N_opt:.4g}) but gives no law"
+        return reason
     if len(points) < MIN_BUDGETS:
         return (
             f"only {len(points)} of {len(profiles)} profiles has a minimum within reach, "
             f"and a law needs {MIN_BUDGETS}"
         )
+    if all(point.at_edge for point in points):
+        return f"none of the {len(points)} profiles encloses its minimum, on which no law can rest"
     return None
 
 

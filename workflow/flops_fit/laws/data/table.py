@@ -47,12 +47,14 @@ class RunTable:
     """Runs as columns of one length (n_runs,), in an order that does not depend on the input's.
 
     `L` is NaN where `diverged`; `lr`, `epochs`, `unique` and `C_6nd` are NaN where they are not
-    known. `unique` are the distinct units among the D units, or in the data that these are from.
+    known, `seed` is "". `unique` are the distinct units among the D units, or in the data that
+    these are from.
     `profiled` says whether the run stands at its budget, and not only near it.
     """
 
     id: NDArray[np.object_]
     diverged: NDArray[np.bool_]
+    seed: NDArray[np.object_]
     budget: NDArray[np.float64]
     size: NDArray[np.object_]
     lr: NDArray[np.float64]
@@ -83,8 +85,8 @@ def read_runs(
     runs : mapping of column name to sequence, each of length n_rows
         `N, D, C, loss`, and optionally `budget` (default: found by `group_budgets`), `id`
         (default: "row 1", ...), `status` (default: all completed), `size` (default: N), `lr`,
-        `epochs` (D over the distinct units), `unique` (these; it wins over `epochs`), `C_6nd`.
-        Other columns are ignored.
+        `seed`, `epochs` (D over the distinct units), `unique` (these; it wins over `epochs`),
+        `C_6nd`. Other columns are ignored.
     exclude : collection of str
         Ids of runs to leave out.
 
@@ -140,6 +142,7 @@ def _as_table(runs: Mapping[str, Sequence[Any]]) -> RunTable:
     return RunTable(
         id=id,
         diverged=diverged,
+        seed=np.array(["" if v is None else str(v) for v in runs.get("seed", [""] * n_rows)]),
         size=size,
         L=np.where(diverged, np.nan, column("loss")),
         profiled=np.ones(n_rows, dtype=bool),

@@ -13,6 +13,7 @@ from flops_fit.laws.data.learning_rates import CellChoice
 from flops_fit.laws.data.table import RunTable
 from flops_fit.laws.evidence.optima_scatter import OptimaScatter
 from flops_fit.laws.evidence.units import NATS_PER_UNIT, judge_units
+from flops_fit.laws.forms.parabola import ParabolaDesign
 from flops_fit.laws.forms.power_law import PowerLaw
 from flops_fit.laws.judgement.judgement import Judgement, judge
 from flops_fit.laws.results import Point, Prediction, Profile
@@ -28,6 +29,9 @@ NO_EXPONENT = 1e-9
 SIGNIFICANCE = 0.05
 CENTRAL = (0.25, 0.75)
 """Positions in the range of log N that count as the middle of a profile."""
+
+MIN_MOVE = 0.01
+"""Move of log N_opt by weights that is told: 1% is below the noise of any profile."""
 
 MAX_DRIFT = 0.25
 """Travel through the range of log N, from the first to the last budget, that counts as drift."""
@@ -75,7 +79,6 @@ def judge_runs(
         _judge_losses(runs, loss_unit)
         + judge_units(runs, loss_unit)
         + (_judge_budgets(runs) if planned else [])
-        + _judge_duplicates(runs)
         + _judge_6nd(runs)
         + _judge_flops(runs)
     )
@@ -124,6 +127,37 @@ def judge_profiles(profiles: Sequence[Profile], points: Sequence[Point]) -> list
                 judge("curvature_not_significant", C=profile.C, p_value=profile.curvature_p_value)
             )
     return found + _judge_drift(profiles)
+
+
+def judge_support(points: Sequence[Point]) -> list[Judgement]:
+    """Say where fewer than three optima are enclosed by sizes and others are at an edge."""
+    edge = sum(point.at_edge for point in points)
+    inside = len(points) - edge
+    if not edge or inside >= MIN_BUDGETS_FOR_TEST:
+        return []
+    return [judge("laws_on_edge_minima", inside=inside, of=len(points))]
+
+
+def judge_weights(profiles: Sequence[Profile]) -> list[Judgement]:
+    """Say where weights against outliers moved a minimum, from where to where."""
+    moved = []
+    for profile in profiles:
+        if profile.weights.min() == 1 or not profile.has_minimum:
+            continue
+        log_N = np.log(profile.N)
+        equal = float(ParabolaDesign.of(log_N).fit(profile.L).vertex)
+        if np.isfinite(equal) and abs(equal - profile.log_N_opt) <= MIN_MOVE:
+            continue
+        # Beyond a factor e of the sizes, or without a minimum, there is no number to compare with
+        near = log_N.min() - 1 < equal < log_N.max() + 1
+        moved.append(
+            {
+                "C": profile.C,
+                "equal": float(np.exp(equal)) if near else None,
+                "weighted": float(np.exp(profile.log_N_opt)),
+            }
+        )
+    return [judge("weights_moved_minimum", profiles=moved)] if moved else []
 
 
 def judge_laws(N_opt: PowerLaw, D_opt: PowerLaw, points: Sequence[Point]) -> list[Judgement]:
@@ -235,14 +269,6 @@ def _judge_budgets(runs: RunTable) -> list[Judgement]:
             largest=error.max(),
         )
     ]
-
-
-def _judge_duplicates(runs: RunTable) -> list[Judgement]:
-    rows = np.stack([runs.N, runs.D, runs.C, runs.L])
-    repeated = len(runs) - np.unique(rows, axis=1).shape[1]
-    if not repeated:
-        return []
-    return [judge("repeated_runs", n=repeated, of=len(runs))]
 
 
 def _judge_6nd(runs: RunTable) -> list[Judgement]:

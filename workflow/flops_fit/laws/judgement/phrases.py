@@ -23,6 +23,18 @@ def learning_rates(n: int, of: int, cells: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def moved_minima(profiles: Sequence[Mapping[str, Any]]) -> str:
+    named = "; ".join(
+        f"C = {profile['C']:.3g}: N_opt = {profile['weighted']:.3g}, with equal weights "
+        + (f"{profile['equal']:.3g}" if profile["equal"] is not None else "none near the sizes")
+        for profile in profiles
+    )
+    return (
+        f"Runs far off their profile count less, which moved its minimum ({named}): look at the "
+        "runs of high loss, which may have spiked, or exclude them."
+    )
+
+
 def disagreement(
     approaches: Sequence[str],
     titles: Sequence[str],

@@ -55,8 +55,8 @@ KINDS: dict[str, Kind] = {
     "repeated_runs": Kind(
         "warning",
         "Runs equal one another in N, D, C and loss.",
-        "{n} of {of} runs repeat another in N, D, C and loss to the last digit: each copy counts, "
-        "as if it had been trained.",
+        "{n} of {of} runs repeat another in N, D, C and loss to the last digit: they are copies, "
+        "and are not counted.",
     ),
     "repeated_data": Kind(
         "warning",
@@ -181,6 +181,17 @@ KINDS: dict[str, Kind] = {
         "The sizes of a profile do not enclose its minimum.",
         "The minimum at C = {C:.3g} lies at the edge of its profile: the lowest run has N = "
         "{lowest:.3g} and the vertex {vertex:.3g}, of sizes {smallest:.3g} to {largest:.3g}.",
+    ),
+    "laws_on_edge_minima": Kind(
+        "serious",
+        "Fewer than three optima are enclosed by sizes, and others lie at an edge.",
+        "Of the {of} minima of the profiles {inside} lie inside their sizes: a law through minima "
+        "at the edge says where the sizes end, not how the best size grows.",
+    ),
+    "weights_moved_minimum": Kind(
+        "warning",
+        "Weights against outliers moved the minimum of a profile by more than 1%.",
+        phrases.moved_minima,
     ),
     "off_centre_grid": Kind(
         "warning",
