@@ -72,6 +72,23 @@ def test_mistakes_are_named(change, message):
         read_runs(runs)
 
 
+@pytest.mark.parametrize("name", ["learning_rate", "max_lr"])
+def test_another_name_of_lr_stands_in_for_it(name):
+    runs = cell([0.1, 0.2], [2.0, 2.1])
+    renamed = {(name if key == "lr" else key): values for key, values in runs.items()}
+    assert read_runs(renamed)[0].lr.tolist() == [0.1, 0.2]
+    table, dropped, _ = keep_best_learning_rates(read_runs(renamed)[0])
+    assert (table.id.tolist(), [one.id for one in dropped]) == (["r0"], ["r1"])
+    assert read_runs(runs | {name: [3.0, 4.0]})[0].lr.tolist() == [0.1, 0.2]
+
+
+def test_flops_per_unit_that_gives_C_is_a_count():
+    runs = cell([0.1, 0.2], [2.0, 2.1]) | {"C": [1e18, 1.01e18]}
+    assert read_runs(runs)[0].counted.tolist() == [False, False]
+    counted = read_runs(runs | {"flops_per_unit": [1e9, 1e9]})[0]
+    assert dict(zip(counted.id, counted.counted, strict=True)) == {"r0": True, "r1": False}
+
+
 def test_unknown_exclusions_are_named():
     with pytest.raises(UserError, match="nobody"):
         read_runs(cell([0.1], [2.0]), exclude=["nobody"])

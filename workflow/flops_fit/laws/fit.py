@@ -235,7 +235,7 @@ def _setting(table: RunTable, options: FitOptions, law: NoiseLaw | None) -> Sett
     budgets = np.unique(table.budget).tolist()
     return Setting(
         runs=table,
-        flops=FlopsPerUnit.from_runs(table.N, table.D, table.C),
+        flops=FlopsPerUnit.of(table),
         C=merge_compute(budgets, [_checked_budget(C) for C in options.predict_budgets]),
         options=ApproachOptions(
             tied=options.tie_exponents,

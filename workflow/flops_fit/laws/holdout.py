@@ -147,7 +147,7 @@ def _refit(
         test=runs.take(hidden),
         targets=tuple(targets[budget] for budget in left_out.tolist()),
         flops=flops,
-        training_flops=FlopsPerUnit.from_runs(training.N, training.D, training.C),
+        training_flops=FlopsPerUnit.of(training),
         E=E,
     )
 

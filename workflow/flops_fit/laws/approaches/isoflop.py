@@ -80,7 +80,7 @@ def fit_isoflop(
             reason="approach 2 needs budgets, but fewer than 2 groups of runs span at most 10% in "
             "C and hold at least 4 distinct N, or they hold less than a third of the runs",
         )
-    flops = flops or FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
+    flops = flops or FlopsPerUnit.of(runs)
     profiles, judgements = _fit_profiles(runs, noise)
     usable = [profile for profile in profiles if judge_usable(profile) is None]
     points = tuple(_point(profile, flops) for profile in usable)

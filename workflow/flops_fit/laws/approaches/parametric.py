@@ -119,7 +119,7 @@ def fit_surface(
     reason = no_optimum(surface)
     if reason is not None:
         return replace(result, status="failed", reason=reason)
-    points = surface_points(surface, runs, flops or FlopsPerUnit.from_runs(runs.N, runs.D, runs.C))
+    points = surface_points(surface, runs, flops or FlopsPerUnit.of(runs))
     try:
         laws = optima_laws(points, offset=surface.E)
     except ValueError as error:

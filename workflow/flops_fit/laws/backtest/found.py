@@ -149,7 +149,7 @@ def found_in_strata(runs: RunTable, strata: Sequence[Rows]) -> list[Found | None
     strata : sequence of ndarray of int
         Rows of each stratum.
     """
-    flops = FlopsPerUnit.from_runs(runs.N, runs.D, runs.C)
+    flops = FlopsPerUnit.of(runs)
     objectives = (SquaredLoss(), HuberLog())
     surfaces = [search_surface(runs.N, runs.D, runs.L, o)[0] for o in objectives]
     surfaces = [s for s in surfaces if s.A * s.B > 0 and min(s.alpha, s.beta) > LEAST_EXPONENT]

@@ -115,7 +115,7 @@ def backtest_own(
         return None
 
     def refit(kept: RunTable) -> OptimumLaw | None:
-        flops = FlopsPerUnit.from_runs(kept.N, kept.D, kept.C)
+        flops = FlopsPerUnit.of(kept)
         return fit_answer(kept, flops, options=options).law
 
     kind: Kind = "budgets" if answer.method == "path" else "strata"

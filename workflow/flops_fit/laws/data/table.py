@@ -15,6 +15,9 @@ from flops_fit.laws.data.grouping import group_budgets
 REQUIRED_COLUMNS = ("N", "D", "C", "loss")
 STATUSES = ("completed", "diverged")
 
+LR_NAMES = ("learning_rate", "max_lr")
+"""Names of the learning rate that stand in for a column `lr`, the first that is there."""
+
 MIN_RUNS = 5
 """Fewer runs than this are no evidence of any law."""
 
@@ -49,7 +52,8 @@ class RunTable:
     `L` is NaN where `diverged`; `lr`, `epochs`, `unique` and `C_6nd` are NaN where they are not
     known, `seed` is "". `unique` are the distinct units among the D units, or in the data that
     these are from.
-    `profiled` says whether the run stands at its budget, and not only near it.
+    `profiled` says whether the run stands at its budget, and not only near it; `counted`, whether
+    its C is the stated `flops_per_unit` times D.
     """
 
     id: NDArray[np.object_]
@@ -66,6 +70,7 @@ class RunTable:
     unique: NDArray[np.float64]
     C_6nd: NDArray[np.float64]
     profiled: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.id)
@@ -84,9 +89,10 @@ def read_runs(
     ----------
     runs : mapping of column name to sequence, each of length n_rows
         `N, D, C, loss`, and optionally `budget` (default: found by `group_budgets`), `id`
-        (default: "row 1", ...), `status` (default: all completed), `size` (default: N), `lr`,
-        `seed`, `epochs` (D over the distinct units), `unique` (these; it wins over `epochs`),
-        `C_6nd`. Other columns are ignored.
+        (default: "row 1", ...), `status` (default: all completed), `size` (default: N), `lr`
+        (without it, `learning_rate` or `max_lr`), `seed`, `epochs` (D over the distinct units),
+        `unique` (these; it wins over `epochs`), `C_6nd`, `flops_per_unit` (C over D,
+        where it was counted). Other columns are ignored.
     exclude : collection of str
         Ids of runs to leave out.
 
@@ -120,6 +126,7 @@ def read_runs(
 def _as_table(runs: Mapping[str, Sequence[Any]]) -> RunTable:
     """Turn columns into arrays, in the order of the input; checks only that they can be read."""
     n_rows = _check_columns(runs)
+    runs = _with_lr(runs)
     id = np.array([str(value) for value in runs.get("id", _row_names(n_rows))], dtype=object)
     status = [str(value) for value in runs.get("status", ["completed"] * n_rows)]
     for name, value in zip(id, status, strict=True):
@@ -146,9 +153,19 @@ def _as_table(runs: Mapping[str, Sequence[Any]]) -> RunTable:
         size=size,
         L=np.where(diverged, np.nan, column("loss")),
         profiled=np.ones(n_rows, dtype=bool),
+        counted=np.isclose(column("flops_per_unit") * column("D"), column("C"), rtol=1e-9, atol=0),
         **{name: column(name) for name in ("budget", "lr", "N", "D", "C", "C_6nd")},
         **_epochs_and_unique(column("D"), column("epochs"), column("unique")),
     )
+
+
+def _with_lr(runs: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+    """Return the columns with one of `LR_NAMES` as `lr` where that is absent.
+
+    Without it, runs of several learning rates would be read as replicates of one.
+    """
+    named = [name for name in LR_NAMES if name in runs]
+    return runs if "lr" in runs or not named else {**runs, "lr": runs[named[0]]}
 
 
 def _epochs_and_unique(
