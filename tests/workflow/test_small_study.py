@@ -59,9 +59,13 @@ def test_runs_fit_table_and_figures_are_there(trained):
         assert int(row["N"]) == records[row["id"]]["n_params_non_embedding"]
     fit = json.loads((checkout.study / "fit.json").read_text())
     assert fit["n_runs"] == 6
-    assert fit["recommended"]["approach"] == "2"
+    assert fit["answer"]["method"] == "path"
     with open(checkout.study / "table.csv", newline="") as file:
-        assert [float(row["C"]) for row in csv.DictReader(file)] == [2e6, 4e6, 1e8]
+        rows = list(csv.DictReader(file))
+    assert [float(row["C"]) for row in rows] == [2e6, 4e6, 1e8]
+    assert [float(row["N_opt"]) for row in rows] == [
+        row["N_opt"] for row in fit["answer"]["predictions"]
+    ]
     for name in ("isoflop_profiles", "optimum_scaling"):
         assert (checkout.study / "figures" / f"{name}.svg").read_text().startswith("<?xml")
         assert (checkout.study / "figures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"

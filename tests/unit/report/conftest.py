@@ -8,6 +8,9 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from flops_fit.laws.answer.answer import Question, predict_answer
+from flops_fit.laws.answer.law import OptimumLaw
+from flops_fit.laws.data.accounting import FlopsPerUnit
 
 N_OF_WIDTH = {
     8: 3600,
@@ -27,6 +30,12 @@ LOSSES = {
 }
 K = 10.5  # C / (N D); near what counting gives at these sizes
 OFFSET = 0.3
+ACCOUNTING = {
+    "value": K,
+    "source": "median of C / (N D)",
+    "N": [float(N) for N in N_OF_WIDTH.values()],
+    "flops_per_unit": [K * N for N in N_OF_WIDTH.values()],
+}
 
 
 def make_runs() -> pd.DataFrame:
@@ -89,6 +98,43 @@ def judgement(text: str, approach: str | None = None) -> dict:
     return {**said, "approach": approach, "text": text}
 
 
+def make_answer(points: list[dict], exact: list[dict]) -> dict:
+    """An answer of known draws, other than the law of approach 2, whose rows are `exact`."""
+    random = np.random.default_rng(0)
+    middle = [10.2, 0.5, -0.01, 0.28, -0.15, 0.0, OFFSET]
+    spread = [0.05, 0.02, 0.005, 0.01, 0.005, 0.0005, 0.02]
+    law = OptimumLaw(centre=26.5, reach=6.3, rows=random.normal(middle, spread, (200, 7)))
+    sizes = np.log(list(N_OF_WIDTH.values()))
+    flops = FlopsPerUnit(log_N=sizes, log_flops=sizes + math.log(K), k=K)
+    budgets = tuple(LOSSES)
+    # Out of order, to show that the table sorts.
+    rows = predict_answer(law, Question(C=(1e15, *budgets, 1e13), measured=budgets), flops)
+    kept = ("C", "N_opt", "L_opt", "n")
+    errors = {"log_N_opt_std_err": 0.05, "L_opt_std_err": 0.01}
+    cost = {"prior": [-0.005, 0.015], "found": {"value": -0.0102, "ci": [-0.02, 0.0]}, "cost": 1.75}
+    return {
+        "method": "path",
+        "why": "a path through four minima",
+        "ci": 0.95,
+        "form_error": {
+            "C": 1e15,
+            "N_bend": cost,
+            "N_scatter": {"prior": 0.03, "found": None, "cost": 1.25},
+            "L_bend": None,
+            "L_scatter": None,
+            "E": {"value": OFFSET, "ci": [0.26, 0.34]},
+        },
+        "points": [{key: point[key] for key in kept} | errors for point in points],
+        "predictions": [row.to_json() for row in rows],
+        "law": law.to_json(),
+        "if_form_is_exact": {
+            "approach": "2",
+            "why": "lowest error on the held-out budget",
+            "predictions": exact,
+        },
+    }
+
+
 def make_fit() -> dict:
     profiles = [_profile(C, losses) for C, losses in LOSSES.items()]
     points = []
@@ -119,7 +165,7 @@ def make_fit() -> dict:
         {
             "study": "demo",
             "params": "non_embedding",
-            "k": {"value": K, "source": "median of C / (N D)"},
+            "k": ACCOUNTING,
             "interval_method": "bootstrap of leverage-scaled residuals, 1000 samples, 95%",
             "n_runs": 20,
             "excluded": [{"id": "run-excluded", "reason": "named in fit.exclude"}],
@@ -137,7 +183,8 @@ def make_fit() -> dict:
                 },
             },
             "holdout": [],
-            "recommended": {"approach": "2", "why": "lowest error on the held-out budget"},
+            "answer": make_answer(points, predictions),
+            "recommended": {"approach": "path", "why": "a path through four minima"},
             "judgements": [
                 judgement("curvature at 5e+10 FLOPs is barely significant (p = 0.04)", "2"),
                 judgement("prediction at 1e+15 FLOPs lies 667x beyond the largest budget"),

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import matplotlib
 import pytest
 from drawn import artists_of
+from flops_fit.laws.answer.answer import Question, predict_answer
 from flops_fit.report.figures.isoflop_profiles import isoflop_profiles
 from flops_fit.report.figures.optimum_scaling import optimum_scaling
 from flops_fit.report.figures.saving import save
@@ -20,15 +21,14 @@ read = ReportedFit.from_json
 def test_tick_labels_do_not_touch(fit, runs, budgets, furthest):
     approach = fit["approaches"]["2"]
     runs = runs[runs["budget"].isin(budgets)]
-    for key in ("points", "profiles", "predictions"):
-        approach[key] = [row for row in approach[key] if row["C"] in budgets]
+    answer = fit["answer"]
+    for entry in (approach, answer):
+        for key in ("points", "profiles", "predictions"):
+            entry[key] = [row for row in entry.get(key, ()) if row["C"] in budgets]
     if furthest is not None:
-        row = {"C": furthest, "extrapolated": True}
-        for quantity in ("N_opt", "D_opt", "L_opt"):
-            law = approach[quantity]
-            row[quantity] = law["offset"] + law["coefficient"] * furthest ** law["exponent"]
-            row[f"{quantity}_ci"] = None
-        approach["predictions"].append(row)
+        law, flops = read(fit).answer.law, read(fit).answer.flops
+        rows = predict_answer(law, Question(C=(furthest,), measured=budgets), flops)
+        answer["predictions"] += [row.to_json() for row in rows]
     for figure in (
         isoflop_profiles(read(fit), runs),
         optimum_scaling(read(fit), runs),

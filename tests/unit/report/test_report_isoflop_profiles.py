@@ -108,7 +108,6 @@ def test_points_without_weight_are_hollow(fit, runs):
 
 def test_without_approach_2_the_points_stand_alone(fit, runs):
     fit["approaches"]["2"] = {"status": "unsupported", "reason": "one budget"}
-    fit["recommended"] = {"approach": None, "why": "no approach gave laws"}
     figure = isoflop_profiles(read(fit), runs)
     artists = artists_of(figure)
     assert set(artists) == {"excluded", *(f"profile-{i}-points" for i in range(4))}

@@ -14,6 +14,8 @@ class Check:
     predicted: float
     interval: tuple[float, float]
     found: float
+    found_std_err: float
+    """Of the natural logarithm of N_opt; of L_opt in the unit of the loss."""
     covered: bool
 
     @classmethod
@@ -24,6 +26,7 @@ class Check:
             predicted=check["predicted"],
             interval=(low, high),
             found=check["found"],
+            found_std_err=check["found_std_err"],
             covered=check["covered"],
         )
 

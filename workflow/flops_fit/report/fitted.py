@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +14,11 @@ from flops_fit.laws import approach as laws
 from flops_fit.laws.approaches.registry import approach_named
 from flops_fit.laws.judgement.judgement import Judgement
 from flops_fit.laws.results import Point, Profile
+from flops_fit.report.answer import ReportedAnswer
 from flops_fit.report.backtest import Backtest
+from flops_fit.report.predictions import LAWS, Interval, Prediction, read_interval
 
 Array = NDArray[np.float64]
-Interval = tuple[float, float]
-
-LAWS = ("N_opt", "D_opt", "L_opt")
-"""The quantities for which an approach gives laws: parameters, units, nats per unit."""
-QUANTITIES = (*LAWS, "D_per_N")
-"""The quantities that are predicted; D_per_N is in units per parameter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,44 +41,12 @@ class Law:
             exponent=law["exponent"],
             offset=law["offset"] or 0.0,
             r_squared=law["r_squared"],
-            exponent_interval=_interval(interval),
+            exponent_interval=read_interval(interval),
         )
 
     def at(self, C: Array) -> Array:
         """Return y at `C`, any shape."""
         return self.offset + self.coefficient * C**self.exponent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A predicted value, and its interval if one was computed."""
-
-    value: float | None
-    interval: Interval | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """An approach's predictions at one C."""
-
-    C: float
-    extrapolated: bool
-    """C lies outside the measured budgets."""
-    estimates: Mapping[str, Estimate]
-    """By `QUANTITIES`. L_opt has no value if the fit found no law for the loss."""
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Prediction:
-        """Read a prediction of fit.json."""
-        values = {name: row[name] for name in LAWS} | {"D_per_N": row["D_opt"] / row["N_opt"]}
-        return cls(
-            C=float(row["C"]),
-            extrapolated=bool(row["extrapolated"]),
-            estimates={
-                name: Estimate(value=value, interval=_interval(row.get(f"{name}_ci")))
-                for name, value in values.items()
-            },
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,9 +129,7 @@ class ReportedFit:
     holdout: tuple[HoldoutScore, ...]
     backtest: Backtest | None
     """None without an answer, or in the file of an earlier version."""
-    recommended: Approach | None
-    why: str
-    """Why this approach, or none, is recommended."""
+    answer: ReportedAnswer
     judgements: tuple[Judgement, ...]
 
     @classmethod
@@ -182,7 +144,6 @@ class ReportedFit:
         try:
             entries = fit["approaches"].items()
             approaches = tuple(Approach.from_json(name, entry) for name, entry in entries)
-            recommended = fit["recommended"]
             return cls(
                 study=fit["study"],
                 params=fit["params"],
@@ -193,11 +154,10 @@ class ReportedFit:
                 approaches=approaches,
                 holdout=tuple(HoldoutScore.from_json(score) for score in fit["holdout"]),
                 backtest=Backtest.from_json(fit["backtest"]) if fit.get("backtest") else None,
-                recommended=_named(approaches, recommended["approach"]),
-                why=recommended["why"],
+                answer=ReportedAnswer.from_json(fit["answer"], fit["k"]),
                 judgements=tuple(Judgement(**judgement) for judgement in fit["judgements"]),
             )
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{source}: is not a fit.json that a report can be made from ({error!r}); delete "
                 "it, and a rerun fits the study again"
@@ -205,22 +165,13 @@ class ReportedFit:
 
     @property
     def fitted(self) -> tuple[Approach, ...]:
-        """The approaches whose status is `ok`: the recommended one, then in the file's order."""
-        fitted = [approach for approach in self.approaches if approach.status == "ok"]
-        return tuple(sorted(fitted, key=lambda approach: approach is not self.recommended))
+        """The approaches whose status is `ok`, in the file's order."""
+        return tuple(approach for approach in self.approaches if approach.status == "ok")
 
     @property
     def left_out(self) -> tuple[Approach, ...]:
         """The approaches without laws."""
         return tuple(approach for approach in self.approaches if approach.status != "ok")
-
-
-def _named(approaches: Sequence[Approach], name: str | None) -> Approach | None:
-    return next((approach for approach in approaches if approach.name == name), None)
-
-
-def _interval(pair: Sequence[float] | None) -> Interval | None:
-    return None if pair is None else (pair[0], pair[1])
 
 
 def _profile(entry: Mapping[str, Any]) -> Profile:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from flops_fit.files.writing import whole_file, write_whole
+from flops_fit.report.figures.backtest import backtest_figure
 from flops_fit.report.figures.isoflop_profiles import isoflop_profiles
 from flops_fit.report.figures.optimum_scaling import optimum_scaling
 from flops_fit.report.figures.saving import save
@@ -20,6 +21,8 @@ def write_report(
     fit: Mapping[str, Any], runs: pd.DataFrame, folder: str | Path, unit: str
 ) -> list[Path]:
     """Write `table.csv`, `table.md` and `figures/*.{svg,png}`, each whole or not at all.
+
+    A figure of an earlier backtest is removed if there is none now.
 
     Parameters
     ----------
@@ -51,4 +54,10 @@ def write_report(
     figures = folder / "figures"
     written += save(isoflop_profiles(fitted, runs, unit), figures / "isoflop_profiles")
     written += save(optimum_scaling(fitted, runs, unit), figures / "optimum_scaling")
+    test = backtest_figure(fitted)
+    if test is not None:
+        written += save(test, figures / "backtest")
+    else:
+        for suffix in ("svg", "png"):
+            (figures / f"backtest.{suffix}").unlink(missing_ok=True)
     return written

@@ -1,4 +1,4 @@
-"""The optimum against training compute, with the laws of every fitted approach."""
+"""The optimum against training compute: the answer, and the laws of the approaches beside it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
+from scipy.stats import norm
 
+from flops_fit.report.answer import ReportedAnswer
 from flops_fit.report.figures.axes import (
     COMPUTE_LABEL,
     N_SAMPLES,
@@ -19,21 +22,20 @@ from flops_fit.report.figures.axes import (
     runs_with_loss,
     write_caption,
 )
-from flops_fit.report.fitted import LAWS, Approach, Law, ReportedFit
-from flops_fit.report.quantities import human_interval, human_r_squared, law_text
-from flops_fit.report.style import (
-    BAND_ALPHA,
-    DASHES,
-    FAINT,
-    MUTED,
-    house_style,
-)
+from flops_fit.report.fitted import Approach, ReportedFit
+from flops_fit.report.predictions import LAWS
+from flops_fit.report.quantities import human_interval, law_text
+from flops_fit.report.style import BAND_ALPHA, DASHES, FAINT, INK, MUTED, house_style
+
+Array = NDArray[np.float64]
 
 _COLUMNS = {"N_opt": "N", "D_opt": "D", "L_opt": "loss"}
+_POINT = {"linestyle": "none", "marker": "o", "color": INK}
+_PREDICTION = {"linestyle": "none", "marker": "D", "markerfacecolor": "white", "color": INK}
 
 
 def optimum_scaling(fit: ReportedFit, runs: pd.DataFrame, unit: str = "token") -> Figure:
-    """Draw N_opt, D_opt and L_opt against C with the law of every fitted approach.
+    """Draw N_opt, D_opt and L_opt of the answer against C, with the approaches' laws beside it.
 
     Parameters
     ----------
@@ -47,138 +49,138 @@ def optimum_scaling(fit: ReportedFit, runs: pd.DataFrame, unit: str = "token") -
     Returns
     -------
     Figure
-        Three panels, all axes logarithmic. Laws are solid over the compute of their points and
-        dashed beyond it; intervals and predictions are those of the recommended approach.
+        Three panels, all axes logarithmic. Lines are solid over the compute of the optima and
+        dashed beyond it; the band is the answer's interval, lighter beyond it.
     """
     measured, labels = runs_with_loss(runs), axis_labels(fit.params, unit, fit.loss_unit)
-    has_intervals = False
     with house_style():
-        figure = Figure(figsize=(10.0, 4.4 + 0.18 * len(fit.fitted)), layout="constrained")
+        figure = Figure(figsize=(10.0, 4.6 + 0.18 * len(fit.fitted)), layout="constrained")
         for ax, quantity in zip(figure.subplots(1, 3), LAWS, strict=True):
-            ax.set(xscale="log", yscale="log", xlabel=COMPUTE_LABEL, ylabel=labels[quantity])
+            ax.set(xscale="log", xlabel=COMPUTE_LABEL, ylabel=labels[quantity])
+            positive = quantity != "L_opt" or bool((measured["loss"].astype(float) > 0).all())
+            ax.set_yscale("log" if positive else "linear")
             dots = {"linestyle": "none", "marker": ".", "color": FAINT, "zorder": 1}
             ax.plot(measured["C"], measured[_COLUMNS[quantity]], gid=f"runs-{quantity}", **dots)
-            has_intervals |= _draw_approaches(ax, fit, quantity)
-            low, high = ax.get_xlim()
-            if high < 1.5 * low:  # one budget: autoscaling would magnify its rounding
-                ax.set_xlim(low / 2.0, high * 2.0)
+            handles = _draw_answer(ax, fit.answer, quantity)
+            handles += [_draw_law(ax, approach, quantity) for approach in fit.fitted]
+            if handles:
+                above = {"loc": "lower left", "bbox_to_anchor": (-0.2, 1.0), "borderpad": 0.2}
+                ax.legend(handles=handles, handlelength=1.6, handletextpad=0.5, **above)
+            _widen_one_budget(ax)
             label_compute_axis(ax.xaxis, ax.get_xlim())
-            label_axis = label_loss_axis if quantity == "L_opt" else label_count_axis
-            label_axis(ax.yaxis, ax.get_ylim())
-        figure.legend(
-            handles=_common_handles(fit, has_intervals), loc="outside upper left", ncols=3
-        )
+            if positive:
+                label_axis = label_loss_axis if quantity == "L_opt" else label_count_axis
+                label_axis(ax.yaxis, ax.get_ylim())
+        figure.legend(handles=_common_handles(fit), loc="outside upper left", ncols=3)
         missing = [f"{entry.method.called} ({entry.status})" for entry in fit.left_out]
         if missing:
             write_caption(figure, [f"Left out: {', '.join(missing)}."], width=140)
     return figure
 
 
-def _draw_approaches(ax: Axes, fit: ReportedFit, quantity: str) -> bool:
-    """Draw every approach in one panel, with its legend; return whether there were intervals."""
-    handles, has_intervals = [], False
-    for approach in fit.fitted:
-        emphasised = approach is fit.recommended
-        handles.append(_draw_law(ax, approach, quantity, emphasised))
-        if emphasised:
-            has_intervals = _draw_predictions(ax, approach, quantity)
-    if handles:
-        above = {"loc": "lower left", "bbox_to_anchor": (-0.2, 1.0), "borderpad": 0.2}
-        ax.legend(handles=handles, handlelength=1.6, handletextpad=0.5, **above)
-    return has_intervals
+def _widen_one_budget(ax: Axes) -> None:
+    """Show a factor of two to either side of a single budget, not its rounding magnified."""
+    low, high = ax.dataLim.intervalx
+    if high < 1.5 * low:
+        ax.set_autoscalex_on(False)
+        ax.set_xlim(low / 2.0, high * 2.0)
 
 
-def _draw_law(ax: Axes, approach: Approach, quantity: str, emphasised: bool) -> Line2D:
-    """Draw one approach's optima and law in one panel; return the line for the legend.
-
-    The law of L may be missing: then only the optima are drawn, and the legend says so.
-    """
-    colour, marker = approach.method.colour, approach.method.marker
-    width, order = (2.2, 3.0) if emphasised else (1.2, 2.0)
-    gid = f"optimum-{approach.name}-{quantity}"
-    law = approach.laws.get(quantity)
-    C = [point.C for point in approach.points]
-    reach = [*C, *(prediction.C for prediction in approach.predictions)]
-    parts = {
-        "extrapolation-below": (min(reach), min(C)),
-        "extrapolation-above": (max(C), max(reach)),
-        "law": (min(C), max(C)),
+def _spans(inside: list[float], everything: list[float]) -> dict[str, tuple[float, float]]:
+    """The compute of a line: over the optima, and beyond them where something is predicted."""
+    first, last = min(inside), max(inside)
+    spans = {
+        "extrapolation-below": (min(everything), first),
+        "extrapolation-above": (last, max(everything)),
+        "law": (first, last),
     }
-    for part, (start, stop) in parts.items():
-        if law is None or (part != "law" and start == stop):
-            continue
+    return {part: span for part, span in spans.items() if part == "law" or span[0] < span[1]}
+
+
+def _draw_answer(ax: Axes, answer: ReportedAnswer, quantity: str) -> list[Line2D]:
+    """Draw median, band, optima and predictions in one panel; return the line for the legend."""
+    gid = f"answer-{quantity}"
+    if not answer.points:
+        return []
+    C = [point.C for point in answer.points]
+    has_law = answer.draws(quantity, C[:1]) is not None
+    spans = _spans(C, [*C, *(row.C for row in answer.predictions)]) if has_law else {}
+    for part, (start, stop) in spans.items():
         grid = np.geomspace(start, stop, N_SAMPLES)
-        line = ax.plot(grid, law.at(grid), color=colour, linewidth=width, zorder=order)[0]
+        middle, low, high = answer.along(quantity, grid)
+        line = ax.plot(grid, middle, color=INK, linewidth=2.2, zorder=3.0)[0]
         line.set(linestyle="-" if part == "law" else DASHES, gid=f"{gid}-{part}")
-
-    style = {"linestyle": "none", "marker": marker, "color": colour, "zorder": order + 0.5}
-    for at_edge, suffix in ((False, "points"), (True, "points-at-edge")):
-        chosen = [point for point in approach.points if point.at_edge == at_edge]
-        if chosen:
-            xy = [point.C for point in chosen], [getattr(point, quantity) for point in chosen]
-            face = "white" if at_edge else colour
-            ax.plot(*xy, markerfacecolor=face, gid=f"{gid}-{suffix}", **style)
-    label = _law_label(quantity[0], law)
-    return Line2D([], [], color=colour, linewidth=width, marker=marker, label=label)
-
-
-def _law_label(symbol: str, law: Law | None) -> str:
-    if law is None:
-        return f"no law of {symbol}"
-    label = f"{law_text(symbol, law)}  ($R^2$ {human_r_squared(law.r_squared)})"
-    interval = human_interval(law.exponent_interval, lambda value: f"{value:.3f}")
-    if interval:
-        label += f"\nexponent in {interval.replace('-', '−')}"
-    return label
-
-
-def _draw_predictions(ax: Axes, approach: Approach, quantity: str) -> bool:
-    """Mark the extrapolated predictions and shade the intervals; return whether there were any."""
-    colour, gid = approach.method.colour, f"optimum-{approach.name}-{quantity}"
-    predicted = [(row, row.estimates[quantity]) for row in approach.predictions]
+        alpha = BAND_ALPHA if part == "law" else 0.6 * BAND_ALPHA
+        band = ax.fill_between(grid, low, high, color=INK, alpha=alpha, linewidth=0)
+        band.set(gid=f"{gid}-{part}-interval", zorder=1.5)
+    middle, low, high = _optima(answer, quantity)
+    ax.vlines(C, low, high, color=INK, linewidth=1.2, zorder=3.4).set_gid(f"{gid}-points-interval")
+    ax.plot(C, middle, gid=f"{gid}-points", zorder=3.5, **_POINT)
     beyond = [
-        (row.C, estimate.value)
-        for row, estimate in predicted
-        if row.extrapolated and estimate.value is not None
+        (row.C, row.estimates[quantity].value)
+        for row in answer.predictions
+        if row.extrapolated and row.estimates[quantity].value is not None
     ]
     if beyond:
-        style = {"linestyle": "none", "marker": "D", "markersize": 6, "markerfacecolor": "white"}
-        ax.plot(
-            *zip(*beyond, strict=True), color=colour, zorder=4, gid=f"{gid}-predictions", **style
+        ax.plot(*zip(*beyond, strict=True), gid=f"{gid}-predictions", zorder=4, **_PREDICTION)
+    label = "answer" if has_law else f"no law of {quantity[0]}"
+    found = answer.exponent(quantity) if has_law and quantity != "L_opt" else None
+    if found is not None:
+        interval = human_interval(found[1], "{:.2f}".format).replace("-", "−")
+        label = rf"answer: ${quantity[0]} \propto C^{{\,{found[0]:.2f}}}$ {interval}"
+    return [Line2D([], [], color=INK, linewidth=2.2, marker="o", label=label)]
+
+
+def _optima(answer: ReportedAnswer, quantity: str) -> tuple[Array, Array, Array]:
+    """Return the optima that the answer rests on, with the ends of their normal intervals."""
+    z = float(norm.ppf((1 + answer.level) / 2))
+    if quantity == "L_opt":
+        L = np.array([point.L_opt for point in answer.points])
+        error = z * np.array([point.L_opt_std_err for point in answer.points])
+        return L, L - error, L + error
+    N = np.array([point.N_opt for point in answer.points])
+    error = np.exp(z * np.array([point.log_N_opt_std_err for point in answer.points]))
+    ends = N, N / error, N * error
+    if quantity == "N_opt":
+        return ends
+    C = np.array([point.C for point in answer.points])
+    middle, high, low = (answer.flops.D_at(C, n) for n in ends)
+    return middle, low, high
+
+
+def _draw_law(ax: Axes, approach: Approach, quantity: str) -> Line2D:
+    """Draw one approach's law in one panel; return the line for the legend."""
+    law, colour = approach.laws.get(quantity), approach.method.colour
+    C = [point.C for point in approach.points]
+    spans = _spans(C, [*C, *(row.C for row in approach.predictions)]) if law else {}
+    for part, (start, stop) in spans.items():
+        grid = np.geomspace(start, stop, N_SAMPLES)
+        line = ax.plot(grid, law.at(grid), color=colour, linewidth=1.2, zorder=2.0)[0]
+        line.set(
+            linestyle="-" if part == "law" else DASHES,
+            gid=f"optimum-{approach.name}-{quantity}-{part}",
         )
-    given = np.array([estimate.interval is not None for _, estimate in predicted], dtype=bool)
-    if not given.any():
-        return False
-    C = np.array([row.C for row, _ in predicted])
-    low, high = np.array([estimate.interval or (np.nan, np.nan) for _, estimate in predicted]).T
-    band = ax.fill_between(C, low, high, color=colour, alpha=BAND_ALPHA, linewidth=0)
-    band.set(gid=f"{gid}-interval", zorder=1.5)
-    # A band needs two neighbours; a bar also shows a single interval.
-    bars = {"color": colour, "linewidth": 1.0, "zorder": 2.5}
-    ax.vlines(C[given], low[given], high[given], **bars).set_gid(f"{gid}-interval-bars")
-    return True
+    label = f"no law of {quantity[0]}" if law is None else law_text(quantity[0], law)
+    return Line2D([], [], color=colour, linewidth=1.2, label=label)
 
 
-def _common_handles(fit: ReportedFit, has_intervals: bool) -> list[Line2D | Patch]:
+def _common_handles(fit: ReportedFit) -> list[Line2D | Patch]:
     """Legend entries that hold for all three panels."""
     handles: list[Line2D | Patch] = []
-    for approach in fit.fitted:
-        emphasised = approach is fit.recommended
-        width = 2.2 if emphasised else 1.2
-        label = approach.method.title + (" (recommended)" if emphasised else "")
-        style = {
-            "color": approach.method.colour,
-            "marker": approach.method.marker,
-        }
-        handles.append(Line2D([], [], linewidth=width, label=label, **style))
-    if fit.recommended and any(row.extrapolated for row in fit.recommended.predictions):
+    answer = fit.answer
+    if answer.points:
+        label = f"answer: {answer.title}"
+        handles.append(Line2D([], [], linewidth=2.2, label=label, color=INK, marker="o"))
+    if answer.law is not None:
+        label = f"{answer.level:.0%} interval of the answer"
+        handles.append(Patch(facecolor=INK, alpha=BAND_ALPHA, label=label))
+    handles += [
+        Line2D([], [], linewidth=1.2, label=item.method.title, color=item.method.colour)
+        for item in fit.fitted
+    ]
+    if any(row.extrapolated for row in answer.predictions):
         hollow = {"marker": "D", "markerfacecolor": "white", "linestyle": DASHES}
         handles.append(Line2D([], [], color=MUTED, label="extrapolated", **hollow))
-    if any(point.at_edge for approach in fit.fitted for point in approach.points):
-        hollow = {"marker": "o", "markerfacecolor": "white", "linestyle": "none"}
-        handles.append(Line2D([], [], color=MUTED, label="optimum at an edge", **hollow))
-    if has_intervals:
-        handles.append(Patch(facecolor=MUTED, alpha=2 * BAND_ALPHA, label="interval"))
     run_dot = {"marker": ".", "linestyle": "none", "color": FAINT}
     handles.append(Line2D([], [], label="single runs", **run_dot))
     return handles
