@@ -59,7 +59,7 @@ def test_runs_fit_table_and_figures_are_there(trained):
         assert int(row["N"]) == records[row["id"]]["n_params_non_embedding"]
     fit = json.loads((checkout.study / "fit.json").read_text())
     assert fit["n_runs"] == 6
-    assert fit["answer"]["method"] == "path"
+    assert fit["recommended"]["approach"] == fit["answer"]["method"] == "path"
     with open(checkout.study / "table.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["C"]) for row in rows] == [2e6, 4e6, 1e8]

@@ -339,3 +339,14 @@ def test_the_curvature_at_a_surface_optimum_is_its_second_difference():
 
     second = (log_L(step) - 2 * log_L(0.0) + log_L(-step)) / step**2
     assert found.curvature[0] == pytest.approx(second, rel=1e-3)
+
+
+def test_flat_losses_give_no_answer_and_nearly_flat_ones_a_wide_one():
+    runs = sweep(noise=0.0)
+    flat = answer(runs | {"loss": 2 + 0.1 * np.log(1e20 / runs["C"])}, [1e21])
+    assert flat.method is None
+    assert "none is the best" in flat.why
+    assert flat.predictions == ()
+    slope = 3 - 0.02 * np.log(runs["N"]) + 1e-6 * np.log(runs["N"]) ** 2
+    row = answer(runs | {"loss": slope}, [1e21]).predictions[0]
+    assert np.log(row.N_opt_ci[1] / row.N_opt_ci[0]) > 1.5

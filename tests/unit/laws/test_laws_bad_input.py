@@ -48,7 +48,8 @@ def test_fewer_than_five_runs_are_no_evidence():
 def test_one_budget_supports_nothing_and_says_why():
     one = {name: values[:6] for name, values in GOOD.items()}
     result = fit(one)
-    assert result["recommended"]["approach"] is None
+    assert result["recommended"]["approach"] == "minimum"
+    assert result["answer"]["law"] is None
     assert result["prediction"] is None
     assert {e["status"] for e in result["approaches"].values()} <= {"unsupported", "failed"}
     assert all(e["reason"] for e in result["approaches"].values())

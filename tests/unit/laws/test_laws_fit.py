@@ -69,9 +69,11 @@ def test_fit_json_has_the_agreed_fields():
     assert result["params"] == "non_embedding"
     assert result["k"]["value"] == pytest.approx(6.0)
     assert result["n_runs"] == 25
-    assert result["interval_method"] is None
+    assert "intervals of the answer" in result["interval_method"]
+    assert "resamples" not in result["interval_method"]
     assert result["holdout"] == []
-    assert result["recommended"]["approach"] == "2"
+    assert result["recommended"]["approach"] == result["answer"]["method"] == "path"
+    assert result["answer"]["if_form_is_exact"]["approach"] == "2"
     entry = result["approaches"]["2"]
     assert entry["status"] == "ok"
     for name in ("N_opt", "D_opt", "L_opt"):
@@ -183,13 +185,17 @@ def test_a_law_that_leaves_the_range_of_numbers_is_an_error():
         predict_optima([1e200], N_opt=steep, L_opt=None, flops=flops, budgets=[1e18])
 
 
-def test_without_laws_nothing_is_recommended_or_predicted():
+def test_one_budget_is_answered_with_its_minimum_alone():
     result = fit(parabolic_runs((1e18,)), predict_budgets=[1e20])
     entry = result["approaches"]["2"]
     assert (entry["status"], entry["N_opt"], entry["predictions"]) == ("unsupported", None, [])
     assert len(entry["points"]) == 1
-    assert result["recommended"]["approach"] is None
-    assert "2 budgets" in result["recommended"]["why"]
+    assert result["recommended"]["approach"] == "minimum"
+    assert "gives no law" in result["recommended"]["why"]
+    assert [row["C"] for row in result["answer"]["predictions"]] == [1e18]
+    exact = result["answer"]["if_form_is_exact"]
+    assert (exact["approach"], exact["predictions"]) == (None, [])
+    assert "2 budgets" in exact["why"]
 
 
 def test_measured_sweep_gives_its_known_exponent():

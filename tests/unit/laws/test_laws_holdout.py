@@ -72,10 +72,10 @@ def test_scattered_compute_is_scored_per_run():
 
 def test_a_well_behaved_sweep_gets_a_surface_and_outliers_the_robust_one():
     runs, _ = nine_sizes(noise=0.005, seed=4)
-    assert fit(runs)["recommended"]["approach"] == "vpnls"
+    assert fit(runs)["answer"]["if_form_is_exact"]["approach"] == "vpnls"
     runs["loss"][[3, 20]] *= 1.1
     result = fit(runs)
-    assert result["recommended"]["approach"] == "3"
+    assert result["answer"]["if_form_is_exact"]["approach"] == "3"
     assert found(result, "outliers")
 
 
@@ -84,7 +84,7 @@ def test_a_form_that_does_not_fit_gets_approach_2_and_says_why():
     N = surface_N_opt(C) * np.tile(np.exp(OFFSETS), 5)
     bent = surface(N, C / (6 * N)) * (1 + 0.05 * np.sin(2.5 * np.log(N / surface_N_opt(C))))
     noise = np.exp(0.001 * np.random.default_rng(0).normal(size=45))
-    recommended = fit(columns(C, N, bent * noise))["recommended"]
+    recommended = fit(columns(C, N, bent * noise))["answer"]["if_form_is_exact"]
     assert recommended["approach"] == "2"
     assert "lack of fit" in recommended["why"]
 

@@ -94,7 +94,7 @@ def test_losses_that_do_not_fall_with_compute(rise, budgets):
     floor = 1 + 100 * runs["C"] ** -0.1
     runs["loss"] = runs["loss"] - floor + 2 + rise * np.log10(runs["C"] / 1e18)
     fit = fit_runs(runs, study="s", params="total", bootstrap=0)
-    assert fit["recommended"]["approach"] == "2"
+    assert fit["answer"]["if_form_is_exact"]["approach"] == "2"
     last = budgets[-1]
     expected = {"first_C": 1e18, "first_L": 2, "last_C": last}
     expected["last_L"] = 2 + rise * np.log10(last / 1e18)

@@ -109,10 +109,10 @@ def test_it_is_fitted_judged_resampled_and_held_out(fit):
 
 
 def test_it_is_recommended_by_its_rank(fit):
-    assert fit["recommended"]["approach"] == "toy"
+    assert fit["answer"]["if_form_is_exact"]["approach"] == "toy"
     with registered(replace(TOY, name="last", rank=9)):
         second = fit_runs(RUNS, study="s", params="total", bootstrap=0, approaches=["2", "last"])
-    assert second["recommended"]["approach"] == "2"
+    assert second["answer"]["if_form_is_exact"]["approach"] == "2"
 
 
 def test_a_form_is_recommended_unless_it_is_judged_flawed():
@@ -124,8 +124,8 @@ def test_a_form_is_recommended_unless_it_is_judged_flawed():
                      holdout_budgets=0)
             for runs in (RUNS, few)
         ]  # fmt: skip
-    assert [fit["recommended"]["approach"] for fit in fits] == ["toy", "2"]
-    assert "the toy: few budgets" in fits[1]["recommended"]["why"]
+    assert [fit["answer"]["if_form_is_exact"]["approach"] for fit in fits] == ["toy", "2"]
+    assert "the toy: few budgets" in fits[1]["answer"]["if_form_is_exact"]["why"]
 
 
 def test_it_is_tabulated_and_drawn_beside_the_answer(fit):

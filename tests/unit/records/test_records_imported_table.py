@@ -129,7 +129,7 @@ def test_a_large_table_is_fitted_from_file_to_laws(tmp_path):
         # An estimate from the truth, in its own standard errors
         assert abs(surface["a"] - 0.28 / 0.62) < 4 * surface["std_err"]["a"]
         assert 0 < surface["std_err"]["a"] < 0.01
-    assert result["recommended"]["approach"] in ("3", "vpnls")
+    assert result["answer"]["if_form_is_exact"]["approach"] in ("3", "vpnls")
 
 
 def test_C_that_is_not_6ND_is_judged(tmp_path):

@@ -21,7 +21,7 @@ from flops_fit.laws.answer.paths import N_PAIRS, fit_paths
 from flops_fit.laws.answer.priors import PRIORS, PathPriors, Priors
 from flops_fit.laws.answer.strata import find_stratum_optima
 from flops_fit.laws.answer.surfaces import surfaces_through
-from flops_fit.laws.answer.valleys import find_optima
+from flops_fit.laws.answer.valleys import find_optima, has_valley
 from flops_fit.laws.approach import ApproachOptions
 from flops_fit.laws.approaches.isoflop import losses_at_budgets
 from flops_fit.laws.data.accounting import FlopsPerUnit
@@ -179,13 +179,13 @@ def _method(
     spread = float(runs.C.max() / runs.C.min())
     if surfaces and spread > ONE_BUDGET:
         return "strata", []
-    if len(budgets) > 1:
-        return "path", budgets
     if not budgets and np.unique(runs.N).size >= MIN_SIZES and spread <= ONE_BUDGET:
         budgets = [(float(np.log(runs.C).mean()), np.log(runs.N), runs.L)]
     if not budgets:
         return "no budget holds three sizes, and no surface with an optimum fits the runs"
-    return "minimum", budgets
+    if not any(has_valley(log_N, L) for _, log_N, L in budgets):
+        return "at no budget do the losses have a minimum between sizes, so that none is the best"
+    return ("path" if len(budgets) > 1 else "minimum"), budgets
 
 
 def _budgets(runs: RunTable) -> tuple[list[Budget], int]:

@@ -21,6 +21,7 @@ from flops_fit.laws.answer.optimum import (
     pooled_variance,
 )
 from flops_fit.laws.answer.priors import ValleyPriors
+from flops_fit.laws.forms.parabola import ParabolaDesign, has_minimum
 
 Array = NDArray[np.float64]
 
@@ -121,6 +122,19 @@ def find_optima(
     return tuple(optima), common
 
 
+def has_valley(log_N: Array, L: Array) -> bool:
+    """Say whether a parabola through the losses of a budget opens upwards by more than rounding.
+
+    Parameters
+    ----------
+    log_N, L : ndarray, shape (n,)
+        Of three distinct sizes at least.
+    """
+    parabola = ParabolaDesign.of(log_N).fit(L)
+    half_range = 0.5 * float(np.ptp(log_N))
+    return bool(has_minimum(np.asarray(parabola.coefficients), half_range, L))
+
+
 def _scales(losses: Sequence[Array], *, positive: bool) -> list[float]:
     if positive:
         return [float(L.min()) for L in losses]
@@ -216,12 +230,19 @@ def _optimum(
     slope_N = np.array([0.0, -1 / (2 * c2), c1 / (2 * c2**2)])
     slope_L = np.array([1.0, v, v * v])
     log_N = valley.middle
+    half_range = 0.5 * float(np.ptp(valley.log_N))
     beyond = max(valley.log_N.min() - log_N, log_N - valley.log_N.max(), 0.0)
+    # The share of the curvature that the losses do not show
+    unseen = (c2 - max(float(valley.coefficients[2]), 0.0)) / c2
     return Optimum(
         log_C=log_C,
         log_N=float(log_N + shift),
         log_N_std_err=float(
-            np.hypot(np.sqrt(slope_N @ covariance @ slope_N), priors.beyond_edge * beyond)
+            np.sqrt(
+                slope_N @ covariance @ slope_N
+                + (priors.beyond_edge * beyond) ** 2
+                + (unseen**2 * (half_range + 1)) ** 2
+            )
         ),
         L=float((c0 + c1 * v + c2 * v**2) * scale),
         L_std_err=float(np.sqrt(slope_L @ covariance @ slope_L) * scale),
