@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from flops_fit.laws.approach import Approach, ApproachOptions, Curves
 from flops_fit.laws.data.accounting import FlopsPerUnit
+from flops_fit.laws.data.grouping import MAX_SPAN
 from flops_fit.laws.data.table import RunTable
 from flops_fit.laws.evidence.judgements import judge_laws
 from flops_fit.laws.evidence.resampling import (
@@ -26,7 +27,7 @@ from flops_fit.laws.evidence.resampling import (
 from flops_fit.laws.forms.quantities import Draws, law_quantities
 from flops_fit.laws.judgement.judgement import Judgement, judge
 from flops_fit.laws.judgement.phrases import WHY_END_POINTS
-from flops_fit.laws.optima import Laws, loss_law, optima_laws
+from flops_fit.laws.optima import Laws, loss_law, optima_laws, shift_above_0
 from flops_fit.laws.results import ApproachResult, Point
 
 Array = NDArray[np.float64]
@@ -62,8 +63,8 @@ def fit_envelope(
     Returns
     -------
     ApproachResult
-        `unsupported` if the envelope holds fewer than two points or sizes: with a single size
-        there is nothing to compare.
+        `unsupported` if the envelope holds fewer than two points or sizes, or if most of its end
+        points are the only size at their compute: with a single size there is nothing to compare.
     """
     known = _comparable_curves(runs, curves, decays)
     if known:
@@ -81,7 +82,7 @@ def fit_envelope(
             f"{len(points)} point(s)"
         )
         note = judge("end_points_only", why=why)
-    reason = _too_few(points, found)
+    reason = _too_few(points, found) or (None if known else _not_compared(runs, points, found))
     if reason is not None:
         return ApproachResult(status="unsupported", reason=reason, points=points)
     try:
@@ -103,6 +104,30 @@ def _too_few(points: Sequence[Point], found: str) -> str | None:
     return None
 
 
+def _not_compared(runs: RunTable, points: Sequence[Point], found: str) -> str | None:
+    """Say, following the text `found`, why end points are no optima; None if they may be.
+
+    A run that no cheaper run beats is the best size at its C only where others were tried there: at
+    its budget, or without one, a smaller and a larger size.
+    """
+    alone = sum(not _is_compared(runs, point) for point in points)
+    if len(points) - alone >= max(MIN_POINTS, alone):
+        return None
+    return (
+        f"{found}, of which {alone} have no smaller and larger size within 10% of their C, so that "
+        "nothing says which size is the best there"
+    )
+
+
+def _is_compared(runs: RunTable, point: Point) -> bool:
+    own = runs.profiled & (runs.C == point.C) & (runs.N == point.N_opt)
+    if own.any():
+        at_budget = runs.profiled & np.isin(runs.budget, runs.budget[own])
+        return np.unique(runs.N[at_budget]).size >= MIN_SIZES
+    N = runs.N[np.abs(np.log(runs.C / point.C)) <= np.log(MAX_SPAN) * (1 + 1e-9)]
+    return bool(N.min() < point.N_opt < N.max())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Envelope(Approach):
     """Approach 1; it resamples runs, with their curves."""
@@ -121,15 +146,22 @@ class Envelope(Approach):
         resampling: Resampling,
     ) -> Resampler:
         """Draw laws through the envelopes of resampled runs."""
+        shift = 0.0 if options.E is not None else shift_above_0([p.L_opt for p in result.points])
 
         def draw(chunks: Sequence[Chunk]) -> Draws:
             counts = draw_run_counts(runs, chunks, resampling)
             table = resampled_envelopes(runs, counts, curves=options.curves, decays=options.decays)
             mask = np.isfinite(table[..., 0])
-            logs = np.where(mask[..., np.newaxis], np.log(table), 0.0)
+            logs = np.log(np.where(mask[..., np.newaxis], table[..., :3], 1.0))
             L = np.where(mask, table[..., 3], 1.0)
             return law_quantities(
-                *np.moveaxis(logs[..., :3], -1, 0), L, mask, np.log(C), flops, offset=options.E
+                *np.moveaxis(logs, -1, 0),
+                L,
+                mask,
+                np.log(C),
+                flops,
+                offset=options.E,
+                shift=shift,
             )
 
         return Resampler(draw=draw, what=resampling.rows)

@@ -33,7 +33,7 @@ from flops_fit.laws.forms.parabola import MIN_SIZES
 from flops_fit.laws.forms.profile_weights import residual_limits
 from flops_fit.laws.forms.quantities import Draws, law_quantities
 from flops_fit.laws.judgement.judgement import Judgement, judge
-from flops_fit.laws.optima import Laws, loss_law, optima_laws
+from flops_fit.laws.optima import Laws, loss_law, optima_laws, shift_above_0
 from flops_fit.laws.results import ApproachResult, Point, Profile
 from flops_fit.laws.solver.objectives import HuberLog
 from flops_fit.laws.solver.search import search_surface
@@ -180,13 +180,20 @@ class IsoFLOP(Approach):
             (np.log(p.N), p.L) for p in _with_equal_noise(result.profiles, options.noise)
         )
 
+        positive = bool(runs.L.min() > 0)
+        shift = 0.0 if options.E is not None else shift_above_0([p.L_opt for p in result.points])
+
         def draw(chunks: Sequence[Chunk]) -> Draws:
-            drawn = [resampled_optima(usable, *chunk, limits) for chunk in chunks]
+            drawn = [
+                resampled_optima(usable, *chunk, limits, positive=positive) for chunk in chunks
+            ]
             log_N, L, mask = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
             L = L * scales
             log_C = np.broadcast_to(np.log([p.C for p in usable]), log_N.shape)
             log_D = np.log(flops.D_at(np.exp(log_C), np.exp(log_N)))
-            return law_quantities(log_C, log_N, log_D, L, mask, np.log(C), flops, offset=options.E)
+            return law_quantities(
+                log_C, log_N, log_D, L, mask, np.log(C), flops, offset=options.E, shift=shift
+            )
 
         return Resampler(draw=draw, what="leverage-scaled residuals of the profiles")
 

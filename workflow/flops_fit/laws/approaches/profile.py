@@ -98,7 +98,12 @@ def _curvature_p_value(design: ParabolaDesign, L: Array, noise: Noise | None) ->
 
 
 def resampled_optima(
-    profiles: Sequence[Profile], n_rows: int, rng: np.random.Generator, limits: ResidualLimits
+    profiles: Sequence[Profile],
+    n_rows: int,
+    rng: np.random.Generator,
+    limits: ResidualLimits,
+    *,
+    positive: bool = True,
 ) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Return log N_opt and L_opt of resampled profiles, each (n_rows, n_profiles), and their mask.
 
@@ -106,7 +111,7 @@ def resampled_optima(
     on the scale of its weight, and refitted with the weights of the profile. Outliers are not
     drawn: another sweep would have detected them, too. Whole runs are not drawn: the sizes are
     planned, not random, and a resample without its outer sizes has a vertex that no sweep would
-    give.
+    give. Optima are of use as `reachable_optima` says.
     """
     designs = [ParabolaDesign.of(np.log(profile.N), profile.weights) for profile in profiles]
     pool = np.concatenate(
@@ -121,22 +126,26 @@ def resampled_optima(
     for profile, design in zip(profiles, designs, strict=True):
         noise = pool[rng.integers(0, pool.size, size=(n_rows, profile.N.size))]
         L = profile.parabola.at(np.log(profile.N)) + noise / np.sqrt(profile.weights)
-        columns.append(reachable_optima(design, L))
+        columns.append(reachable_optima(design, L, positive=positive))
     log_N, lowest, usable = (np.stack(parts, axis=-1) for parts in zip(*columns, strict=True))
     return log_N, lowest, usable
 
 
-def reachable_optima(design: ParabolaDesign, L: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+def reachable_optima(
+    design: ParabolaDesign, L: Array, *, positive: bool = True
+) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Return log N_opt and L_opt of losses `L`, shape (n_rows, n), and whether they are of use.
 
     They are of use if the parabola opens upwards, its vertex lies within `MAX_REACH` of the sizes,
-    and its lowest loss, whose logarithm a law takes, is positive. Other optima are replaced by the
+    and, where losses are `positive`, its lowest loss is so too. Other optima are replaced by the
     middle of the sizes, to stay within the range of floats.
     """
     parabola = design.fit(L)
     vertex, lowest = parabola.vertex, parabola.lowest
     within = np.abs(vertex - design.centre) <= (1 + 2 * MAX_REACH) * design.half_range
-    usable = has_minimum(parabola.coefficients, design.half_range, L) & within & (lowest > 0)
+    usable = has_minimum(parabola.coefficients, design.half_range, L) & within
+    if positive:
+        usable &= lowest > 0
     return np.where(usable, vertex, design.centre), np.where(usable, lowest, 1.0), usable
 
 

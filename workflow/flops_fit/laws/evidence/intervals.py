@@ -58,6 +58,8 @@ def intervals_of(
     lost : float
     """
     tails = ((1 - level) / 2, (1 + level) / 2)
+    # Losses are negative in no draw where those of the runs are not
+    L_from = -np.inf if np.any(draws.get("L_opt offset", 0.0) < 0) else 0.0
     lost = float(np.isnan(draws["N_opt exponent"]).mean())
     found: dict[str, Interval] = {}
     for key, values in draws.items():
@@ -78,7 +80,9 @@ def intervals_of(
         if "log " in key:
             with np.errstate(over="ignore"):
                 bounds = np.exp(bounds)
-        elif name in ("E", "alpha", "beta", "gamma", "L_opt", "L_opt offset"):
+        elif name in ("L_opt", "L_opt offset"):
+            bounds = np.maximum(bounds, L_from)
+        elif name in ("E", "alpha", "beta", "gamma"):
             bounds = np.maximum(bounds, 0.0)
         elif name in ("a", "b"):
             bounds = np.clip(bounds, 0.0, 1.0)

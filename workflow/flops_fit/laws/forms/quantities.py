@@ -92,19 +92,22 @@ def law_quantities(
     flops: FlopsPerUnit,
     *,
     offset: float | None = None,
+    shift: float = 0.0,
 ) -> Draws:
     """Return all quantities of laws through points; all but the last two of shape (n_rows, n).
 
-    The offset of L_opt is fitted unless it is given.
+    The offset of L_opt is fitted unless it is given: at least 0, or minus the `shift` of losses
+    that may be negative.
     """
     weights = mask.astype(float)
     quantities = {}
     for key, y in (("N_opt", log_N), ("D_opt", log_D)):
         lines = regress_rows(log_budgets, y, weights)
         quantities[f"{key} log coefficient"], quantities[f"{key} exponent"] = lines
-    lines = offset_rows(log_budgets, L, mask, offset=offset)
+    lines = offset_rows(log_budgets, L + shift, mask, offset=offset)
     for key, y in zip(("log coefficient", "exponent", "offset"), lines, strict=True):
         quantities[f"L_opt {key}"] = y
+    quantities["L_opt offset"] = quantities["L_opt offset"] - shift
 
     def along(name: str) -> Array:
         start, slope = (quantities[f"{name} {key}"] for key in ("log coefficient", "exponent"))

@@ -306,8 +306,9 @@ KINDS: dict[str, Kind] = {
     ),
     "no_law_of_loss": Kind(
         "warning",
-        "An optimum has a loss of 0 or less, or not above fit.E.",
-        "L_opt has no power law, because it falls to {lowest:.3g}, not above {floor:.3g}.",
+        "An optimum has a loss of 0 or less and no negative offset, or one not above fit.E.",
+        "L_opt has no power law: it falls to {lowest:.3g}, not above {floor:.3g}, and no lower "
+        "offset is known.",
     ),
     "offset_few_budgets": Kind(
         "warning",
