@@ -69,8 +69,8 @@ def test_fit_json_has_the_agreed_fields():
     assert result["params"] == "non_embedding"
     assert result["k"]["value"] == pytest.approx(6.0)
     assert result["n_runs"] == 25
-    assert "intervals of the answer" in result["interval_method"]
-    assert "resamples" not in result["interval_method"]
+    assert result["interval_method"] is None
+    assert "error of the form" in result["answer"]["interval_method"]
     assert result["holdout"] == []
     assert result["recommended"]["approach"] == result["answer"]["method"] == "path"
     assert result["answer"]["if_form_is_exact"]["approach"] == "2"

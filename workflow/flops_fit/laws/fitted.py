@@ -25,12 +25,6 @@ from flops_fit.laws.results import ApproachResult, Prediction, Profile
 QUANTITIES = ("N_opt", "D_opt", "L_opt", "D_per_N")
 
 
-ANSWER_INTERVALS = (
-    "percentiles of draws of a path that may bend and scatter, and of E, so that they hold the "
-    "error of the form"
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resampled:
     """The uncertainty of an approach, from resamples."""
@@ -195,14 +189,11 @@ class Fit:
         for item in self.approaches:
             if item.resampled is not None:
                 used.setdefault(item.resampled.method, []).append(item.approach.name)
-        parts = []
-        if self.answer.predictions:
-            parts.append(f"{self.answer.level:.0%} intervals of the answer: {ANSWER_INTERVALS}")
-        if used:
-            text = "; ".join(f"{how} (approach {', '.join(names)})" for how, names in used.items())
-            resamples = f"{self.n_resamples} resamples, seed {self.seed}"
-            parts.append(f"{self.level:.0%} intervals of approaches from {resamples}: {text}")
-        return ". ".join(parts) or None
+        if not used:
+            return None
+        text = "; ".join(f"{how} (approach {', '.join(names)})" for how, names in used.items())
+        resamples = f"{self.n_resamples} resamples, seed {self.seed}"
+        return f"{self.level:.0%} intervals from {resamples}: {text}"
 
     def _prediction_to_json(self) -> dict[str, Any] | None:
         """Return `prediction` of fit.json: the laws behind `answer.if_form_is_exact`, if any."""

@@ -41,6 +41,10 @@ runs of equal C come about by chance."""
 ONE_BUDGET = 1.25
 """Ratio of the largest to the smallest C up to which all runs are at one budget."""
 
+INTERVALS = (
+    "percentiles of draws of a path that may bend and scatter, and of E, so that they hold the "
+    "error of the form"
+)
 NORMAL_QUANTILES = (np.arange(2 * N_PAIRS) + 0.5) / (2 * N_PAIRS)
 """Where a normal distribution is read off for as many even draws as a law has."""
 
@@ -85,6 +89,7 @@ class Answer:
             "method": self.method,
             "why": self.why,
             "ci": self.level,
+            "interval_method": INTERVALS if self.predictions else None,
             "form_error": self.form_error,
             "points": [optimum.to_json() for optimum in self.optima],
             "predictions": [prediction.to_json() for prediction in self.predictions],
