@@ -5,10 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flops_fit.laws import Surface, search_surface, surface_objective
-from flops_fit.laws.solver.newton import minimise_rows
+from flops_fit.laws.solver.newton import _steps, minimise_rows
 from flops_fit.laws.solver.objectives import HuberLog, SquaredLoss
 from flops_fit.laws.solver.projection import GRID, projected_grid
-from flops_fit.laws.solver.terms import SurfaceData, expand, jacobian, objective_values, shares
+from flops_fit.laws.solver.terms import (
+    Expansion,
+    SurfaceData,
+    expand,
+    jacobian,
+    objective_values,
+    shares,
+)
 from known_laws import nine_sizes, random_surface_runs
 from scipy.optimize import minimize, nnls
 
@@ -193,3 +200,16 @@ def test_a_loss_without_floor_puts_E_on_its_bound():
     assert 0 <= found.E < 0.1
     assert exact.E < 1e-6
     assert exact.alpha == pytest.approx(0.3, rel=1e-5)
+
+
+def test_one_singular_row_does_not_stop_the_others():
+    theta = np.zeros((2, 6))
+    curvature = np.stack([np.ones((6, 6)), np.diag([2.0, 1.0, 4.0, 1.0, 1.0, 1.0])])
+    gradient = np.stack([np.ones(6), [2.0, -1.0, 4.0, 0.5, 0.0, 1.0]])
+    around = Expansion(gradient=gradient, hessian=curvature, gauss_newton=curvature)
+    bound = np.full(6, 10.0)
+    steps, expected = _steps(theta, around, np.zeros(2), -bound, bound, False, ())
+    # Newton's step of the second; the shortest step to the valley's line of the first
+    assert steps[:, 1] == pytest.approx(np.tile([-1.0, 1.0, -1.0, -0.5, 0.0, -1.0], (2, 1)))
+    assert steps[:, 0] == pytest.approx(np.full((2, 6), -1 / 6))
+    assert (expected > 0).all()

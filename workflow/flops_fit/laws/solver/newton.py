@@ -192,8 +192,12 @@ def _steps(
     ridge = np.stack([damping, np.minimum(damping, 1e-3)])[..., np.newaxis]
     matrix[..., diagonal, diagonal] += np.where(free, ridge, 1.0)
     scaled = gradient * inverse
-    steps = -np.linalg.solve(matrix, np.broadcast_to(scaled, (2, *scaled.shape))[..., np.newaxis])
-    steps = steps[..., 0]
+    right = np.broadcast_to(scaled, (2, *scaled.shape))[..., np.newaxis]
+    try:
+        steps = -np.linalg.solve(matrix, right)[..., 0]
+    except np.linalg.LinAlgError:
+        # One singular matrix among many: along its null direction there is nothing to gain
+        steps = -(np.linalg.pinv(matrix, hermitian=True) @ right)[..., 0]
     slope = (scaled * steps).sum(-1)
     # Uphill: an indefinite Hessian. The gradient's own direction leads down
     uphill = slope >= 0
