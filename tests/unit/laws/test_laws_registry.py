@@ -54,7 +54,7 @@ class LowestRuns(Approach):
             mask = np.ones(log_C.shape, dtype=bool)
             return law_quantities(log_C, log_N, log_D, runs.L[rows], mask, np.log(C), flops)
 
-        return Resampler(draw=draw, what=resampling.rows)
+        return Resampler(draw=draw, what=resampling.rows(runs))
 
     def _lowest(self, runs, budget, L):
         return int(np.argmin(np.where(runs.budget == budget, L, np.inf)))

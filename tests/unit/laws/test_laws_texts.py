@@ -28,6 +28,7 @@ EXAMPLES = {
     },
     "compute_off_budget": {"n": 2, "of": 9, "limit": 0.01, "largest": 0.03},
     "repeated_runs": {"n": 2, "of": 9},
+    "checkpoints_as_runs": {"n": 40, "trainings": 8, "along_D": 0.8, "along_N": 0.1},
     "repeated_data": {
         "n": 2, "of": 9, "most": 4.0, "R_star": 12.0, "identified": True, "published": 15.4,
     },

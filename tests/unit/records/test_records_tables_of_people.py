@@ -288,6 +288,15 @@ def test_states_that_say_nothing_known_are_refused(tmp_path):
         read(path)
 
 
+def test_a_column_trunk_names_checkpoints_of_one_training(tmp_path):
+    data = plain()
+    data["trunk"] = [f"t{i // 2}" for i in range(len(data))]
+    path = path_of(data, tmp_path / "runs.csv")
+    assert read(path)["trunk"].tolist() == data["trunk"].tolist()
+    result = fit(path, tmp_path, fit={"bootstrap": 20, "approaches": ["3"]})
+    assert "whole trainings" in result["interval_method"]
+
+
 def test_rows_that_repeat_with_their_id_are_told_apart_and_others_refused(tmp_path):
     data = plain(5).assign(id=[f"r{i}" for i in range(30)])
     path = path_of(pd.concat([data, data.iloc[[4]]]), tmp_path / "runs.csv")

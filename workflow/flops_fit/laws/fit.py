@@ -161,7 +161,7 @@ def fit_laws(
     """Fit the laws of a study to its runs, see `fit_runs`."""
     wanted = [approach_named(name) for name in _checked_approaches(options.approaches)]
     table, excluded = read_runs(runs, exclude=options.exclude)
-    table, dropped, told = counted_runs(table)
+    table, dropped, told = counted_runs(table, planned=names_budgets(runs))
     repeats = count_as_fresh(table, planned=names_budgets(runs))
     table, dropped = repeats.fresh, (*dropped, *repeats.excluded)
     _check_enough(table, study, len(dropped), len(excluded))

@@ -22,6 +22,7 @@ COLUMNS = (
     "loss",
     "epochs",
     "unique",
+    "trunk",
 )
 """Columns that are read from a table; all others are ignored."""
 

@@ -308,7 +308,7 @@ class _Imported(Section):
     runs_table: spelled(one=Text, keys=TableFile) = key(
         "A table of existing runs, instead of the keys model, dataset, loss, plan and train, with "
         "columns N, D, C (one of D and C may be missing) and loss, and optionally budget, id, "
-        "status and lr.",
+        "status, lr and trunk (the training that a checkpoint is of).",
         "path",
         expected="a path to a CSV, TSV, JSON or Parquet file, or {path:, columns:, unit:}",
     )

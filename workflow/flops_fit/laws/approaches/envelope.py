@@ -164,7 +164,7 @@ class Envelope(Approach):
                 shift=shift,
             )
 
-        return Resampler(draw=draw, what=resampling.rows)
+        return Resampler(draw=draw, what=resampling.rows(runs))
 
 
 ENVELOPE = Envelope(

@@ -46,6 +46,10 @@ Array = NDArray[np.float64]
 LOWEST_LOG = -700.0
 """Of E in a file, in place of the logarithm of 0."""
 
+TOLD_BY_TRAININGS = 3
+"""E, A and alpha do not change along a training: only its number of trainings tells them (Donald
+and Lang 2007, Inference with difference-in-differences and other panel data)."""
+
 MIN_C_RATIO = 1.25
 """Runs at one compute tie D to C/N: they lie on a curve, but a surface needs an area."""
 
@@ -179,7 +183,7 @@ class SurfaceApproach(Approach):
             return surface_quantities(rows, log_budgets, np.log(C), flops)
 
         single = " (one Newton step each)" if len(runs) > MAX_REFITTED else ""
-        return Resampler(draw=draw, what=resampling.rows + single)
+        return Resampler(draw=draw, what=resampling.rows(runs) + single)
 
     def small_sample_factor(
         self,
@@ -191,6 +195,11 @@ class SurfaceApproach(Approach):
         stratify: bool,
     ) -> float:
         """Return the objective's factor: robust losses scatter too much, squares too little."""
+        trainings = runs.trainings
+        if trainings is not None:
+            freedom = int(trainings.max()) + 1 - TOLD_BY_TRAININGS
+            variance = restored_variance(runs, stratify=stratify)
+            return variance * student_over_normal(level, freedom)
         if self.is_robust:
             return overdispersed(len(runs))
         freedom = len(runs) - n_parameters(self.form, tied=options.tied, E=options.E)

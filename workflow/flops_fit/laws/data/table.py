@@ -52,6 +52,7 @@ class RunTable:
     `L` is NaN where `diverged`; `lr`, `epochs`, `unique` and `C_6nd` are NaN where they are not
     known, `seed` is "". `unique` are the distinct units among the D units, or in the data that
     these are from.
+    Runs of one `trunk` are checkpoints of one training; the trunk of a single run is its own id.
     `profiled` says whether the run stands at its budget, and not only near it; `counted`, whether
     its C is the stated `flops_per_unit` times D.
     """
@@ -71,9 +72,16 @@ class RunTable:
     C_6nd: NDArray[np.float64]
     profiled: NDArray[np.bool_]
     counted: NDArray[np.bool_]
+    trunk: NDArray[np.object_]
 
     def __len__(self) -> int:
         return len(self.id)
+
+    @property
+    def trainings(self) -> NDArray[np.intp] | None:
+        """The number of each run's trunk, from 0, shape (n_runs,); None if no runs share one."""
+        labels, index = np.unique(self.trunk.astype(str), return_inverse=True)
+        return index if labels.size < len(self) else None
 
     def take(self, rows: NDArray[Any]) -> RunTable:
         """Return the given rows (indices, repeats allowed, or a mask)."""
@@ -92,7 +100,8 @@ def read_runs(
         (default: "row 1", ...), `status` (default: all completed), `size` (default: N), `lr`
         (without it, `learning_rate` or `max_lr`), `seed`, `epochs` (D over the distinct units),
         `unique` (these; it wins over `epochs`), `C_6nd`, `flops_per_unit` (C over D,
-        where it was counted). Other columns are ignored.
+        where it was counted), `trunk` (one name for all checkpoints of a training; empty: the run
+        itself). Other columns are ignored.
     exclude : collection of str
         Ids of runs to leave out.
 
@@ -154,9 +163,16 @@ def _as_table(runs: Mapping[str, Sequence[Any]]) -> RunTable:
         L=np.where(diverged, np.nan, column("loss")),
         profiled=np.ones(n_rows, dtype=bool),
         counted=np.isclose(column("flops_per_unit") * column("D"), column("C"), rtol=1e-9, atol=0),
+        trunk=_trunks(id, runs.get("trunk", [None] * n_rows)),
         **{name: column(name) for name in ("budget", "lr", "N", "D", "C", "C_6nd")},
         **_epochs_and_unique(column("D"), column("epochs"), column("unique")),
     )
+
+
+def _trunks(id: NDArray[np.object_], named: Sequence[Any]) -> NDArray[np.object_]:
+    """Return the trunk of each run: as named, or its own id, which others may name as theirs."""
+    pairs = zip(id, named, strict=True)
+    return np.array([own if v in (None, "") or v != v else str(v) for own, v in pairs], object)
 
 
 def _with_lr(runs: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:

@@ -7,17 +7,24 @@ import numpy as np
 from flops_fit.laws.data.learning_rates import keep_best_learning_rates
 from flops_fit.laws.data.table import Exclusion, RunTable
 from flops_fit.laws.evidence.judgements import judge_learning_rates
+from flops_fit.laws.evidence.trunks import with_suspected_trunks
 from flops_fit.laws.judgement.judgement import Judgement, judge
 
 
 def counted_runs(
-    table: RunTable,
+    table: RunTable, *, planned: bool
 ) -> tuple[RunTable, tuple[Exclusion, ...], list[Judgement]]:
-    """Return the completed runs that count, the others, and what is to be said of both."""
+    """Return the completed runs that count, the others, and what is to be said of both.
+
+    `planned` runs name their budgets, and each is a training of its own unless it says otherwise.
+    """
     kept, copies = count_once(table)
     kept, dropped, choices = keep_best_learning_rates(kept)
     told = [judge("repeated_runs", n=len(copies), of=len(table))] if copies else []
-    return kept, (*copies, *dropped), [*told, *judge_learning_rates(choices)]
+    suspected: list[Judgement] = []
+    if not planned:
+        kept, suspected = with_suspected_trunks(kept)
+    return kept, (*copies, *dropped), [*told, *suspected, *judge_learning_rates(choices)]
 
 
 def count_once(table: RunTable) -> tuple[RunTable, tuple[Exclusion, ...]]:

@@ -46,10 +46,13 @@ class Resampling:
     stratify: bool = True
     workers: int | None = None
 
-    @property
-    def rows(self) -> str:
-        """What `draw_run_counts` resamples, for a sentence."""
-        return "runs" + (" within budgets" if self.stratify else "")
+    def rows(self, runs: RunTable) -> str:
+        """Say what `draw_run_counts` resamples, for a sentence."""
+        trainings = runs.trainings
+        if trainings is None:
+            return "runs" + (" within budgets" if self.stratify else "")
+        within = self.stratify and training_strata(runs, trainings) is not None
+        return "whole trainings" + (" within budgets" if within else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +85,27 @@ def bootstrap_draws(
 
 
 def draw_run_counts(runs: RunTable, chunks: Sequence[Chunk], resampling: Resampling) -> Array:
-    """Return how often each resample of the chunks holds each run, shape (n_rows, n_runs)."""
-    drawn = [draw_counts(runs.budget, *chunk, stratify=resampling.stratify) for chunk in chunks]
-    return np.concatenate(drawn)
+    """Return how often each resample of the chunks holds each run, shape (n_rows, n_runs).
+
+    Checkpoints of one training are drawn together: what they share is no independent evidence, and
+    resampled alone they give intervals that are too narrow (the cluster bootstrap; Cameron and
+    Miller 2015, A practitioner's guide to cluster-robust inference, section VI).
+    """
+    trainings, stratify = runs.trainings, resampling.stratify
+    if trainings is None:
+        drawn = [draw_counts(runs.budget, *chunk, stratify=stratify) for chunk in chunks]
+        return np.concatenate(drawn)
+    strata = training_strata(runs, trainings) if stratify else None
+    if strata is None:
+        strata = np.zeros(trainings.max() + 1)
+    return np.concatenate([draw_counts(strata, *chunk) for chunk in chunks])[:, trainings]
+
+
+def training_strata(runs: RunTable, trainings: NDArray[np.intp]) -> Array | None:
+    """Return the budget of each training, shape (n_trainings,); None if one spans several."""
+    first = np.unique(trainings, return_index=True)[1]
+    strata = runs.budget[first]
+    return strata if np.array_equal(strata[trainings], runs.budget) else None
 
 
 def draw_counts(

@@ -9,6 +9,7 @@ from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from flops_fit.laws.data.table import RunTable
+from flops_fit.laws.evidence.resampling import training_strata
 
 OVERDISPERSION = 2.5
 """Calibrated on studies of 45 runs simulated by benchmarks/coverage.py."""
@@ -17,9 +18,13 @@ OVERDISPERSION = 2.5
 def restored_variance(runs: RunTable, *, stratify: bool) -> float:
     """Return the factor for resampled runs, which scatter too little.
 
-    A stratum of n runs holds (n - 1)/n of the variance of n new ones.
+    A stratum of n runs holds (n - 1)/n of the variance of n new ones. Where runs are checkpoints,
+    their trainings count, not they.
     """
-    n = len(runs)
+    n, trainings = len(runs), runs.trainings
+    if trainings is not None:
+        n = int(trainings.max()) + 1
+        stratify = stratify and training_strata(runs, trainings) is not None
     n_strata = np.unique(runs.budget).size if stratify else 1
     return math.sqrt(n / max(n - n_strata, n / 2))
 

@@ -58,6 +58,14 @@ KINDS: dict[str, Kind] = {
         "{n} of {of} runs repeat another in N, D, C and loss to the last digit: they are copies, "
         "and are not counted.",
     ),
+    "checkpoints_as_runs": Kind(
+        "warning",
+        "Runs of one N look like checkpoints of one training: their errors go together.",
+        "Rows of one N and many D look like checkpoints of one training ({n} rows of {trainings} "
+        "trainings): deviations from a smooth surface correlate by {along_D:.2f} between "
+        "neighbours of one N, and by {along_N:.2f} between neighbours of one D. Surfaces resample "
+        "these trainings whole; a column trunk says which rows are one training.",
+    ),
     "repeated_data": Kind(
         "warning",
         "A run sees its data more than once.",
