@@ -350,3 +350,19 @@ def test_flat_losses_give_no_answer_and_nearly_flat_ones_a_wide_one():
     slope = 3 - 0.02 * np.log(runs["N"]) + 1e-6 * np.log(runs["N"]) ** 2
     row = answer(runs | {"loss": slope}, [1e21]).predictions[0]
     assert np.log(row.N_opt_ci[1] / row.N_opt_ci[0]) > 1.5
+
+
+def test_checkpoints_of_a_training_count_as_one_run_in_a_stratum():
+    one = {name: np.tile(values, 2) for name, values in grid(noise=0.0).items()}
+    rng = np.random.default_rng(3)
+    one["loss"] = one["loss"] * np.exp(0.003 * rng.standard_normal(84))
+    twice = {name: np.repeat(values, 2) for name, values in one.items()}
+    names = np.repeat([f"t{i}" for i in range(84)], 2).tolist()
+    alone, as_runs, as_trainings = (
+        answer(runs).optima for runs in (one, twice, twice | {"trunk": names})
+    )
+    for single, rows, trainings in zip(alone, as_runs, as_trainings, strict=True):
+        assert trainings.log_N == pytest.approx(single.log_N, abs=0.01)
+        assert trainings.log_N_std_err == pytest.approx(single.log_N_std_err, rel=0.02)
+        assert trainings.L_std_err == pytest.approx(single.L_std_err, rel=0.02)
+        assert rows.L_std_err < 0.8 * single.L_std_err

@@ -88,9 +88,9 @@ def find_stratum_optima(
     fitted = np.mean([np.log(surface.loss(runs.N, runs.D)) for surface in surfaces], axis=0)
     residual = np.log(runs.L) - fitted
     u = log_N - surface_optimum(surfaces, runs.C, flops).log_N
-    near = 1 / (1 + (u / priors.strata.width) ** 4)
-    X = np.stack([np.ones_like(u), u, u * u / 2], axis=-1)
     strata = number_strata(runs.C, priors.strata)
+    near = _training_share(runs, strata) / (1 + (u / priors.strata.width) ** 4)
+    X = np.stack([np.ones_like(u), u, u * u / 2], axis=-1)
     parts = []
     for number in np.unique(strata):
         own = strata == number
@@ -136,6 +136,21 @@ def number_strata(C: Array, priors: StrataPriors) -> NDArray[np.intp]:
     middle_rank = np.cumsum(counts) - counts / 2
     number = (middle_rank * n_strata / C.size).astype(int)[level]
     return np.unique(number, return_inverse=True)[1]
+
+
+def _training_share(runs: RunTable, strata: NDArray[np.intp]) -> Array:
+    """Return what each run counts, shape (n_runs,): the checkpoints of a training count as one.
+
+    They share the fortune of their training, so that a stratum of ten checkpoints of two trainings
+    knows no more than two runs.
+    """
+    trainings = runs.trainings
+    if trainings is None:
+        return np.ones(len(runs))
+    _, own, counts = np.unique(
+        np.stack([strata, trainings]), axis=1, return_inverse=True, return_counts=True
+    )
+    return 1 / counts[own.ravel()]
 
 
 def surface_optimum(
