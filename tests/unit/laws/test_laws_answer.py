@@ -366,3 +366,23 @@ def test_checkpoints_of_a_training_count_as_one_run_in_a_stratum():
         assert trainings.log_N_std_err == pytest.approx(single.log_N_std_err, rel=0.02)
         assert trainings.L_std_err == pytest.approx(single.L_std_err, rel=0.02)
         assert rows.L_std_err < 0.8 * single.L_std_err
+
+
+def test_valleys_far_steeper_than_those_of_language_models_are_not_taken_for_noise():
+    C = np.repeat([1e12, 1e14, 1e16], 3)
+    N = np.sqrt(C) * np.tile([0.5, 1.0, 2.0], 3)
+    loss = 2 + np.log(N / C**0.5) ** 2
+    optima = answer({"budget": C, "N": N, "D": C / (6 * N), "C": C, "loss": loss}).optima
+    for optimum, C in zip(optima, (1e12, 1e14, 1e16), strict=True):
+        assert optimum.log_N == pytest.approx(np.log(C**0.5), abs=1e-3)
+        assert optimum.log_N_std_err < 0.05
+        assert optimum.L == pytest.approx(2.0, abs=0.01)
+
+
+def test_a_task_of_large_exponents_is_answered_too():
+    steep = Surface(E=0.3, A=3e3, B=1e4, alpha=0.8, beta=0.7)
+    budgets = 10.0 ** np.arange(10.0, 12.1, 0.5)
+    row = answer(sweep(steep, budgets, sizes=5, noise=0.003), [1e13]).predictions[0]
+    N, L = at_optimum(steep, 1e13)
+    assert row.N_opt_ci[0] < N < row.N_opt_ci[1]
+    assert row.L_opt_ci[0] < L < row.L_opt_ci[1]

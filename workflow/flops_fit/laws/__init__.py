@@ -16,8 +16,8 @@ Plain columns suffice, here of nine runs whose loss is lowest at N = C^0.5:
 >>> fit = fit_runs(runs, study="example", params="total", predict_budgets=[1e17])
 >>> round(fit["approaches"]["2"]["N_opt"]["exponent"], 6)
 0.5
->>> [f"{row['N_opt']:.2e}" for row in fit["approaches"]["2"]["predictions"]]
-['1.00e+06', '1.00e+07', '1.00e+08', '3.16e+08']
+>>> [f"{row['N_opt']:.1e}" for row in fit["answer"]["predictions"]]
+['1.0e+06', '1.0e+07', '1.0e+08', '3.2e+08']
 """
 
 from __future__ import annotations
@@ -26,24 +26,30 @@ from importlib import import_module
 from typing import Any
 
 _EXPORTS = {
+    "Answer": "answer.answer",
     "Approach": "approach",
     "ApproachOptions": "approach",
     "ApproachResult": "results",
     "Exclusion": "data.table",
     "FitOptions": "fit",
+    "FittedLaws": "reading",
     "FlopsPerUnit": "data.accounting",
     "HuberLog": "solver.objectives",
     "Judgement": "judgement.judgement",
     "Point": "results",
+    "OptimumLaw": "answer.law",
     "PowerLaw": "forms.power_law",
     "Prediction": "results",
     "Profile": "results",
+    "Question": "answer.answer",
     "ResidualLimits": "forms.profile_weights",
     "RunTable": "data.table",
     "SquaredLoss": "solver.objectives",
     "Surface": "forms.surface",
     "approach_named": "approaches.registry",
     "approach_names": "approaches.registry",
+    "compare": "comparison",
+    "fit_answer": "answer.answer",
     "fit_envelope": "approaches.envelope",
     "fit_isoflop": "approaches.isoflop",
     "fit_parametric": "approaches.parametric",

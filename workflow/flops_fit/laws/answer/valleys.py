@@ -28,6 +28,9 @@ Array = NDArray[np.float64]
 ITERATIONS = 12
 """A fixed number, so that the result is a smooth function of the losses; four suffice mostly."""
 
+STARTS = 3
+"""Rounds in which the typical curvature settles before the first fit."""
+
 TINY = 1e-9
 """Added to the diagonal of normal equations, so that budgets of few sizes can be solved for."""
 
@@ -100,6 +103,11 @@ def find_optima(
         _started(log_N, L / scale) for (_, log_N, L), scale in zip(budgets, scales, strict=True)
     ]
     typical, variance = priors.curvature, 4 * priors.noise**2
+    for valley in valleys:
+        valley.near = _near(valley, priors)
+    # Before noise is estimated: a valley far steeper than expected would be taken for noise
+    for _ in range(STARTS):
+        typical = _typical_curvature(valleys, typical, variance, priors)
     for _ in range(ITERATIONS):
         for valley in valleys:
             _fit(valley, typical, variance, priors)
@@ -150,10 +158,15 @@ def _started(log_N: Array, y: Array) -> Valley:
     return Valley(log_N=log_N, y=y, middle=middle, known=np.ones_like(y))
 
 
+def _near(valley: Valley, priors: ValleyPriors) -> Array:
+    """Return how much each run counts by its distance from the middle, (n,)."""
+    distance = np.abs(valley.log_N - valley.middle) / priors.width
+    return 1 / (1 + distance**priors.fading)
+
+
 def _fit(valley: Valley, typical: float, variance: float, priors: ValleyPriors) -> None:
     """Fit a parabola around the middle, with the curvature of the other budgets as a prior."""
-    distance = np.abs(valley.log_N - valley.middle) / priors.width
-    valley.near = 1 / (1 + distance**priors.fading)
+    valley.near = _near(valley, priors)
     X, spread = valley.design(), priors.curvature_spread * typical
     right = X.T @ (valley.weights * valley.y) / variance
     right[2] += typical / spread**2
