@@ -175,3 +175,27 @@ def test_one_goal_of_inference_is_given(fits):
     for goals in ({}, {"total": 1e20, "loss": 2.5}):
         with pytest.raises(UserError, match="not both"):
             laws.with_inference(1e9, **goals)
+
+
+def test_losses_in_two_units_are_not_compared(tmp_path, capsys):
+    C = np.repeat([1e12, 1e14, 1e16], 3)
+    N = np.sqrt(C) * np.tile([0.5, 1.0, 2.0], 3)
+    runs = {"budget": C, "N": N, "D": C / (6 * N), "C": C, "loss": 2 + np.log(N / C**0.5) ** 2}
+    paths = []
+    for study, unit in (("one", "bits_per_byte"), ("two", "nats_per_token")):
+        fit = fit_runs(runs, study=study, params="total", bootstrap=0, loss_unit=unit)
+        paths.append(tmp_path / f"{study}.json")
+        paths[-1].write_text(json.dumps(fit))
+    assert main(["compare", *map(str, paths)]) == 1
+    said = capsys.readouterr().err
+    assert "of one are in bits_per_byte, those of two in nats_per_token" in said
+
+
+def test_a_fit_without_an_answer_says_why(tmp_path, capsys):
+    C = np.repeat([1e12, 1e14, 1e16], 3)
+    N = np.sqrt(C) * np.tile([0.5, 1.0, 2.0], 3)
+    flat = {"budget": C, "N": N, "D": C / (6 * N), "C": C, "loss": np.full(9, 2.0)}
+    path = tmp_path / "fit.json"
+    path.write_text(json.dumps(fit_runs(flat, study="flat", params="total", bootstrap=0)))
+    assert main(["predict", str(path), "1e18"]) == 1
+    assert "gives no law: at no budget do the losses have a minimum" in capsys.readouterr().err

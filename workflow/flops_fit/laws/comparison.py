@@ -53,8 +53,14 @@ def compare(first: FittedLaws, second: FittedLaws, C: Array) -> Comparison:
     Raises
     ------
     UserError
-        If a fit has no law of the loss.
+        If a fit has no law of the loss, or their losses are stated in different units.
     """
+    units = (first.loss_unit, second.loss_unit)
+    if None not in units and units[0] != units[1]:
+        raise UserError(
+            f"The losses of {first.study} are in {units[0]}, those of {second.study} in "
+            f"{units[1]}: they cannot be compared; runs_table.loss_unit states a table's unit."
+        )
     budgets = [first.budgets, second.budgets]
     low, high = min(b[0] for b in budgets) / FURTHER, max(b[1] for b in budgets) * FURTHER
     grid = np.exp(np.linspace(np.log(low), np.log(high), N_GRID))

@@ -39,6 +39,8 @@ class FittedLaws:
     """None if the fit computed no intervals."""
     estimate: Landscape | None
     """None if the estimates are the medians of the draws, as an answer's are."""
+    loss_unit: str | None
+    """Of L, as it was stated; None where nothing was, which is nats per unit."""
     flops: FlopsPerUnit
     budgets: tuple[float, float]
     """Smallest and largest measured budget, FLOPs."""
@@ -262,8 +264,11 @@ def _read(fit: Mapping[str, Any], source: str) -> FittedLaws:
         measured = [point["C"] for point in answer["points"]]
     else:
         measured = prediction["budgets"]
+    if not measured:
+        raise UserError(f"{source}: gives no law: {answer['why']}")
     common = {
         "study": str(fit["study"]),
+        "loss_unit": fit.get("loss_unit"),
         "flops": flops,
         "budgets": (float(min(measured)), float(max(measured))),
     }
