@@ -20,7 +20,7 @@ from flops_fit.laws.answer.optimum import Optimum
 from flops_fit.laws.answer.paths import N_PAIRS, fit_paths
 from flops_fit.laws.answer.priors import PRIORS, PathPriors, Priors
 from flops_fit.laws.answer.strata import find_stratum_optima
-from flops_fit.laws.answer.surfaces import surfaces_through
+from flops_fit.laws.answer.surfaces import above_zero, surfaces_through
 from flops_fit.laws.answer.valleys import find_optima, has_valley
 from flops_fit.laws.approach import ApproachOptions
 from flops_fit.laws.approaches.isoflop import losses_at_budgets
@@ -141,16 +141,17 @@ def fit_answer(
     """
     question, options = question or Question(), options or ApproachOptions()
     budgets, n_runs = _budgets(runs)
+    lifted, by = above_zero(runs)
     surfaces: tuple[Surface, ...] = ()
     if len(budgets) < 2 or n_runs < MIN_SHARE * len(runs):
-        surfaces = surfaces_through(runs, flops, options, known or {})
+        surfaces = surfaces_through(lifted, flops, options, {} if by else known or {})
     chosen = _method(runs, budgets, surfaces)
     if isinstance(chosen, str):
         return Answer(method=None, why=chosen, level=question.level)
     method, budgets = chosen
     positive = bool(runs.L.min() > 0)
     if method == "strata":
-        optima, common = find_stratum_optima(runs, flops, surfaces, priors), 0.0
+        optima, common = find_stratum_optima(lifted, flops, surfaces, priors, by=by), 0.0
     else:
         optima, common = find_optima(budgets, priors.valley, positive=positive)
     why = _why(method, optima, len(runs), question.C, options.E)

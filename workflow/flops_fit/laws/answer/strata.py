@@ -9,7 +9,7 @@ runs show it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,8 @@ def find_stratum_optima(
     flops: FlopsPerUnit,
     surfaces: Sequence[Surface],
     priors: Priors,
+    *,
+    by: float = 0.0,
 ) -> tuple[Optimum, ...]:
     """Return the optimum of each stratum, ascending in C.
 
@@ -83,6 +85,8 @@ def find_stratum_optima(
         Of positive losses.
     surfaces : sequence of Surface
         With an optimum; their logs are averaged.
+    by : float
+        What was added to the losses, and is taken from those of the optima.
     """
     log_N, log_C = np.log(runs.N), np.log(runs.C)
     fitted = np.mean([np.log(surface.loss(runs.N, runs.D)) for surface in surfaces], axis=0)
@@ -120,7 +124,8 @@ def find_stratum_optima(
             _reweigh(part, variance, priors)
     for part in parts:
         _fit(part, part.variance, priors)
-    return tuple(_optimum(part, priors.strata) for part in parts)
+    optima = (_optimum(part, priors.strata) for part in parts)
+    return tuple(replace(optimum, L=optimum.L - by) for optimum in optima)
 
 
 def number_strata(C: Array, priors: StrataPriors) -> NDArray[np.intp]:

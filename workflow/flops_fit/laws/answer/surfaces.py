@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from flops_fit.laws.approach import ApproachOptions
 from flops_fit.laws.approaches.registry import approach_named
 from flops_fit.laws.data.accounting import FlopsPerUnit
@@ -18,6 +20,23 @@ runs, and where they part, the truth lies between them as often as not."""
 
 LEAST_EXPONENT = 0.01
 """alpha or beta below which a term is a constant, so that the optimum lies anywhere."""
+
+
+DEPTH = 3.0
+"""Height to which the lowest loss is lifted, in ranges of the losses, see `above_zero`."""
+
+
+def above_zero(runs: RunTable) -> tuple[RunTable, float]:
+    """Return runs whose losses may be negative with all losses above 0, and by how much they are.
+
+    A constant moves E and the losses alike, and nothing else of the optima. The lowest loss then
+    lies three times the range of all above 0, so that E may lie as far below the losses.
+    Positive losses stay where they are.
+    """
+    if runs.L.min() > 0:
+        return runs, 0.0
+    by = DEPTH * float(np.ptp(runs.L)) - float(runs.L.min())
+    return replace(runs, L=runs.L + by), by
 
 
 def surfaces_through(
