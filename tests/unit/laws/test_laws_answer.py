@@ -352,3 +352,19 @@ def test_a_grid_of_losses_below_zero_is_answered_as_if_lifted():
     assert row.N_opt_ci[0] < N < row.N_opt_ci[1]
     assert row.L_opt_ci[0] < L - 4.0 < row.L_opt_ci[1]
     assert np.log(row.N_opt / plain.predictions[0].N_opt) == pytest.approx(0, abs=0.3)
+
+
+def test_an_optimum_outside_of_a_grid_is_near_it_and_hardly_known():
+    # Far too much data for the sizes: the best N of each stratum is larger than all of them, and
+    # the data term is lost in the noise, so that surfaces put the optimum anywhere
+    kaplan = Surface(E=0.0, A=14.0, B=25.0, alpha=0.076, beta=0.095)
+    N, D = (np.repeat(np.geomspace(1e7, 1e8, 5), 5), np.tile(np.geomspace(2e10, 2e11, 5), 5))
+    held = 0
+    for seed in range(6):
+        noise = np.exp(0.003 * np.random.default_rng(seed).standard_normal(25))
+        runs = {"N": N, "D": D, "C": 6 * N * D, "loss": kaplan.loss(N, D) * noise}
+        row = answer(runs, [1.2e19]).predictions[0]
+        truth, _ = at_optimum(kaplan, 1.2e19)
+        held += row.N_opt_ci[0] < truth < row.N_opt_ci[1]
+        assert 1e5 < row.N_opt < 1e11
+    assert held >= 4

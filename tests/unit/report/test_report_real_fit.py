@@ -52,7 +52,7 @@ def test_a_grid_of_N_and_D_is_reported_by_its_strata(tmp_path):
     assert fit["answer"]["method"] == "strata"
     assert {row["approach"] for row in rows} == {"strata"}
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
-    assert "The answer (method strata): the runs stand at no common budgets" in text
+    assert "The answer (method strata): no budgets of three sizes hold nearly all runs" in text
 
 
 def test_one_budget_is_reported_by_its_minimum(tmp_path):

@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> list[str]:
     try:
         test = fit["backtest"]
         if test is None:
-            return [f"{fit['study']}: without an answer there is nothing to test."]
+            return [f"{fit['study']}: its answer has no law that could be tested on other budgets."]
         return _lines(str(fit["study"]), test)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(

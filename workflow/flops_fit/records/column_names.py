@@ -171,6 +171,8 @@ def _check_needed(names: Sequence[str], table: RunsTable, chosen: dict[str, str]
 def _likely(ours: str, names: Sequence[str], chosen: dict[str, str]) -> list[str]:
     """Return up to three columns whose names hint at `ours`."""
     free = [name for name in names if name not in chosen.values()]
+    # A ratio, such as tokens_per_param, is neither
+    free = [name for name in free if "per" not in re.split(r"[\W_]+", spelled(name))]
     hinted = [
         name
         for hint in _HINTS[ours]

@@ -151,7 +151,7 @@ def fit_answer(
     method, budgets = chosen
     positive = bool(runs.L.min() > 0)
     if method == "strata":
-        optima, common = find_stratum_optima(lifted, flops, surfaces, priors, by=by), 0.0
+        optima, common = find_stratum_optima(lifted, flops, surfaces, priors, by=by)
     else:
         optima, common = find_optima(budgets, priors.valley, positive=positive)
     why = _why(method, optima, len(runs), question.C, options.E)
@@ -217,12 +217,12 @@ def _why(
     if method == "path":
         return (
             f"a path through the minima of {len(optima)} budgets, which may bend and scatter, so "
-            f"that the intervals hold the error of the form{pinned}"
+            f"so that the intervals hold the error of the form{pinned}"
         )
     return (
-        f"the runs stand at no common budgets: a path through {len(optima)} minima that surfaces, "
-        f"corrected by their residuals at like compute, have; it may bend and scatter, so that the "
-        f"intervals hold the error of the form{pinned}"
+        f"no budgets of three sizes hold nearly all runs: a path through {len(optima)} minima that "
+        f"surfaces, corrected by their residuals at like compute, have; it may bend and scatter, "
+        f"so that the intervals hold the error of the form{pinned}"
     )
 
 

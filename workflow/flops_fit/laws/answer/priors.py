@@ -98,6 +98,9 @@ class StrataPriors:
     """Relative error of a shift by the curvature, which is the surface's own in good part."""
     furthest: float = 1.5
     """Shift that is not exceeded, e-folds."""
+    beyond: float = 3.0
+    """e-folds outside of a stratum's sizes that an optimum does not exceed: a factor of 20, from
+    where a surface says nothing of it. Its distance is its standard error, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,8 @@ class Stratum:
     """One stratum while it is fitted: residual = c0 + c1 u + c2 u^2 / 2."""
 
     log_C: float
+    sizes: tuple[float, float]
+    """log N of the smallest and the largest."""
     at: SurfaceOptimum
     design: Array
     residual: Array
@@ -76,8 +78,8 @@ def find_stratum_optima(
     priors: Priors,
     *,
     by: float = 0.0,
-) -> tuple[Optimum, ...]:
-    """Return the optimum of each stratum, ascending in C.
+) -> tuple[tuple[Optimum, ...], float]:
+    """Return the optimum of each stratum, ascending in C, and the error that all log N_opt share.
 
     Parameters
     ----------
@@ -88,6 +90,37 @@ def find_stratum_optima(
     by : float
         What was added to the losses, and is taken from those of the optima.
     """
+    parts = _strata(runs, flops, surfaces, priors)
+    variance = 4 * priors.valley.noise**2
+    for _ in range(ITERATIONS):
+        for part in parts:
+            _fit(part, variance, priors)
+        variance = pooled_variance(
+            sum(part.squares for part in parts),
+            sum(part.freedom for part in parts),
+            priors.valley.noise**2,
+            priors.valley.noise_freedom,
+        )
+        for part in parts:
+            _reweigh(part, variance, priors)
+    for part in parts:
+        _fit(part, part.variance, priors)
+    optima, beyond = [], []
+    for part in parts:
+        optimum, outside = _within_reach(
+            _optimum(part, priors.strata), part.sizes, surfaces, flops, priors.strata
+        )
+        optima.append(replace(optimum, L=optimum.L - by))
+        beyond.append(outside)
+    # All strata have the surfaces' error beyond the sizes in common, as far as they lean on it
+    precision = np.array([optimum.log_N_std_err for optimum in optima]) ** -2.0
+    return tuple(optima), float(precision @ beyond / precision.sum())
+
+
+def _strata(
+    runs: RunTable, flops: FlopsPerUnit, surfaces: Sequence[Surface], priors: Priors
+) -> list[Stratum]:
+    """Return the strata before they are fitted, ascending in C."""
     log_N, log_C = np.log(runs.N), np.log(runs.C)
     fitted = np.mean([np.log(surface.loss(runs.N, runs.D)) for surface in surfaces], axis=0)
     residual = np.log(runs.L) - fitted
@@ -103,6 +136,7 @@ def find_stratum_optima(
         parts.append(
             Stratum(
                 log_C=middle,
+                sizes=(float(log_N[own].min()), float(log_N[own].max())),
                 at=at,
                 design=X[own],
                 residual=residual[own],
@@ -110,22 +144,40 @@ def find_stratum_optima(
                 known=np.ones(int(own.sum())),
             )
         )
-    variance = 4 * priors.valley.noise**2
-    for _ in range(ITERATIONS):
-        for part in parts:
-            _fit(part, variance, priors)
-        variance = pooled_variance(
-            sum(part.squares for part in parts),
-            sum(part.freedom for part in parts),
-            priors.valley.noise**2,
-            priors.valley.noise_freedom,
-        )
-        for part in parts:
-            _reweigh(part, variance, priors)
-    for part in parts:
-        _fit(part, part.variance, priors)
-    optima = (_optimum(part, priors.strata) for part in parts)
-    return tuple(replace(optimum, L=optimum.L - by) for optimum in optima)
+    return parts
+
+
+def _within_reach(
+    optimum: Optimum,
+    sizes: tuple[float, float],
+    surfaces: Sequence[Surface],
+    flops: FlopsPerUnit,
+    priors: StrataPriors,
+) -> tuple[Optimum, float]:
+    """Hold an optimum near the sizes of its stratum; return it, and how far outside it is.
+
+    Where the runs do not enclose it, the optimum is what a surface says beyond its runs, which may
+    be anything. How far it is away is then not known by more than that distance. The loss moves
+    along the surfaces, and is not known by more than what they say of it beyond the sizes.
+    """
+    edge = float(np.clip(optimum.log_N, *sizes))
+    away = optimum.log_N - edge
+    if away == 0:
+        return optimum, 0.0
+    outside = float(priors.beyond * np.tanh(away / priors.beyond))
+    C = np.exp(optimum.log_C)
+    N = np.exp([optimum.log_N, edge + outside, edge])
+    fitted = [np.log(surface.loss(N, flops.D_at(C, N))) for surface in surfaces]
+    far, held, at_edge = np.mean(fitted, axis=0)
+    L = float(optimum.L * np.exp(held - far))
+    held_optimum = replace(
+        optimum,
+        log_N=edge + outside,
+        log_N_std_err=float(np.hypot(optimum.log_N_std_err, outside)),
+        L=L,
+        L_std_err=float(np.hypot(optimum.L_std_err * L / optimum.L, L * (held - at_edge))),
+    )
+    return held_optimum, abs(outside)
 
 
 def number_strata(C: Array, priors: StrataPriors) -> NDArray[np.intp]:
