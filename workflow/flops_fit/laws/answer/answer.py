@@ -217,7 +217,7 @@ def _why(
     if method == "path":
         return (
             f"a path through the minima of {len(optima)} budgets, which may bend and scatter, so "
-            f"so that the intervals hold the error of the form{pinned}"
+            f"that the intervals hold the error of the form{pinned}"
         )
     return (
         f"no budgets of three sizes hold nearly all runs: a path through {len(optima)} minima that "
