@@ -142,6 +142,17 @@ def test_a_minimum_at_the_edge_of_the_sizes_is_uncertain_not_dropped():
     assert optima[-1].log_N == pytest.approx(truth, abs=2 * at_edge)
 
 
+def test_a_minimum_beyond_the_sizes_is_known_to_half_its_distance_at_best():
+    x = np.linspace(-1.0, 1.0, 9)
+    budgets = [(float(k), 20 + x, 3.0 + 0.06 * (x - 2.0) ** 2) for k in range(3)]
+    exact = ValleyPriors(noise=1e-7, noise_freedom=100.0, skew_std=1e-9, curvature_spread=1e-6)
+    optima, _ = find_optima(budgets, exact, positive=True)
+    for optimum in optima:
+        distance = optimum.log_N - 21.0
+        assert 0.8 < distance < 1.2
+        assert optimum.log_N_std_err == pytest.approx(distance / 2, rel=0.05)
+
+
 def test_an_outlier_hardly_moves_a_minimum():
     runs = sweep(noise=0.001)
     spiked = runs["loss"].copy()
