@@ -86,6 +86,21 @@ FULL = {
     "predict": {"budgets": [1e9]},
 }
 
+# The keys that FULL cannot have: a design, with its budgets and half of the data's repetitions.
+DESIGNED = {
+    **SMALL,
+    "study": "designed",
+    "model": SMALL["model"] | {"sizes": {"min": 10, "max": 90, "multiple_of": 5}},
+    "plan": {
+        "budgets": [1e6, 3e6, 1e7],
+        "target": 1e10,
+        "spend": 1e8,
+        "prior": 30,
+        "truth": {"E": 1.0, "A": 20, "B": 30, "alpha": 0.3, "beta": 0.4, "noise": 0.02},
+        "max_epochs": 2,
+    },
+}
+
 # The spec of the largest size of SMALL.
 SPEC_OF_400 = {
     "recipe": 1,

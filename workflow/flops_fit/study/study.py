@@ -14,20 +14,29 @@ from flops_fit.files.reading import make_room, other_kind, read_json_object
 from flops_fit.study.accelerate_config import asks_for_shards
 from flops_fit.study.configuration import check_configuration
 from flops_fit.study.identity import fingerprint
+from flops_fit.study.plan_settings import PlanSettings
 from flops_fit.study.section import Section
 from flops_fit.study.settings import (
     FitSettings,
     ImportedStudy,
     LossSettings,
-    PlanSettings,
     SizeRange,
     TableFile,
     TrainedStudy,
 )
 from flops_fit.study.train_settings import OptimizerSettings, TrainSettings
 
-LATER_FIT_DEFAULTS = (("E", None), ("noise", "constant"))
-"""Keys of `fit` that study.json did not hold from the start, with their defaults."""
+LATER_DEFAULTS = (
+    ("fit", "E", None),
+    ("fit", "noise", "constant"),
+    ("plan", "target", None),
+    ("plan", "spend", None),
+    ("plan", "precision", None),
+    ("plan", "prior", "chinchilla"),
+    ("plan", "truth", None),
+    ("plan", "max_epochs", 4.0),
+)
+"""Section, key and default of the keys that study.json did not hold from the start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +136,13 @@ class Study:
     def to_json(self) -> str:
         """The text of ``study.json``: equal texts mean equal studies."""
         # Keys that came later are left out at their defaults, so that a study's text stays as it is
-        fit = {k: v for k, v in self.config["fit"].items() if (k, v) not in LATER_FIT_DEFAULTS}
-        stored = {"config_file": self.config_file, "config": self.config | {"fit": fit}}
+        config = {
+            section: {k: v for k, v in value.items() if (section, k, v) not in LATER_DEFAULTS}
+            if isinstance(value, dict)
+            else value
+            for section, value in self.config.items()
+        }
+        stored = {"config_file": self.config_file, "config": config}
         return json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
     def processes_for(self, n_params: int) -> int:

@@ -89,6 +89,15 @@ def _read_whole(value: Any) -> int:
     return int(value)
 
 
+def _read_number_or_text(value: Any) -> float | str:
+    value = as_number(value)
+    if _is_number(value) and value > 0:
+        return float(value)
+    if not isinstance(value, str) or not value:
+        raise misfit()
+    return value
+
+
 def _read_version(value: Any) -> int | str:
     """A version such as "1.10" is text."""
     if isinstance(value, str) and not _WHOLE_NUMBER.fullmatch(value):
@@ -257,6 +266,11 @@ def distinct_list_of(item: Any, **limits: Any) -> Any:
 
 
 Text = Annotated[str, Strict()]
+NumberOrText = Annotated[
+    Any,
+    BeforeValidator(_read_number_or_text),
+    _Schema(lambda: {"type": ["number", "string"], "exclusiveMinimum": 0}),
+]
 Approaches = Annotated[
     distinct_list_of(
         Annotated[
