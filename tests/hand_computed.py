@@ -201,9 +201,9 @@ def planned(changes: dict[str, Any] | None = None, **meta: Any) -> Plan:
 
 def spec_of(row: PlannedExperiment) -> Spec:
     """The spec of an experiment of the small study, whatever its grid is."""
-    lr = {"train.lr": row.lr, "train.batch": row.batch, "plan.budgets": [row.budget]}
-    cell = Cell(budget=row.budget, size=row.size, steps=row.steps)
-    spec = experiment_spec(small_study(lr), dataset_meta(), cell, lr=row.lr, seed=row.seed)
+    study = small_study({"plan.budgets": [row.budget]})
+    cell = Cell(budget=row.budget, size=row.size, steps=row.steps, batch=row.batch)
+    spec = experiment_spec(study, dataset_meta(), cell, lr=row.lr, seed=row.seed)
     assert fingerprint(spec.to_json()) == row.id
     return spec
 

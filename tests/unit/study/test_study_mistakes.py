@@ -14,8 +14,11 @@ from hand_computed import SMALL, changed, without
 BUDGETS_WANTED = "a list of positive numbers"
 PATH_WANTED = "an import path 'package.module:name'"
 DECAY_WANTED = "a number at least 0 (1 / learning rate)"
-BATCH_WANTED = "a whole number of units, or a map budget -> number"
-LR_WANTED = "a positive number, a list of them (a grid), or a map budget -> number or list"
+RULE_WANTED = "a rule: {base:, power_n:, power_d:, reference:}, step_law or deepseek"
+BATCH_WANTED = f"a whole number of units, a map budget -> number, or {RULE_WANTED}"
+LR_WANTED = (
+    f"a positive number, a list of them (a grid), a map budget -> number or list, or {RULE_WANTED}"
+)
 
 
 def refusal(config: Mapping) -> str:

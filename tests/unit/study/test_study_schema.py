@@ -26,13 +26,18 @@ RANGE_KEYS = tuple(key for key in KEYS if key.startswith("model.sizes."))
 ALTERNATIVES = ("plan.budgets",)
 LONG_FORMS = ("loss.", "train.optimizer.", "plan.truth.")
 LONG_FORM_KEYS = tuple(key for key in KEYS if key.startswith(LONG_FORMS))
-UNWRITTEN = (*RANGE_KEYS, *LONG_FORM_KEYS, *TABLE_KEYS, *ALTERNATIVES)
+RULE_KEYS = tuple(key for key in KEYS if key.startswith(("train.batch.", "train.lr.")))
+UNWRITTEN = (*RANGE_KEYS, *LONG_FORM_KEYS, *RULE_KEYS, *TABLE_KEYS, *ALTERNATIVES)
+RULES = changed(
+    SMALL,
+    {"train.batch": {"base": 9, "power_d": 0.5}, "train.lr": {"base": 1, "reference": {"n": 9}}},
+)
 
 
 def test_the_list_of_required_keys_is_complete():
     """Whatever is neither required nor has a default would be missing from a resolved study."""
     training = SCHEMA["oneOf"][0]["required"]
-    optional = set(KEYS) - {"model.sizes", *RANGE_KEYS, *LONG_FORM_KEYS, *TABLE_KEYS}
+    optional = set(KEYS) - {"model.sizes", *UNWRITTEN}
     for key in optional:
         section = SCHEMA
         for name in key.split(".")[:-1]:
@@ -66,6 +71,14 @@ def test_defaults_of_the_long_forms_are_filled_in():
     assert config["model"]["sizes"]["multiple_of"] == 1
     assert config["loss"]["version"] == 1
     assert config["train"]["optimizer"]["version"] == 1
+    rules = resolved(RULES)["train"]
+    assert rules["batch"] == {
+        "base": 9,
+        "power_n": 0,
+        "power_d": 0.5,
+        "reference": {"n": 1, "d": 1},
+    }
+    assert rules["lr"]["reference"] == {"n": 9, "d": 1}
 
 
 def test_a_written_default_changes_nothing():
@@ -79,7 +92,7 @@ def test_a_written_default_changes_nothing():
     assert Study.from_config(changed(SMALL, written), FILE).to_json() == small_study().to_json()
 
 
-@pytest.mark.parametrize("config", [SMALL, FULL, DESIGNED], ids=["small", "full", "designed"])
+@pytest.mark.parametrize("config", [SMALL, FULL, RULES, DESIGNED])
 def test_a_resolved_study_resolves_to_itself(config):
     study = Study.from_config(config, FILE)
     assert (
@@ -115,7 +128,7 @@ def test_every_section_is_closed():
             assert node["additionalProperties"] is False, key
 
 
-@pytest.mark.parametrize("config", [SMALL, FULL, DESIGNED, IMPORTED])
+@pytest.mark.parametrize("config", [SMALL, FULL, RULES, DESIGNED, IMPORTED])
 def test_the_schema_holds_for_what_the_settings_accept(config):
     jsonschema.validate(resolved(config), SCHEMA)
 
@@ -130,6 +143,10 @@ def test_the_schema_holds_for_what_the_settings_accept(config):
         changed(SMALL, {"plan.seeds": [1, 1]}),
         changed(SMALL, {"train.batch": {}}),
         changed(SMALL, {"train.lr": {6e6: [0.1, 0]}}),
+        changed(SMALL, {"train.lr": {6e6: {"base": 1}}}),
+        changed(SMALL, {"train.lr": "steplaw"}),
+        changed(SMALL, {"train.batch": {"base": 0}}),
+        changed(SMALL, {"train.batch": {"base": 1, "power": 2}}),
         changed(SMALL, {"train.optimizer": "sgd"}),
         changed(SMALL, {"train.processes": [{"from_params": 0}]}),
         changed(SMALL, {"fit.approaches": ["4"]}),
@@ -150,7 +167,8 @@ def test_every_default_is_valid():
 
 def test_the_full_studies_of_these_tests_write_every_key():
     written = {**dict(walk_written(FULL)), **dict(walk_written(DESIGNED))}
-    assert set(KEYS) - set(TABLE_KEYS) <= set(written) | {"plan.precision"}  # instead of spend
+    elsewhere = {*TABLE_KEYS, *RULE_KEYS, "plan.precision"}  # the last instead of spend
+    assert set(KEYS) - elsewhere <= set(written)
     resolved(FULL)
     resolved(DESIGNED)
 

@@ -28,6 +28,8 @@ WORKFLOW = Path(flops_fit.__file__).resolve().parent.parent
 RANGE = {"model.sizes": {"min": 8, "max": 128, "count": 5, "multiple_of": 8}}
 IMPORTED = {"study": "own", "runs_table": "runs.csv", "predict": {"budgets": ["1e24", 5]}}
 LOSS = {"loss": {"target": "mine:loss"}}
+RULE = {"base": 0.5, "power_n": -0.5, "power_d": 0.25, "reference": {"n": 100, "d": 1e4}}
+RULES = {"train.batch": RULE, "train.lr": RULE}
 OPTIMIZER = {"train.optimizer": {"target": "mine:optimizer"}}
 
 DESIGN = {"plan.target": 1e10, "plan.spend": 1e8}
@@ -71,6 +73,17 @@ OTHER_VALUES = {
     "plan.seeds": ({}, [0], [0, 1]),
     "train.batch": ({}, 10, 20),
     "train.lr": ({}, 0.01, [0.01, 0.02]),
+    **{
+        f"train.{name}.{key}": (RULES, one, other)
+        for name in ("batch", "lr")
+        for key, one, other in (
+            ("base", 1, 2),
+            ("power_n", 0, -1),
+            ("power_d", 0, 1),
+            ("reference.n", 1, 2),
+            ("reference.d", 1, 2),
+        )
+    },
     "train.lr_scaling.power": ({}, 0, -1),
     "train.lr_scaling.reference_size": ({}, 1, 32),
     "train.lr_scaling.apply": ({}, "matrices", "all"),
@@ -168,8 +181,11 @@ def test_what_a_full_study_says():
         budgets=(1e7, 2e7), sizes_per_budget=4, tokens_per_param=(1, 100), min_steps=10,
         flops="6ND", seeds=(3, 4),
     )  # fmt: skip
-    assert [study.train.batch[budget] for budget in study.plan.budgets] == [20, 40]
-    assert [study.train.lr[budget] for budget in study.plan.budgets] == [(0.1, 0.2), (0.3,)]
+    assert [study.train.batch.at(budget, 1, 1) for budget in study.plan.budgets] == [20, 40]
+    assert [study.train.lr.at(budget, 1, 1) for budget in study.plan.budgets] == [
+        (0.1, 0.2),
+        (0.3,),
+    ]
     assert study.optimizer == Target(path="mine:optimizer", kwargs={}, version=5)
     assert [study.processes_for(n_params) for n_params in (1, 1049, 1050)] == [1, 1, 2]
     assert study.accelerate_config == str(ACCELERATE_CONFIG)
@@ -200,8 +216,9 @@ def test_what_a_full_study_says():
 def test_one_number_holds_for_every_budget():
     study = small_study({"plan.budgets": [2e6, 1e6], "train.lr": [0.2, 0.1]})
     assert study.plan.budgets == (1e6, 2e6)
-    assert (study.train.batch[1e6], study.train.batch[2e6]) == (10, 10)
-    assert (study.train.lr[1e6], study.train.lr[2e6]) == ((0.1, 0.2), (0.1, 0.2))
+    for budget in (1e6, 2e6):
+        assert study.train.batch.at(budget, 1, 1) == 10
+        assert study.train.lr.at(budget, 1, 1) == (0.1, 0.2)
 
 
 @pytest.mark.parametrize(

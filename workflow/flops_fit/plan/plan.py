@@ -10,6 +10,7 @@ from flops_fit.errors import UserError
 from flops_fit.plan.experiment import PlannedExperiment
 from flops_fit.plan.layouts import isoflop_grid
 from flops_fit.plan.layouts.layout import Cell, Dropped
+from flops_fit.plan.layouts.recipe import check_batch, learning_rates
 from flops_fit.plan.price import flops_per_unit
 from flops_fit.study.identity import fingerprint
 from flops_fit.study.spec import (
@@ -62,12 +63,13 @@ def make_plan(study: Study, sizes: Mapping[float, SizeMeasure], data: DatasetMet
     """
     _check_growth(study, sizes)
     for budget in study.plan.budgets:
-        _check_batch(study, budget, data)
-    layout = isoflop_grid.lay_out(study, sizes)
+        check_batch(study, budget, data)
+    layout = isoflop_grid.lay_out(study, sizes, units_per_sample=data.units_per_sample)
     experiments: list[PlannedExperiment] = []
     specs: dict[str, Spec] = {}
     for cell in layout.cells:
-        for lr in study.train.lr[cell.budget]:
+        N = sizes[cell.size].n_params_non_embedding
+        for lr in learning_rates(study, cell.budget, N, cell.D):
             for seed in study.plan.seeds:
                 spec = experiment_spec(study, data, cell, lr=lr, seed=seed)
                 row = _experiment(study, sizes[cell.size], data, cell, spec)
@@ -90,7 +92,6 @@ def experiment_spec(study: Study, data: DatasetMeta, cell: Cell, *, lr: float, s
     deliberately left out.
     """
     train, scaling = study.train, study.train.lr_scaling
-    batch = train.batch[cell.budget]
     scaled = scaling.power != 0 and scaling.apply != "none"
     return Spec(
         recipe=RECIPE_VERSION,
@@ -102,8 +103,8 @@ def experiment_spec(study: Study, data: DatasetMeta, cell: Cell, *, lr: float, s
             units_per_sample=data.units_per_sample,
         ),
         loss=LossSpec(target=study.loss.path, version=study.loss.version),
-        D=cell.steps * batch,
-        batch=batch,
+        D=cell.D,
+        batch=cell.batch,
         lr=lr,
         lr_scaling=LrScaling(
             power=scaling.power if scaled else 0.0,
@@ -153,16 +154,6 @@ def _check_growth(study: Study, sizes: Mapping[float, SizeMeasure]) -> None:
             f"{study.config_file}: model.size_param: the {len(study.model.sizes)} sizes of "
             f"{name!r} have {len(counts)} different parameter counts between them, expected at "
             f"least {isoflop_grid.FEWEST_SIZES}; {study.model.target.path} seems to ignore {name!r}"
-        )
-
-
-def _check_batch(study: Study, budget: float, data: DatasetMeta) -> None:
-    batch = study.train.batch[budget]
-    if batch % data.units_per_sample:
-        below = max(1, batch // data.units_per_sample) * data.units_per_sample
-        raise UserError(
-            f"{study.config_file}: train.batch: found {batch} units at the budget {budget:g}, "
-            f"expected a multiple of the {data.units_per_sample} units of a sample, such as {below}"
         )
 
 

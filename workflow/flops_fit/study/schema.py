@@ -15,6 +15,8 @@ DESCRIPTION = (
     "text."
 )
 
+_BUDGET = "^[-+.0-9]"  # what keys of maps from budgets begin with, and names of keys do not
+
 
 def study_schema() -> dict[str, Any]:
     """Return the schema of both kinds of study; ``required`` is that of a study that trains."""
@@ -56,8 +58,9 @@ def node_at(schema: dict[str, Any], place: tuple[str | int, ...]) -> dict[str, A
         if isinstance(part, int):
             schema = schema.get("items", {})
         else:
-            others = schema.get("additionalProperties")
-            others = others if isinstance(others, dict) else {}
+            budgets = schema.get("patternProperties", {}).values()
+            maps = (schema.get("additionalProperties"), *budgets)
+            others = next((node for node in maps if isinstance(node, dict)), {})
             schema = schema.get("properties", {}).get(part, others)
     return schema
 
@@ -73,7 +76,10 @@ def _inlined(node: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, 
         flat = _inlined(definitions[node["$ref"].rsplit("/", 1)[-1]], definitions)
     for alternative in [*node.get("anyOf", []), *node.get("oneOf", [])]:
         merged = _inlined(alternative, definitions)
-        flat["type"] = [*flat.get("type", []), *_types(merged)]
+        kinds = flat.get("type", [])
+        flat["type"] = [*kinds, *(name for name in _types(merged) if name not in kinds)]
+        if "properties" in merged and "object" in kinds:
+            merged = _beside_map(merged, flat["additionalProperties"])
         flat |= {name: value for name, value in merged.items() if name != "type"}
     for name, value in node.items():
         if name in ("$ref", "$defs", "anyOf", "oneOf", "title"):
@@ -85,6 +91,15 @@ def _inlined(node: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, 
         else:
             flat[name] = value
     return flat
+
+
+def _beside_map(section: Mapping[str, Any], item: Any) -> dict[str, Any]:
+    """Return a section that may as well be a map from budgets to items.
+
+    One node cannot say that the section's own keys are required of one of the two alone.
+    """
+    rest = {name: value for name, value in section.items() if name != "required"}
+    return rest | {"patternProperties": {_BUDGET: item}}
 
 
 def _types(node: Mapping[str, Any]) -> list[str]:

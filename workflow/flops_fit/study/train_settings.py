@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, RootModel, field_validator, model_validator
+from pydantic import ConfigDict, RootModel, Strict, field_validator, model_validator
 
+from flops_fit.study.recipe_rules import (
+    NAME_PATTERN,
+    PUBLISHED_BATCH,
+    PUBLISHED_LR,
+    RULE_NAMES,
+    PowerRule,
+    PublishedRule,
+    rounded,
+)
 from flops_fit.study.section import Section, key, section, spelled
 from flops_fit.study.values import (
     CODE_WANTED,
@@ -56,28 +66,65 @@ class PerBudget(RootModel):
         return self.root[repr(budget)] if isinstance(self.root, dict) else self.root
 
 
+_RuleName = Annotated[str, Strict(), NAME_PATTERN]
+
+
 class Batch(PerBudget):
-    """Units per optimizer step, by budget."""
+    """Units per optimizer step, by budget, or by rule of N and D."""
 
-    root: spelled(one=PositiveWhole, keys=budget_map_of(PositiveWhole))
+    root: spelled(
+        one=PositiveWhole,
+        keys=budget_map_of(PositiveWhole),
+        name=_RuleName,
+        names=RULE_NAMES,
+        rule=PowerRule,
+    )
 
-    def __getitem__(self, budget: float) -> int:
-        """Return the units per step at a budget."""
-        return self.written(budget)
+    @property
+    def rule(self) -> PowerRule | PublishedRule | None:
+        """The rule, if it is one."""
+        return _rule(self.root, PUBLISHED_BATCH)
+
+    def at(self, budget: float, N: float, D: float) -> float:
+        """Return the units per step at a budget, N non-embedding parameters and about D units.
+
+        A number as written, or what a rule gives, which is no whole number.
+        """
+        return self.rule.value(budget, N, D) if self.rule else self.written(budget)
 
 
 _Rates = list_of(Positive, check_distinct, min_length=1)
 
 
 class LearningRates(PerBudget):
-    """A grid of peak learning rates, by budget."""
+    """A grid of peak learning rates, by budget, or one rate by rule of N and D."""
 
-    root: spelled(one=Positive, list=_Rates, keys=budget_map_of(spelled(one=Positive, list=_Rates)))
+    root: spelled(
+        one=Positive,
+        list=_Rates,
+        keys=budget_map_of(spelled(one=Positive, list=_Rates)),
+        name=_RuleName,
+        names=RULE_NAMES,
+        rule=PowerRule,
+    )
 
-    def __getitem__(self, budget: float) -> tuple[float, ...]:
-        """Return the grid of a budget, ascending."""
+    @property
+    def rule(self) -> PowerRule | PublishedRule | None:
+        """The rule, if it is one."""
+        return _rule(self.root, PUBLISHED_LR)
+
+    def at(self, budget: float, N: float, D: float) -> tuple[float, ...]:
+        """Return the grid, ascending, at a budget, N non-embedding parameters and D units."""
+        if self.rule:
+            return (rounded(self.rule.value(budget, N, D)),)
         rates = self.written(budget)
         return tuple(sorted(rates)) if isinstance(rates, tuple) else (rates,)
+
+
+def _rule(root: Any, published: Mapping[str, PublishedRule]) -> PowerRule | PublishedRule | None:
+    if isinstance(root, str):
+        return published[root]
+    return root if isinstance(root, PowerRule) else None
 
 
 class LrScaling(Section):
@@ -108,15 +155,18 @@ class TrainSettings(Section):
     """The recipe of one experiment."""
 
     batch: Batch = key(
-        "Units per optimizer step over all processes, a number or a map budget -> number.",
+        "Units per optimizer step over all processes, a number, a map budget -> number, or a rule "
+        "of N and D: its keys, or the name of a published one (step_law or deepseek).",
         "units",
-        expected="a whole number of units, or a map budget -> number",
+        expected="a whole number of units, a map budget -> number, or a rule: {base:, power_n:, "
+        f"power_d:, reference:}}, {' or '.join(RULE_NAMES)}",
     )
     lr: LearningRates = key(
-        "Peak learning rate at the reference size, a number or a map budget -> number; a list is a "
-        "grid, of which the best enters the fit.",
+        "Peak learning rate at the reference size, a number, a map budget -> number, or a rule of "
+        "N and D as for batch; a list is a grid, of which the best enters the fit.",
         "learning rate",
-        expected="a positive number, a list of them (a grid), or a map budget -> number or list",
+        expected="a positive number, a list of them (a grid), a map budget -> number or list, or a "
+        f"rule: {{base:, power_n:, power_d:, reference:}}, {' or '.join(RULE_NAMES)}",
     )
     lr_scaling: LrScaling = section(
         "Learning rate of a size: lr * (size / reference_size)^power.", default={}

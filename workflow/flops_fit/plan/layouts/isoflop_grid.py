@@ -13,6 +13,7 @@ import numpy as np
 
 from flops_fit.errors import UserError
 from flops_fit.plan.layouts.layout import Cause, Cell, Dropped, Layout
+from flops_fit.plan.layouts.recipe import cell_at
 from flops_fit.plan.price import flops_per_unit
 from flops_fit.study.study import Study
 
@@ -29,13 +30,15 @@ _REMEDIES = {
 }
 
 
-def lay_out(study: Study, sizes: Mapping[float, SizeMeasure]) -> Layout:
+def lay_out(study: Study, sizes: Mapping[float, SizeMeasure], *, units_per_sample: int) -> Layout:
     """Choose the sizes of each budget.
 
     Parameters
     ----------
     sizes
         Parameters and FLOPs per unit of each of ``study.model.sizes``.
+    units_per_sample
+        Of the dataset; batches by rule are whole samples.
 
     Raises
     ------
@@ -45,7 +48,10 @@ def lay_out(study: Study, sizes: Mapping[float, SizeMeasure]) -> Layout:
     cells: list[Cell] = []
     dropped: list[Dropped] = []
     for budget in study.plan.budgets:
-        tried = [_cell(study, sizes[size], budget, size) for size in study.model.sizes]
+        tried = [
+            feasible_cell(study, sizes[size], budget, size, units_per_sample=units_per_sample)
+            for size in study.model.sizes
+        ]
         feasible = {cell.size: cell for cell in tried if isinstance(cell, Cell)}
         left_out = [drop for drop in tried if isinstance(drop, Dropped)]
         if len(feasible) < FEWEST_SIZES:
@@ -92,18 +98,18 @@ def spread_evenly(log_n: Mapping[float, float], count: int) -> list[float]:
     return [ordered[i] for i in sorted(columns)]
 
 
-def _cell(study: Study, measure: SizeMeasure, budget: float, size: float) -> Cell | Dropped:
-    """Return a size with the steps that spend the budget, or why that is impossible."""
-    batch = study.train.batch[budget]
-    flops_per_step = flops_per_unit(study, measure) * batch
-    steps = round(budget / flops_per_step)
+def feasible_cell(
+    study: Study, measure: SizeMeasure, budget: float, size: float, *, units_per_sample: int
+) -> Cell | Dropped:
+    """Return a size with the batch and the steps that spend the budget, or why it is left out."""
+    cell = cell_at(study, measure, budget, size, units_per_sample=units_per_sample)
     low, high = study.plan.tokens_per_param
-    ratio = steps * batch / measure.n_params_non_embedding
-    deviation = steps * flops_per_step / budget - 1
-    if steps < study.plan.min_steps:
+    ratio = cell.D / measure.n_params_non_embedding
+    deviation = cell.steps * (flops_per_unit(study, measure) * cell.batch) / budget - 1
+    if cell.steps < study.plan.min_steps:
         cause = Cause.TOO_FEW_STEPS
         least = study.plan.min_steps
-        reason = f"{steps} steps of {batch} units are fewer than min_steps {least}"
+        reason = f"{cell.steps} steps of {cell.batch} units are fewer than min_steps {least}"
     elif not low <= ratio <= high:
         cause = Cause.UNITS_PER_PARAM
         reason = f"D/N = {ratio:.3g} is outside of tokens_per_param [{low:g}, {high:g}]"
@@ -111,7 +117,7 @@ def _cell(study: Study, measure: SizeMeasure, budget: float, size: float) -> Cel
         cause = Cause.MISSES_BUDGET
         reason = f"whole steps miss the budget by {deviation:+.1%}, more than 1%"
     else:
-        return Cell(budget=budget, size=size, steps=steps)
+        return cell
     return Dropped(budget=budget, size=size, cause=cause, reason=reason)
 
 

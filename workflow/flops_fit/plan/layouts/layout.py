@@ -13,6 +13,12 @@ class Cell:
     budget: float  # FLOPs
     size: float
     steps: int
+    batch: int  # units per step over all processes
+
+    @property
+    def D(self) -> int:
+        """Units of the training, exact."""
+        return self.steps * self.batch
 
 
 class Cause(Enum):
