@@ -1,0 +1,203 @@
+"""What a study would find, before it is trained: its rounds, its price, and how sure it will be.
+
+The planner itself plays the rounds against the law that is expected. Then there are two intervals:
+
+- if the form is exact: a surface E + A/N^alpha + B/D^beta through these runs, whose covariance is
+  the inverse of their information (and of the weak prior that the fit has);
+- with the misfit that published sweeps show: what the answer would say of these runs, since its
+  intervals hold the scatter and the bends that published sweeps have (`laws.answer.priors`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flops_fit.design.derivatives import log_loss, optimum_at
+from flops_fit.design.history import Kind, Trained
+from flops_fit.design.outcome import Interval, Outcome, answered
+from flops_fit.design.posterior import fit_posterior
+from flops_fit.design.question import DesignError
+from flops_fit.design.simulation import Designed, History, Sweep
+from flops_fit.design.truth import SCATTER, Truth
+from flops_fit.laws.forms.surface import Surface
+
+Array = NDArray[np.float64]
+
+DRAWS = 8
+"""Simulated noises that the answer's interval is averaged over: its width varies by a quarter from
+one to the next."""
+
+TRIES = 5
+"""Noises of which the first that no check objects to is played: a false alarm is not expected."""
+
+CHOICES = (0.5, 2.0)
+"""Spends, in multiples of the present one, that a forecast is compared with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedRound:
+    """A round: what is trained in it, and what that takes."""
+
+    number: int
+    kind: Kind
+    experiments: int
+    spent: float
+    """FLOPs."""
+    given: bool
+    """Whether it was chosen already, and is no forecast."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What is expected of a study.
+
+    Parameters
+    ----------
+    target, spent : float
+        FLOPs; what all rounds take together.
+    rounds : tuple of ExpectedRound
+    exact, misfit : Outcome
+        log N_opt and log L_opt at the target with the intervals of the module's text.
+    law, noise
+        The surface and the standard deviation of log L that this is expected of.
+    """
+
+    target: float
+    spent: float
+    rounds: tuple[ExpectedRound, ...]
+    exact: Outcome
+    misfit: Outcome | None
+    law: Surface
+    noise: float
+
+    @property
+    def experiments(self) -> int:
+        """How many there are in all rounds."""
+        return sum(item.experiments for item in self.rounds)
+
+
+def forecast(sweep: Sweep, expected: Truth | None = None) -> Forecast:
+    """Return what a study is expected to find.
+
+    Parameters
+    ----------
+    sweep : Designed or Laid
+        A design may have rounds already, and goes on from them.
+    expected : Truth, optional
+        The law; without it, the surface through the runs so far, and before there are any, the
+        prior of a design.
+
+    Raises
+    ------
+    DesignError
+        If no design is possible.
+    """
+    law = expected if expected is not None else expected_law(sweep)
+    rounds = _course(sweep, law)
+    trained = [*sweep.known(), *(run for _, results in rounds for run in results)]
+    given = len(sweep.rounds) if isinstance(sweep, Designed) else 0
+    return Forecast(
+        target=sweep.target,
+        spent=float(sum(run.cell.C for _, results in rounds for run in results)),
+        rounds=tuple(
+            ExpectedRound(
+                number=chosen.number,
+                kind=chosen.kind,
+                experiments=len(results),
+                spent=float(sum(run.cell.C for run in results)),
+                given=i < given,
+            )
+            for i, (chosen, results) in enumerate(rounds)
+        ),
+        exact=_if_exact(trained, sweep, law),
+        misfit=_with_misfit(trained, sweep, law),
+        law=law.surface,
+        noise=law.noise,
+    )
+
+
+def expected_law(sweep: Sweep) -> Truth:
+    """Return the law that the runs so far show, or the prior's mean before there are any."""
+    if not isinstance(sweep, Designed):
+        raise ValueError("a sweep without a prior needs the law that is expected of it")
+    runs = [*sweep.also, *(run for _, results in sweep.rounds for run in results)]
+    rows = np.array([(t.cell.N, t.cell.D, t.L) for t in runs if t.L is not None], dtype=float)
+    if not len(rows):
+        prior = sweep.prior
+        return Truth(surface=prior.surface, noise=SCATTER, name=prior.name, source=prior.source)
+    found = fit_posterior(np.log(rows[:, 0]), np.log(rows[:, 1]), rows[:, 2])
+    return Truth(
+        surface=Surface.from_row(found.mean),
+        noise=found.noise,
+        name="the surface through the runs so far",
+        source=f"{len(rows)} runs",
+    )
+
+
+def other_spends(
+    sweep: Designed, with_spend: Callable[[float], Designed], spend: float
+) -> dict[float, Forecast | str]:
+    """Return forecasts at half and twice the spend, or why there is none, by spend."""
+    found: dict[float, Forecast | str] = {}
+    law = expected_law(sweep)
+    for times in CHOICES:
+        try:
+            found[times * spend] = forecast(with_spend(times * spend), law)
+        except DesignError as error:
+            found[times * spend] = str(error)
+    return found
+
+
+def _course(sweep: Sweep, law: Truth) -> History:
+    """Return the rounds against noise that no check takes for a misfit."""
+    for i in range(TRIES):
+        rounds = sweep.play(law, np.random.default_rng([0, i]))
+        if not any(chosen.kind == "fill" for chosen, _ in rounds):
+            break
+    return rounds
+
+
+def _if_exact(trained: list[Trained], sweep: Sweep, law: Truth) -> Outcome:
+    """Return the optimum with the covariance that the information of the runs leaves."""
+    cells = [run.cell for run in trained if run.L is not None]
+    N, D = (np.array([getattr(cell, name) for cell in cells]) for name in ("N", "D"))
+    row = law.surface.to_row()
+    log_L, jacobian = log_loss(row, np.log(N), np.log(D))
+    weak = fit_posterior(np.log(N), np.log(D), np.exp(log_L)).prior
+    covariance = np.linalg.inv(jacobian.T @ jacobian / law.noise**2 + weak)
+    at = optimum_at(row[np.newaxis], [np.log(sweep.target)], sweep.flops)
+    std = [float(np.sqrt(slope[0, 0] @ covariance @ slope[0, 0])) for slope in (at.of_N, at.of_L)]
+    return Outcome(
+        N=Interval.normal(float(at.log_N[0, 0]), std[0]),
+        L=Interval.normal(float(at.log_L[0, 0]), std[1]),
+    )
+
+
+def _with_misfit(trained: list[Trained], sweep: Sweep, law: Truth) -> Outcome | None:
+    """Return the optimum with intervals as wide as the answer's to such runs, on average."""
+    cells = [run.cell for run in trained if run.L is not None]
+    N, D = (np.array([getattr(cell, name) for cell in cells]) for name in ("N", "D"))
+    found = []
+    for i in range(DRAWS):
+        L = np.exp(law.log_losses(N, D, np.random.default_rng([1, i])))
+        runs = [Trained(cell=cell, L=float(loss)) for cell, loss in zip(cells, L, strict=True)]
+        if (outcome := answered(runs, sweep.target)) is not None:
+            found.append(outcome)
+    if not found:
+        return None
+    at = optimum_at(law.surface.to_row()[np.newaxis], [np.log(sweep.target)], sweep.flops)
+    losses = [one.L for one in found if one.L is not None]
+    return Outcome(
+        N=_around(float(at.log_N[0, 0]), [one.N for one in found]),
+        L=_around(float(at.log_L[0, 0]), losses) if losses else None,
+    )
+
+
+def _around(middle: float, found: list[Interval]) -> Interval:
+    below = float(np.mean([one.middle - one.low for one in found]))
+    above = float(np.mean([one.high - one.middle for one in found]))
+    return Interval(low=middle - below, middle=middle, high=middle + above)
