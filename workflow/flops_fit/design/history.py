@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Kind = Literal["pilot", "inform", "next budget", "top budget", "fill", "replace", "done"]
@@ -31,6 +31,10 @@ class Cell:
     D: float
     C: float
     seed: int = 0
+
+    def again(self, times: int) -> Cell:
+        """Return the same cell with a later seed."""
+        return replace(self, seed=self.seed + times)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,9 @@ from flops_fit.design.question import MIN_BUDGETS, DesignError, Question
 
 Array = NDArray[np.float64]
 
+BASELINE_SIZES = 8
+"""Sizes per budget of the grid that a design is compared with."""
+
 MIN_SIZES = 4
 """Sizes at a budget: three fit a parabola without a residual, and cost the worst error 1.3 times
 (`benchmarks/planner.py`), so that a budget has two, or four and more."""
@@ -88,13 +91,22 @@ class Standing:
         """Return what was trained at a budget."""
         return tuple(trained for trained in self.done if is_at(trained.cell, budget))
 
+    def largest(self) -> float:
+        """Return the largest of the budgets in use that has a loss, 0 without any."""
+        return max((b for b in self.budgets if self.at(b)), default=0.0)
+
     def n_sizes(self, budget: float) -> int:
         """Return how many distinct sizes have a loss at a budget."""
         return len({trained.cell.N for trained in self.at(budget)})
 
-    def columns(self) -> tuple[Array, Array, Array]:
-        """Return log N, log D and L of what was trained, (n,) each."""
-        rows = np.array([(t.cell.N, t.cell.D, t.L) for t in self.done], dtype=float)
+    def failed_sizes(self, budget: float) -> set[int]:
+        """Return the indices of the sizes that failed at a budget: they are not tried again."""
+        return {cell.size_index for cell in self.failed if is_at(cell, budget)}
+
+    def columns(self, done: Sequence[Trained] | None = None) -> tuple[Array, Array, Array]:
+        """Return log N, log D and L of what was trained, (n,) each; of all or of some of it."""
+        done = self.done if done is None else done
+        rows = np.array([(t.cell.N, t.cell.D, t.L) for t in done], dtype=float).reshape(-1, 3)
         return np.log(rows[:, 0]), np.log(rows[:, 1]), rows[:, 2]
 
 

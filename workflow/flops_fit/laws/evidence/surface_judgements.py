@@ -12,6 +12,7 @@ from scipy.stats import t as student_t
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.noise import Noise, replicate_noise
 from flops_fit.laws.data.table import RunTable
+from flops_fit.laws.evidence.bending import bending_of
 from flops_fit.laws.evidence.judgements import MAX_6ND_ERROR
 from flops_fit.laws.forms.surface import Surface
 from flops_fit.laws.judgement.judgement import Judgement, judge
@@ -32,12 +33,6 @@ FALSE_ALARMS = 0.003
 SUSPICIOUS = 4.0
 """Robustly studentised residual from which a run is tested as an outlier; the farthest run is
 always tested."""
-
-MAX_TESTED = 200_000
-"""Most runs times budgets that lack of fit is tested on: the test decomposes such a matrix."""
-
-MIN_SIZES_TO_BEND = 4
-"""Fewest sizes of a budget for which a quadratic in log N does not pass through all of them."""
 
 ROUNDING = 1e-9
 """Residuals of log L below this are rounding: nothing is tested on them."""
@@ -161,53 +156,18 @@ def _judge_lack_of_fit(
     *,
     pinned: bool,
 ) -> list[Judgement]:
-    """Test the residuals for curvature in log N within budgets, which a surface cannot follow.
-
-    An F-test of a quadratic in log N per budget of four sizes or more, fitted to the residuals; the
-    noise is that of replicates, or the remainder after these curves. Outliers inflate the noise,
-    which makes the test less sensitive, not more.
-    """
-    blocks, budgets = [], np.unique(runs.budget)
-    if len(runs) * budgets.size > MAX_TESTED:
-        return []
-    for budget in budgets:
-        own = runs.budget == budget
-        if np.unique(runs.N[own]).size < MIN_SIZES_TO_BEND:
-            continue
-        u = np.log(runs.N[own])
-        block = np.zeros((len(runs), 3))
-        block[own] = np.vander((u - u.mean()) / np.ptp(u), 3)
-        blocks.append(block / each[:, np.newaxis])
-    if not blocks:
-        return []
+    """Test the residuals for curvature in log N within budgets, which a surface cannot follow."""
     J = _jacobian_of(surface, runs, each, pinned=pinned)
-    J = J[:, np.any(J != 0, axis=0)]
-    scale = np.linalg.norm(J, axis=0)
-    full = np.column_stack([J / scale, *blocks])
-    rank_small = np.linalg.matrix_rank(J / scale)
-    left, singular, _ = np.linalg.svd(full, full_matrices=False)
-    left = left[:, singular > 1e-8 * singular[0]]
-    small, _ = np.linalg.qr(J / scale)
-    rest_small = float(((residual - small @ (small.T @ residual)) ** 2).sum())
-    rest_full = float(((residual - left @ (left.T @ residual)) ** 2).sum())
-    freedom = (left.shape[1] - rank_small, len(runs) - left.shape[1])
-    if noise is not None:
-        freedom = (freedom[0], noise.freedom)
-    if min(freedom) < 1 or rest_full <= 0:
+    found = bending_of(J, np.log(runs.N), runs.budget, residual, each, noise)
+    if found is None or found.p_value > SIGNIFICANCE:
         return []
-    variance = rest_full / freedom[1] if noise is None else noise.variance
-    ratio = (rest_small - rest_full) / freedom[0] / variance
-    p_value = float(f_distribution.sf(ratio, *freedom))
-    if p_value > SIGNIFICANCE:
-        return []
-    excess = rest_small - rest_full - freedom[0] * variance
     return [
         judge(
             "lack_of_fit",
-            share=np.sqrt(max(excess, 0.0) / len(runs)),
-            F=ratio,
-            freedom=freedom,
-            p_value=p_value,
+            share=np.sqrt(max(found.excess, 0.0) / len(runs)),
+            F=found.F,
+            freedom=found.freedom,
+            p_value=found.p_value,
             replicated=noise is not None,
         )
     ]
