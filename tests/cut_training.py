@@ -229,6 +229,7 @@ CASES = {
     "momentum": ({"train.lr_scaling.apply": "all"}, {"optimizer": "momentum"}),
     "odd": ({"train.lr_scaling.apply": "all"}, {"optimizer": "Odd", "model": "Everything"}),
     "float64": ({"train.precision": "float64"}, {}),
+    "wsd": ({"train.schedule": "wsd", "train.warmup_steps": 3, "train.decay_fraction": 0.4}, {}),
 }  # fmt: skip
 
 

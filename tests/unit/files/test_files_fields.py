@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from flops_fit.files.fields import FieldError, check_fields, from_plain, to_plain
+from flops_fit.files.fields import FieldError, check_fields, from_plain, later, to_plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +73,23 @@ def test_a_field_that_is_missing_is_named():
             check_fields(Outer, rest)
     with pytest.raises(FieldError, match=r"^found list, expected an object$"):
         check_fields(Outer, [])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grown:
+    name: str
+    added: int | None = later()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    grown: Grown
+
+
+def test_a_field_that_came_later_is_absent_at_its_default():
+    assert to_plain(Holder(grown=Grown(name="a"))) == {"grown": {"name": "a"}}
+    assert to_plain(Holder(grown=Grown(name="a", added=0))) == {"grown": {"name": "a", "added": 0}}
+    assert from_plain(Grown, {"name": "a"}, closed=True) == Grown(name="a")
+    assert from_plain(Grown, {"name": "a", "added": 0}, closed=True) == Grown(name="a", added=0)
+    with pytest.raises(FieldError, match=r"^added: found None, expected no such field$"):
+        from_plain(Grown, {"name": "a", "added": None}, closed=True)

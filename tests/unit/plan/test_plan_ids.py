@@ -27,6 +27,9 @@ from hand_computed import (
     planned,
 )
 
+LATER = ("warmup_steps", "decay_fraction", "decay_shape")
+"""Fields of a spec that are absent where they are not used."""
+
 WORKFLOW = Path(flops_fit.__file__).resolve().parent.parent
 
 
@@ -69,7 +72,9 @@ def test_an_id_is_the_hash_of_all_that_changes_the_outcome():
         {"train.warmup_fraction": 0.2},
         {"train.grad_clip": 2},
         {"train.grad_clip": None},
+        {"train.warmup_steps": 5},
         {"train.schedule": "constant"},
+        {"train.schedule": "wsd"},
         {"train.final_lr_fraction": 0.2},
         {"train.precision": "bf16"},
         {"train.eval_units": 100},
@@ -117,6 +122,8 @@ def test_another_recipe_gives_other_ids(monkeypatch):
         {"train.lr": {6e6: ["1e-2"]}},
         {"train.lr_scaling": {"power": 0, "reference_size": "1", "apply": "matrices"}},
         {"train.precision": False},
+        {"train.warmup_steps": None},
+        {"train.decay_fraction": 0.5, "train.decay_shape": "1-sqrt"},  # of another schedule
         {"train.processes": 2},
         {"train.compile": True},
         {"train.accelerate_config": str(ACCELERATE_CONFIG)},
@@ -153,6 +160,25 @@ def test_what_cannot_change_the_outcome_keeps_every_id(changes):
 def test_a_constant_schedule_has_no_final_learning_rate():
     constant = {"train.schedule": "constant"}
     assert ids({**constant, "train.final_lr_fraction": 0.3}) == ids(constant) != ids()
+
+
+def test_a_decay_is_part_of_the_ids_where_there_is_one():
+    wsd = {"train.schedule": "wsd", "train.warmup_fraction": 0.0}
+    others = ({"train.decay_fraction": 0.3}, {"train.decay_shape": "1-sqrt"},
+              {"train.final_lr_fraction": 0.0}, {"train.warmup_steps": 5})  # fmt: skip
+    for changes in others:
+        assert ids({**wsd, **changes}).isdisjoint(ids(wsd))
+    # A warm-up in steps leaves its fraction no effect
+    steps = {**wsd, "train.warmup_steps": 5}
+    assert ids({**steps, "train.warmup_fraction": 0.7}) == ids(steps)
+
+
+def test_fields_of_other_schedules_are_absent():
+    plan = planned({"train.schedule": "wsd", "train.warmup_steps": 5})
+    wsd = plan.specs[plan.experiments[-1].id].to_json()
+    added = {"warmup_steps": 5, "decay_fraction": 0.2, "decay_shape": "linear"}
+    assert wsd == {**SPEC_OF_400, "schedule": "wsd", "warmup_fraction": 0.0, **added}
+    assert set(added) == set(LATER)
 
 
 @pytest.mark.parametrize(
@@ -216,4 +242,5 @@ def test_the_trainer_reads_every_field_of_a_spec():
                     r"\bspec\.\w+$", ast.unparse(node)
                 ):
                     read.add(node.attr)
-    assert read - {"to_json"} == set(SPEC_OF_400) - {"recipe"}
+    assert "steps" in read  # D, in steps of the batch
+    assert read - {"to_json", "steps", "warmup"} | {"D"} == {*SPEC_OF_400, *LATER} - {"recipe"}

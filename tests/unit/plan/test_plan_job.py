@@ -45,6 +45,9 @@ def test_a_spec_with_a_field_more_or_less_is_refused():
         with pytest.raises(FieldError, match=r"^spec\.(more: is unknown|lr: is missing)$"):
             Job.from_json(fingerprint(other), job.to_json() | {"spec": other})
     assert Spec.from_json(spec) == job.spec
+    needless = spec | {"decay_fraction": None}  # would be another id for the same training
+    with pytest.raises(FieldError, match=r"^spec\.decay_fraction: found None, expected no such"):
+        Job.from_json(fingerprint(needless), job.to_json() | {"spec": needless})
 
 
 def test_steps_agree_with_the_units():

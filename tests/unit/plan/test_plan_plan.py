@@ -54,6 +54,26 @@ def test_whole_steps_decide_what_is_spent():
     assert (rows[70].steps, rows[70].D, rows[70].C) == (1429, 14_290, 6 * 70 * 14_290)
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "250 steps"),
+        (
+            {"train.schedule": "wsd", "train.decay_fraction": 0.4},
+            "150 steps before its decay (train.decay_fraction 0.4)",
+        ),
+    ],
+)
+def test_a_warm_up_in_steps_fits_into_the_shortest_experiment(changes, expected):
+    """The 250 steps of size 400."""
+    (most, *_) = expected.split()
+    planned({**changes, "train.warmup_steps": int(most)})
+    assert refusal({**changes, "train.warmup_steps": int(most) + 1}) == (
+        f"{FILE}: train.warmup_steps: found {int(most) + 1}, but size 400 at the budget 6e+06 has "
+        f"{expected}, expected at most as many"
+    )
+
+
 def test_budgets_learning_rates_and_seeds_multiply():
     changes = {
         "model.sizes": [100, 200, 400],

@@ -75,6 +75,7 @@ def refusal(config: Mapping) -> str:
             "1.5",
             "a number at least 0 at most 1 (share of lr)",
         ),
+        ("train.warmup_steps", 0, "0", "a whole number or null at least 1 (optimizer steps)"),
         # no numbers, though float() reads them
         ("train.lr", "nan", "'nan'", LR_WANTED),
         ("train.lr", "inf", "'inf'", LR_WANTED),

@@ -93,7 +93,10 @@ OTHER_VALUES = {
     "train.weight_decay": ({}, 0.1, 0),
     "train.warmup_fraction": ({}, 0.1, 0),
     "train.grad_clip": ({}, 1.0, None),
+    "train.warmup_steps": ({}, None, 10),
     "train.schedule": ({}, "cosine", "constant"),
+    "train.decay_fraction": ({"train.schedule": "wsd"}, 0.2, 0.3),
+    "train.decay_shape": ({"train.schedule": "wsd"}, "linear", "1-sqrt"),
     "train.final_lr_fraction": ({}, 0.1, 0.2),
     "train.precision": ({}, "no", "float64"),
     "train.processes": ({}, 1, 2),
@@ -192,7 +195,7 @@ def test_what_a_full_study_says():
     assert not study.sharded
     assert study.train.lr_scaling == LrScaling(power=-1, reference_size=32, apply="all")
     scalars = {key: value for key, value in FULL["train"].items() if not hasattr(value, "__len__")}
-    assert len(scalars) == 9
+    assert len(scalars) == 11
     assert {key: getattr(study.train, key) for key in scalars} == scalars
     assert (study.train.schedule, study.train.precision) == ("constant", "bf16")
     assert study.fit == FitSettings(
@@ -323,7 +326,15 @@ def test_the_text_of_a_study_is_the_one_that_lies_in_results(config, digest):
     """What is written once must never be spelled otherwise: the plan is made again where it is."""
     if "train" in config:
         config = changed(
-            config, {"train.accelerate_config": None, "fit.E": None, "fit.noise": "constant"}
+            config,
+            {
+                "train.accelerate_config": None,
+                "train.warmup_steps": None,
+                "train.decay_fraction": 0.2,
+                "train.decay_shape": "linear",
+                "fit.E": None,
+                "fit.noise": "constant",
+            },
         )
     text = Study.from_config(config, FILE).to_json()
     assert hashlib.sha256(text.encode()).hexdigest()[:12] == digest

@@ -48,6 +48,52 @@ def test_factors_by_hand(steps, warmup, schedule, final, expected):
     assert factors(steps, warmup, schedule, final) == pytest.approx(expected, abs=1e-15)
 
 
+ROOTS = (0.5, math.sqrt(0.5), math.sqrt(0.75), 1.0)
+
+
+def wsd(steps: int, decay: float, shape: str = "linear", **settings) -> list[float]:
+    settings = {"warmup_fraction": 0.0, "final_fraction": 0.0, **settings}
+    return [
+        lr_factor(step, steps, schedule="wsd", decay_fraction=decay, decay_shape=shape, **settings)
+        for step in range(steps)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("factors", "expected"),
+    [
+        # two steps up, four at the peak, four down by quarters
+        (wsd(10, 0.4, warmup_fraction=0.2), [0.5, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]),
+        (wsd(10, 0.4, warmup_steps=2), [0.5, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]),
+        (wsd(6, 0.5, final_fraction=0.4), [1, 1, 1, 0.8, 0.6, 0.4]),
+        # the square roots of 1/4, 2/4, 3/4 and 1
+        (wsd(5, 0.8, "1-sqrt"), [1, *(1 - root for root in ROOTS)]),
+        (wsd(5, 0.8, "1-sqrt", final_fraction=0.2), [1, *(1 - 0.8 * root for root in ROOTS)]),
+        # 0.2 of 7 steps is nearest to one, of 2 steps is none
+        (wsd(7, 0.2, final_fraction=0.1), [1, 1, 1, 1, 1, 1, 0.1]),
+        (wsd(2, 0.2), [1, 1]),
+        (wsd(4, 1.0), [0.75, 0.5, 0.25, 0]),
+        # a warm-up in steps does not depend on the length
+        (wsd(4, 0.25, warmup_steps=3), [1 / 3, 2 / 3, 1, 0]),
+        (wsd(8, 0.25, warmup_steps=3), [1 / 3, 2 / 3, 1, 1, 1, 1, 0.5, 0]),
+    ],
+)  # fmt: skip
+def test_warm_up_stable_and_decay_by_hand(factors, expected):
+    assert factors == pytest.approx(expected, abs=1e-15)
+
+
+@pytest.mark.parametrize("shape", ["linear", "1-sqrt"])
+def test_a_wsd_is_constant_until_its_decay_whatever_its_length(shape):
+    """So a longer run passes through the states of a shorter one until that decays."""
+    short, long = (wsd(steps, 0.2, shape, warmup_steps=20) for steps in (500, 3000))
+    assert short[:400] == long[:400]
+    assert short[400] < long[400] == 1.0
+    assert all(later < earlier for earlier, later in itertools.pairwise(short[399:]))
+    # The sum of 1 - k/100, and of 1 - sqrt(k/100), over k = 1 .. 100
+    expected = {"linear": 49.5, "1-sqrt": 100 - sum(math.sqrt(k) for k in range(101)) / 10}
+    assert sum(short[400:]) == pytest.approx(expected[shape], rel=1e-12)
+
+
 def test_a_long_schedule_rises_then_falls_to_its_end():
     found = factors(1000, 0.1, final=0.1)
     peak = found.index(1.0)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 Record = TypeVar("Record")
 
+_LATER = "later"
 _MEANT = {
     int: "a whole number",
     float: "a number",
@@ -20,6 +21,14 @@ _MEANT = {
     list: "a list",
     type(None): "null",
 }
+
+
+def later(default: Any = None) -> Any:
+    """Return a dataclass field that came later: at its default it is absent from the JSON object.
+
+    So the text of a record that does not use it, and an id derived from it, stay what they were.
+    """
+    return dataclasses.field(default=default, metadata={_LATER: True})
 
 
 class FieldError(ValueError):
@@ -63,7 +72,8 @@ def from_plain(kind: type[Record], plain: Any, *, closed: bool = False) -> Recor
     Parameters
     ----------
     closed
-        Whether fields that the dataclass does not have are refused instead of ignored.
+        Whether fields that the dataclass does not have, and fields that should be absent, are
+        refused instead of ignored.
 
     Raises
     ------
@@ -74,6 +84,9 @@ def from_plain(kind: type[Record], plain: Any, *, closed: bool = False) -> Recor
     table = _table(kind)
     if closed and (unknown := sorted(set(plain) - set(table))):
         raise FieldError(f"{unknown[0]}: is unknown")
+    if closed and (needless := [name for name, value in _later(kind).items()
+                                if name in plain and plain[name] == value]):  # fmt: skip
+        raise FieldError(f"{needless[0]}: found {plain[needless[0]]!r}, expected no such field")
     values = {}
     for name, (_, nested) in table.items():
         if name not in plain:
@@ -88,8 +101,23 @@ def from_plain(kind: type[Record], plain: Any, *, closed: bool = False) -> Recor
 
 
 def to_plain(record: Any) -> dict[str, Any]:
-    """Return a dataclass as plain objects, in the order of its fields."""
-    return dataclasses.asdict(record)
+    """Return a dataclass as plain objects, in the order of its fields.
+
+    Fields of `later` are left out at their defaults.
+    """
+    plain = dataclasses.asdict(record)
+    _leave_out_later(record, plain)
+    return plain
+
+
+def _leave_out_later(record: Any, plain: dict[str, Any]) -> None:
+    defaults = _later(type(record))
+    for name in [field.name for field in dataclasses.fields(record)]:
+        value = getattr(record, name)
+        if name in defaults and value == defaults[name]:
+            del plain[name]
+        elif dataclasses.is_dataclass(value):
+            _leave_out_later(value, plain[name])
 
 
 @cache
@@ -97,6 +125,12 @@ def _table(kind: type) -> dict[str, tuple[tuple[type, ...], type | None]]:
     """Return for each field its accepted JSON types, and the dataclass it becomes, if any."""
     hints = typing.get_type_hints(kind)
     return {field.name: _accepted(hints[field.name]) for field in dataclasses.fields(kind)}
+
+
+@cache
+def _later(kind: type) -> dict[str, Any]:
+    """Return the defaults of the fields made by `later`."""
+    return {f.name: f.default for f in dataclasses.fields(kind) if _LATER in f.metadata}
 
 
 @cache

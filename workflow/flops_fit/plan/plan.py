@@ -72,6 +72,7 @@ def make_plan(study: Study, sizes: Mapping[float, SizeMeasure], data: DatasetMet
         for lr in learning_rates(study, cell.budget, N, cell.D):
             for seed in study.plan.seeds:
                 spec = experiment_spec(study, data, cell, lr=lr, seed=seed)
+                _check_warmup(study, cell, spec)
                 row = _experiment(study, sizes[cell.size], data, cell, spec)
                 experiments.append(row)
                 specs[row.id] = spec
@@ -93,6 +94,7 @@ def experiment_spec(study: Study, data: DatasetMeta, cell: Cell, *, lr: float, s
     """
     train, scaling = study.train, study.train.lr_scaling
     scaled = scaling.power != 0 and scaling.apply != "none"
+    decays = train.schedule == "wsd"
     return Spec(
         recipe=RECIPE_VERSION,
         model=ModelSpec(**study.model.target.identity(), size_param=study.model.size_param),
@@ -113,9 +115,12 @@ def experiment_spec(study: Study, data: DatasetMeta, cell: Cell, *, lr: float, s
         ),
         optimizer=OptimizerSpec(target=study.optimizer.path, version=study.optimizer.version),
         weight_decay=train.weight_decay,
-        warmup_fraction=train.warmup_fraction,
+        warmup_fraction=train.warmup_fraction if train.warmup_steps is None else 0.0,
+        warmup_steps=train.warmup_steps,
         grad_clip=train.grad_clip,
         schedule=train.schedule,
+        decay_fraction=train.decay_fraction if decays else None,
+        decay_shape=train.decay_shape if decays else None,
         final_lr_fraction=1.0 if train.schedule == "constant" else train.final_lr_fraction,
         precision=train.precision,
         eval_units=min(train.eval_units, data.units_validation),
@@ -154,6 +159,20 @@ def _check_growth(study: Study, sizes: Mapping[float, SizeMeasure]) -> None:
             f"{study.config_file}: model.size_param: the {len(study.model.sizes)} sizes of "
             f"{name!r} have {len(counts)} different parameter counts between them, expected at "
             f"least {isoflop_grid.FEWEST_SIZES}; {study.model.target.path} seems to ignore {name!r}"
+        )
+
+
+def _check_warmup(study: Study, cell: Cell, spec: Spec) -> None:
+    """Refuse a warm-up in steps that leaves a short experiment nothing of its schedule."""
+    most = spec.steps if spec.decay_start is None else spec.decay_start
+    if spec.warmup_steps is not None and spec.warmup_steps > most:
+        before = ""
+        if most < spec.steps:
+            before = f" before its decay (train.decay_fraction {spec.decay_fraction:g})"
+        raise UserError(
+            f"{study.config_file}: train.warmup_steps: found {spec.warmup_steps}, but size "
+            f"{cell.size:g} at the budget {cell.budget:g} has {most} steps{before}, expected at "
+            "most as many"
         )
 
 

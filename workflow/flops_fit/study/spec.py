@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flops_fit.files.fields import from_plain, to_plain
+from flops_fit.files.fields import from_plain, later, to_plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,10 @@ class Spec:
     precision: str
     eval_units: int
     seed: int
+    # Of some schedules; absent where they are None, so that other ids stay what they were
+    warmup_steps: int | None = later()  # instead of warmup_fraction, which is 0 then
+    decay_fraction: float | None = later()  # of the steps, at the end of wsd
+    decay_shape: str | None = later()  # linear | 1-sqrt
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Spec:
@@ -93,6 +97,30 @@ class Spec:
         """
         return from_plain(cls, plain, closed=True)
 
+    @property
+    def steps(self) -> int:
+        """Optimizer steps."""
+        return self.D // self.batch
+
+    @property
+    def warmup(self) -> int:
+        """Steps in which the learning rate rises."""
+        if self.warmup_steps is not None:
+            return self.warmup_steps
+        return round(self.warmup_fraction * self.steps)
+
+    @property
+    def decay_start(self) -> int | None:
+        """Steps before the learning rate of a ``wsd`` schedule falls; None for other schedules."""
+        if self.decay_fraction is None:
+            return None
+        return decay_start(self.steps, self.decay_fraction)
+
     def to_json(self) -> dict[str, Any]:
         """Return the spec as plain objects, as in the run record."""
         return to_plain(self)
+
+
+def decay_start(steps: int, decay_fraction: float) -> int:
+    """Return after how many of its steps the decay of a run begins."""
+    return steps - round(decay_fraction * steps)

@@ -35,6 +35,9 @@ LATER_DEFAULTS = (
     ("plan", "prior", "chinchilla"),
     ("plan", "truth", None),
     ("plan", "max_epochs", 4.0),
+    ("train", "warmup_steps", None),
+    ("train", "decay_fraction", 0.2),
+    ("train", "decay_shape", "linear"),
 )
 """Section, key and default of the keys that study.json did not hold from the start."""
 

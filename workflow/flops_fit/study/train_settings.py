@@ -186,16 +186,35 @@ class TrainSettings(Section):
         "share of the steps",
         default=0.1,
     )
+    warmup_steps: PositiveWhole | None = key(
+        "Steps in which the learning rate rises linearly, the same for all experiments; null takes "
+        "warmup_fraction of each.",
+        "optimizer steps",
+        default=None,
+    )
     grad_clip: Positive | None = key(
         "Largest norm of the whole gradient; null switches clipping off.",
         "gradient norm",
         default=1.0,
     )
-    schedule: choice("cosine", "constant") = key(
-        "Course of the learning rate after the warm-up.", "choice", default="cosine"
+    schedule: choice("cosine", "constant", "wsd") = key(
+        "Course of the learning rate after the warm-up: cosine, constant, or wsd (constant, then "
+        "a decay over the last decay_fraction of the steps).",
+        "choice",
+        default="cosine",
     )
     final_lr_fraction: number(ge=0, le=1) = key(
-        "Share of the peak learning rate at the end of a cosine.", "share of lr", default=0.1
+        "Share of the peak learning rate at the end of a cosine or wsd.",
+        "share of lr",
+        default=0.1,
+    )
+    decay_fraction: number(ge=0, le=1) = key(
+        "Share of the steps, the last ones, in which the learning rate of wsd falls.",
+        "share of the steps",
+        default=0.2,
+    )
+    decay_shape: choice("linear", "1-sqrt") = key(
+        "Course of the learning rate of wsd in its decay.", "choice", default="linear"
     )
     precision: choice("no", "bf16", "fp16", "float64") = key(
         'Arithmetic of the training; "no" is float32, float64 is meant for strict tests.',
@@ -260,6 +279,18 @@ class TrainSettings(Section):
                 f"found from_params {starts}, expected 0 first and then ascending numbers"
             )
         return value
+
+    @model_validator(mode="after")
+    def _check_decay(self) -> TrainSettings:
+        if self.schedule != "wsd" or self.warmup_steps is not None:
+            return self
+        if self.warmup_fraction + self.decay_fraction > 1:
+            text = (
+                f"found {self.decay_fraction:g} with warmup_fraction {self.warmup_fraction:g}, "
+                "expected at most 1 together"
+            )
+            raise mistakes_below("train", [(("decay_fraction",), text)])
+        return self
 
     @model_validator(mode="after")
     def _check_scaling(self) -> TrainSettings:

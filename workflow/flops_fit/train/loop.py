@@ -74,14 +74,13 @@ class Trainer:
             and not job.find_unused_parameters
         )
         micro_batch = self._agree_on_micro_batch()
-        steps = spec.D // spec.batch
         self.state = TrainingState(
             model=self.prepared.bare,
             optimizer=self.prepared.optimizer,
             accelerator=accelerator,
             seed=spec.seed,
-            steps=steps,
-            warmup=round(spec.warmup_fraction * steps),
+            steps=spec.steps,
+            warmup=spec.warmup,
             micro_batch=micro_batch,
             attempts=attempts,
         )
@@ -159,12 +158,16 @@ class Trainer:
 
     def lr_factor(self, step: int) -> float:
         """Share of the peak learning rate that a step, counted from 0, uses."""
+        spec = self.spec
         return lr_factor(
             step,
             self.state.steps,
-            warmup_fraction=self.spec.warmup_fraction,
-            schedule=self.spec.schedule,
-            final_fraction=self.spec.final_lr_fraction,
+            warmup_fraction=spec.warmup_fraction,
+            schedule=spec.schedule,
+            final_fraction=spec.final_lr_fraction,
+            warmup_steps=spec.warmup_steps,
+            decay_fraction=spec.decay_fraction or 0.0,
+            decay_shape=spec.decay_shape or "linear",
         )
 
     def _agree_on_micro_batch(self) -> int:
