@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -104,13 +103,6 @@ class Known:
         return any(
             chosen.kind == kind and chosen.checks.get("top") == top for chosen, _ in self.rounds
         )
-
-    def random(self) -> np.random.Generator:
-        """Return a generator that is seeded from the runs and the question."""
-        text = hashlib.sha256(repr((self.question.target, self.question.budgets)).encode())
-        for column in self.standing.columns():
-            text.update(column.tobytes())
-        return np.random.default_rng(int.from_bytes(text.digest()[:8], "big"))
 
     def round(self, kind: Kind, cells: Sequence[tuple[Cell, str]], why: str) -> Round:
         """Return a round of cells, each with its reason, and what the runs predict of them."""

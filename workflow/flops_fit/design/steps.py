@@ -195,7 +195,7 @@ def _informative(known: Known, budgets: Sequence[float], taken: list[Cell], spen
     log_N, log_D, _ = known.standing.columns()
     new_N, new_D = (np.log([getattr(cell, key) for cell in taken]) for key in ("N", "D"))
     criterion = Criterion.of(
-        posterior_draws(known.posterior, known.random()),
+        posterior_draws(known.posterior),
         known.posterior,
         np.concatenate([log_N, new_N]),
         np.concatenate([log_D, new_D]),
