@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import model_validator
 
 from flops_fit.laws.approaches.registry import default_names
+from flops_fit.study.parametrization import misfit_of_mup
 from flops_fit.study.plan_settings import PlanSettings
 from flops_fit.study.section import Section, key, section, spelled
 from flops_fit.study.train_settings import PerBudget, TrainSettings
@@ -310,7 +311,7 @@ class _Trained(Section):
     train: TrainSettings = section("How one experiment is trained; the same recipe for every size.")
 
     @model_validator(mode="after")
-    def _check_budgets(self) -> _Trained:
+    def _check_recipe(self) -> _Trained:
         found = []
         for name, value in self.train:
             if not isinstance(value, PerBudget):
@@ -324,6 +325,8 @@ class _Trained(Section):
                     "all budgets or an entry for each of plan.budgets"
                 )
                 found.append((("train", name), text))
+        if misfit := misfit_of_mup(self.model, self.train):
+            found.append(misfit)
         if found:
             raise mistakes_below("study", found)
         return self
