@@ -86,6 +86,12 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
     return chosen
 
 
+def names_of(gpus: Sequence[str]) -> list[str]:
+    """Return the names of the types of these GPUs, as torch calls them, each once."""
+    rows = _ask("--query-gpu=uuid,name", 2, _SECONDS_TO_ANSWER)
+    return sorted({name for uuid, name in rows if uuid in gpus})
+
+
 def states_of(gpus: Sequence[str]) -> list[GpuState]:
     """Return what runs on each of these GPUs according to the driver and the marks of launchers.
 

@@ -70,7 +70,7 @@ def _row(name: str, node: dict[str, Any], *, required: bool) -> str:
     default = f"`{json.dumps(node['default'])}`" if "default" in node else "none"
     meaning = node["description"]
     if "enum" in node:
-        meaning += " One of " + ", ".join(f"`{choice}`" for choice in node["enum"]) + "."
+        meaning += " One of " + ", ".join(f"`{c}`" for c in node["enum"] if c is not None) + "."
     cells = (f"`{name}`", "required" if required else default, node["unit"], meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

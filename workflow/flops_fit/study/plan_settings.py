@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import model_validator
 
+from flops_fit.study.hardware import HardwareSettings
 from flops_fit.study.section import Section, key, spelled
 from flops_fit.study.values import (
     NumberOrText,
@@ -113,6 +114,19 @@ class PlanSettings(Section):
         "seeds",
         default=[0],
         expected="a list of different whole numbers",
+    )
+    hardware: spelled(keys=HardwareSettings) | None = key(
+        "Hardware to price the plan for, instead of timing short trainings on this one. It changes "
+        "no experiment.",
+        "hardware",
+        default=None,
+        expected="{flops_per_second:}, or {gpu:, mfu:}",
+    )
+    price_per_gpu_hour: number(ge=0) | None = key(
+        "What an hour of one process (one GPU) costs, in any currency: `snakemake plan` then shows "
+        "the money.",
+        "money",
+        default=None,
     )
 
     @property

@@ -90,6 +90,8 @@ def _inlined(node: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, 
             flat[name] = {key: _inlined(child, definitions) for key, child in value.items()}
         else:
             flat[name] = value
+    if "enum" in flat and "null" in _types(flat):  # an enum applies to null as well
+        flat["enum"] = [*flat["enum"], None]
     return flat
 
 

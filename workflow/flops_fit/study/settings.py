@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import model_validator
 
 from flops_fit.laws.approaches.registry import default_names
+from flops_fit.study.hardware import PRECISIONS_WITH_PEAK
 from flops_fit.study.parametrization import misfit_of_mup
 from flops_fit.study.plan_settings import PlanSettings
 from flops_fit.study.section import Section, key, section, spelled
@@ -360,6 +361,17 @@ class TrainedStudy(_Analysed, _Trained, _Named):
         if self.fit.params == AS_IN_TABLE:
             text = f"found {AS_IN_TABLE!r} without a runs_table, expected total or non_embedding"
             raise mistakes_below("study", [(("fit", "params"), text)])
+        return self
+
+    @model_validator(mode="after")
+    def _check_hardware(self) -> TrainedStudy:
+        hardware, precision = self.plan.hardware, self.train.precision
+        if hardware is not None and hardware.speed_of_process(precision) is None:
+            text = (
+                f"found {hardware.gpu} with the train.precision {precision!r}, of which no peak is "
+                f"known, expected {' or '.join(PRECISIONS_WITH_PEAK)}, or flops_per_second instead"
+            )
+            raise mistakes_below("study", [(("plan", "hardware", "gpu"), text)])
         return self
 
 

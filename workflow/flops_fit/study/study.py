@@ -38,6 +38,8 @@ LATER_DEFAULTS = (
     ("train", "warmup_steps", None),
     ("train", "decay_fraction", 0.2),
     ("train", "decay_shape", "linear"),
+    ("plan", "hardware", None),
+    ("plan", "price_per_gpu_hour", None),
 )
 """Section, key and default of the keys that study.json did not hold from the start."""
 
