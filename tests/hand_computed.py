@@ -104,6 +104,7 @@ DESIGNED = {
         "hardware": {"flops_per_second": 1e12},
         "price_per_gpu_hour": 2.5,
     },
+    "simulate": {"studies": 20, "seed": 3, "spends": [1e7, 1e8]},
 }
 
 # The spec of the largest size of SMALL.

@@ -70,11 +70,19 @@ def test_the_optimum_is_as_uncertain_as_a_rule_is(value):
     assert np.std(np.log(drawn)) * 100 == pytest.approx(N_STD, rel=0.05)
 
 
-def test_a_law_says_nothing_of_losses_far_below_its_runs():
-    far = prior_of("chinchilla", SIX_ND, 1e12)
-    D = 1e12 / 6 / far.N_opt(1e12, SIX_ND)
-    # As printed it would have a loss of 20 nats there, nearly all of it above E
-    assert far.surface.loss(far.N_opt(1e12, SIX_ND), D) == pytest.approx(3.0, rel=1e-6)
+def test_a_law_expects_no_loss_that_its_runs_never_had():
+    def L_opt(C):
+        law = prior_of("chinchilla", SIX_ND, C)
+        N = law.N_opt(C, SIX_ND)
+        return law.surface.loss(N, C / (6 * N))
+
+    # At 6e18 FLOPs: N = 0.11963 (1e18)^0.51261 = 2.02e8, D = 4.95e9; as printed it would be 20 nats
+    # at 1e12, nearly all of it above E
+    at_lowest = 1.8172 + 482.01 / 2.02e8**0.3478 + 2085.43 / 4.95e9**0.3658
+    assert L_opt(6e18) == pytest.approx(at_lowest, rel=1e-3)
+    assert L_opt(1e12) == pytest.approx(at_lowest, rel=1e-3)
+    # Nothing jumps where the runs end
+    assert L_opt(3.001e21) == pytest.approx(L_opt(2.999e21), rel=1e-3)
 
 
 @pytest.mark.parametrize("value", ["gopher", "no/such/fit.json"])

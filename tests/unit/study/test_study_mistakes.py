@@ -160,7 +160,7 @@ def test_a_missing_key_is_named_with_what_it_should_hold(key):
         (
             "xyz",
             "xyz: unknown key; known keys here are study, runs_table, model, dataset, loss, plan, "
-            "train, fit, predict",
+            "train, simulate, fit, predict",
         ),
     ],
 )

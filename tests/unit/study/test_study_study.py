@@ -20,6 +20,7 @@ from flops_fit.study.identity import fingerprint
 from flops_fit.study.plan_settings import PlanSettings
 from flops_fit.study.schema import study_schema, walk_keys
 from flops_fit.study.settings import FitSettings
+from flops_fit.study.simulate_settings import SimulateSettings
 from flops_fit.study.study import ModelFamily, Study, Target
 from flops_fit.study.train_settings import LrScaling, TrainSettings
 from hand_computed import FILE, FULL, SMALL, changed, small_study
@@ -67,6 +68,9 @@ OTHER_VALUES = {
     "plan.truth.beta": (LAW, 0.3, 0.4),
     "plan.truth.noise": (LAW, 0.01, 0.02),
     "plan.max_epochs": ({}, 4, 1),
+    "simulate.studies": ({}, 200, 20),
+    "simulate.seed": ({}, 0, 1),
+    "simulate.spends": (DESIGN, [], [1e7, 1e8]),
     "plan.sizes_per_budget": ({}, 5, 4),
     "plan.tokens_per_param": ({}, [3, 450], [3, 451]),
     "plan.min_steps": ({}, 100, 99),
@@ -164,7 +168,8 @@ def test_the_approaches_are_read():
 
 
 @pytest.mark.parametrize(
-    "settings", [ModelFamily, PlanSettings, TrainSettings, LrScaling, FitSettings, Target]
+    "settings",
+    [ModelFamily, PlanSettings, TrainSettings, LrScaling, SimulateSettings, FitSettings, Target],
 )
 def test_every_setting_is_used_outside_of_this_module(settings):
     """A key that is read into a study and then forgotten would be a promise that nobody keeps."""
@@ -174,7 +179,7 @@ def test_every_setting_is_used_outside_of_this_module(settings):
             tree = ast.parse(file.read_text(encoding="utf-8"))
             used |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     names = getattr(settings, "model_fields", None) or settings.__dataclass_fields__
-    assert set(names) - used <= {"truth", "spend", "max_epochs", "price_per_gpu_hour"}
+    assert set(names) - used <= {"truth", "spends", "max_epochs", "price_per_gpu_hour"}
 
 
 def test_what_a_full_study_says():

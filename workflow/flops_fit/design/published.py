@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flops_fit.design.law_names import LAW_NAMES
 from flops_fit.laws.forms.surface import Surface
 
 SIX = 6.0
@@ -93,5 +94,5 @@ _LAWS = (
     ),
 )
 
-PUBLISHED = {law.name: law for law in _LAWS}
+PUBLISHED = dict(zip(LAW_NAMES, _LAWS, strict=True))
 """All of them by name."""

@@ -16,6 +16,7 @@ from flops_fit.pipeline.rules import readable_path
 from flops_fit.pipeline.script import LIBRARY_FOLDER
 from flops_fit.study.command_line import command_line_values
 from flops_fit.study.configuration import printable
+from flops_fit.study.expected_laws import check_laws
 from flops_fit.study.study import Study
 
 
@@ -41,7 +42,7 @@ def load_study(
         As in :func:`load_layers`.
     """
     if importer := importer_of(workflow):
-        return Study.from_config(config, readable_path(importer))
+        return check_laws(Study.from_config(config, readable_path(importer)))
     files = workflow.overwrite_configfiles or [LIBRARY_FOLDER.parent / "config" / "config.yaml"]
     return load_layers(files, workflow.config_settings.config_args, load, merge)
 
@@ -81,7 +82,7 @@ def load_layers(
     for file in files:
         merge(raw, _checked(_loaded(file, load), readable_path(file)))
     merge(raw, _checked(command_line_values(arguments), "--config"))
-    return Study.from_config(raw, readable_path(files[0]))
+    return check_laws(Study.from_config(raw, readable_path(files[0])))
 
 
 def _loaded(file: str | Path, load: Callable[[str | Path], Mapping[str, Any]]) -> Mapping[str, Any]:

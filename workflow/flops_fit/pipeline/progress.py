@@ -1,4 +1,4 @@
-"""A progress bar for the resamples of a fit, on a terminal."""
+"""Progress bars on a terminal: for the resamples of a fit, and for simulated studies."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from flops_fit.design.simulation import Progress as StudyProgress
 from flops_fit.laws.fit import Progress
 
 
@@ -17,6 +18,21 @@ def resampling_bar() -> Iterator[Progress]:
 
     def show(name: str, done: int, of: int) -> None:
         bar.set_description(f"resampling, approach {name}")
+        bar.total, bar.n = of, done
+        bar.refresh()
+
+    try:
+        yield show
+    finally:
+        bar.close()
+
+
+@contextmanager
+def simulation_bar() -> Iterator[StudyProgress]:
+    """Yield a callback for simulations that draws on a terminal and is silent elsewhere."""
+    bar = tqdm(disable=None, unit="study", leave=False, desc="SIMULATED studies")
+
+    def show(done: int, of: int) -> None:
         bar.total, bar.n = of, done
         bar.refresh()
 

@@ -14,7 +14,6 @@ from flops_fit.study.values import (
     Positive,
     PositivePair,
     PositiveWhole,
-    Text,
     check_distinct,
     choice,
     distinct_list_of,
@@ -39,7 +38,7 @@ class TruthSettings(Section):
     noise: number(ge=0, lt=1) = key(
         "Standard deviation of the logarithm of a loss, from seed to seed.",
         "share of the loss",
-        default=0.01,
+        default=0.003,
     )
 
 
@@ -63,23 +62,26 @@ class PlanSettings(Section):
         "What all rounds of a design may cost together, below target.", "FLOPs", default=None
     )
     precision: number(gt=1) | None = key(
-        "Instead of spend: the factor to which N_opt at the target shall be known, such as 1.2; "
-        "the spend follows from it.",
+        "Instead of spend: the factor up to which N_opt at the target shall be known, such as 1.5; "
+        "the smallest spend whose forecast says so is taken (docs/planner.md).",
         "factor",
         default=None,
     )
     prior: NumberOrText = key(
-        "Where a design expects the optimum before its first run: tokens per parameter, the name "
-        "of a published law, or the fit.json of an earlier study. The pilot corrects it.",
+        "Where a design expects the optimum before its first run: units per parameter, the name "
+        "of a published law (chinchilla, hoffmann, llama3, deepseek), or the fit.json of an "
+        "earlier study. The pilot corrects it.",
         "units per parameter, name, or path",
-        default="chinchilla",
+        default=20,
         expected="a number of units per parameter, the name of a law, or a path to a fit.json",
     )
-    truth: spelled(one=Text, keys=TruthSettings) | None = key(
-        "The law that `snakemake simulate` draws losses from; without it that of the prior.",
-        "name or law",
+    truth: spelled(one=NumberOrText, keys=TruthSettings) | None = key(
+        "The law that `snakemake simulate` draws losses from, as in prior or by its parameters; "
+        "without it that of the prior.",
+        "units per parameter, name, path, or law",
         default=None,
-        expected="the name of a law, or {E:, A:, B:, alpha:, beta:, noise:}",
+        expected="a number of units per parameter, the name of a law, a path to a fit.json, or "
+        "{E:, A:, B:, alpha:, beta:, noise:}",
     )
     max_epochs: Positive = key(
         "A design repeats training data no more often than this (four epochs are nearly worth new "

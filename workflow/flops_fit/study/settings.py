@@ -17,6 +17,7 @@ from flops_fit.study.hardware import PRECISIONS_WITH_PEAK
 from flops_fit.study.parametrization import misfit_of_mup
 from flops_fit.study.plan_settings import PlanSettings
 from flops_fit.study.section import Section, key, section, spelled
+from flops_fit.study.simulate_settings import SimulateSettings
 from flops_fit.study.train_settings import PerBudget, TrainSettings
 from flops_fit.study.values import (
     CODE_WANTED,
@@ -310,6 +311,10 @@ class _Trained(Section):
     )
     plan: PlanSettings = section("The sweep: a grid of budgets and sizes, or a design.")
     train: TrainSettings = section("How one experiment is trained; the same recipe for every size.")
+    simulate: SimulateSettings = section(
+        "How `snakemake simulate` tries the plan out without training (docs/planner.md).",
+        default={},
+    )
 
     @model_validator(mode="after")
     def _check_recipe(self) -> _Trained:

@@ -24,6 +24,7 @@ from flops_fit.study.settings import (
     TableFile,
     TrainedStudy,
 )
+from flops_fit.study.simulate_settings import SimulateSettings
 from flops_fit.study.train_settings import OptimizerSettings, TrainSettings
 
 LATER_DEFAULTS = (
@@ -32,8 +33,7 @@ LATER_DEFAULTS = (
     ("plan", "target", None),
     ("plan", "spend", None),
     ("plan", "precision", None),
-    ("plan", "prior", "chinchilla"),
-    ("plan", "truth", None),
+    ("plan", "prior", 20),
     ("plan", "max_epochs", 4.0),
     ("train", "warmup_steps", None),
     ("train", "decay_fraction", 0.2),
@@ -42,6 +42,9 @@ LATER_DEFAULTS = (
     ("plan", "price_per_gpu_hour", None),
 )
 """Section, key and default of the keys that study.json did not hold from the start."""
+
+ONLY_SIMULATED = (("plan", "truth"), ("simulate",))
+"""Keys that only simulations read: they are not in study.json, so that nothing is planned again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,7 @@ class Study:
     accelerate_config: str | None = None  # path of the file, relative to the working directory
     sharded: bool = False  # whether parameters are sharded over the processes
     runs_table: RunsTable | None = None
+    simulate: SimulateSettings | None = None
 
     @classmethod
     def from_config(cls, raw: Mapping[str, Any], config_file: str | Path) -> Study:
@@ -142,10 +146,15 @@ class Study:
         """The text of ``study.json``: equal texts mean equal studies."""
         # Keys that came later are left out at their defaults, so that a study's text stays as it is
         config = {
-            section: {k: v for k, v in value.items() if (section, k, v) not in LATER_DEFAULTS}
+            section: {
+                k: v
+                for k, v in value.items()
+                if (section, k, v) not in LATER_DEFAULTS and (section, k) not in ONLY_SIMULATED
+            }
             if isinstance(value, dict)
             else value
             for section, value in self.config.items()
+            if (section,) not in ONLY_SIMULATED
         }
         stored = {"config_file": self.config_file, "config": config}
         return json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -214,6 +223,7 @@ def _trained(settings: TrainedStudy, source: str) -> dict[str, Any]:
         "loss": _target(settings.loss, LossSettings),
         "plan": settings.plan,
         "train": train,
+        "simulate": settings.simulate,
         "optimizer": _target(train.optimizer, OptimizerSettings),
         "accelerate_config": accelerate_config,
         "sharded": accelerate_config is not None and asks_for_shards(accelerate_config),
