@@ -6,17 +6,12 @@ import ast
 import dataclasses
 import hashlib
 import json
-import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import flops_fit
 import pytest
 from flops_fit.errors import UserError
 from flops_fit.launch.launcher import ACCELERATE_CONFIG
-from flops_fit.study.identity import fingerprint
 from flops_fit.study.plan_settings import PlanSettings
 from flops_fit.study.schema import study_schema, walk_keys
 from flops_fit.study.settings import FitSettings
@@ -360,45 +355,12 @@ def test_the_text_of_a_study_knows_no_order():
     assert Study.from_config(backwards, FILE).to_json() == Study.from_config(FULL, FILE).to_json()
 
 
-def test_a_fingerprint_is_the_hash_of_the_one_spelling():
-    text = '{"a":[1,2.5,null],"b":"\\u00e9"}'  # sorted, no spaces, ASCII
-    assert (
-        fingerprint({"b": "é", "a": (1, 2.5, None)})
-        == hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
-    )
-
-
-def test_a_fingerprint_of_nan_does_not_exist():
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        fingerprint({"a": math.nan})
-
-
 def test_the_prepared_data_depend_on_nothing_but_the_dataset():
     first = small_study().data_fingerprint
     others = {"study": "x", "plan.budgets": [1e9], "model.version": 9, "train.eval_units": 7}
     assert small_study(others).data_fingerprint == first
     for key in ("dataset.target", "dataset.kwargs", "dataset.version"):
         assert small_study({key: OTHER_VALUES[key][2]}).data_fingerprint != first
-
-
-def test_what_the_workflow_imports_at_parse_time_is_light():
-    """Dry runs start at once only as long as none of these modules imports torch."""
-    modules = (
-        "study.study", "study.claim", "plan.plan", "launch.launcher", "launch.resources",
-        "records.merged_runs", "user_code.importable", "user_code.dataset_contract",
-        "user_code.loss_contract", "user_code.source_fingerprint", "pipeline.fitting",
-        "pipeline.status", "pipeline.script",
-    )  # fmt: skip
-    imports = "".join(f"import flops_fit.{name}\n" for name in modules)
-    code = f"import sys\n{imports}print('torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(WORKFLOW)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "False\n"
 
 
 def test_the_small_study_of_these_tests_is_valid():
