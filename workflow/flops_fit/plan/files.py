@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flops_fit.errors import UserError
 from flops_fit.files.fields import FieldError
-from flops_fit.files.reading import make_room, read_json_object
+from flops_fit.files.reading import (
+    DamagedFileError,
+    fields_of,
+    make_room,
+    names_of_fields,
+    read_json_object,
+)
 from flops_fit.files.rows import csv_text, read_rows
 from flops_fit.plan.checks import check_experiments, check_jobs
 from flops_fit.plan.experiment import PlannedExperiment
 from flops_fit.plan.job import Job
-from flops_fit.plan.plan import Plan
-from flops_fit.study.study import Study
+
+if TYPE_CHECKING:  # the launcher, which reads one job, would load numpy and pydantic
+    from flops_fit.plan.plan import Plan
+    from flops_fit.study.study import Study
 
 
 def plan_csv(plan: Plan) -> str:
@@ -58,14 +67,38 @@ def plan_specs(plan: Plan, study: Study, *, data_folder: str, search_folder: str
 def read_plan(path: str | Path) -> list[PlannedExperiment]:
     """Return the experiments of ``plan.csv`` (cheap: no pandas, for the workflow).
 
+    As long as the files hold what they held, one process reads and checks them once.
+
     Raises
     ------
     UserError
         If it or ``specs.json`` beside it is damaged (it was renamed, and a rerun writes both
         again), or they do not hold the same experiments.
     """
+    before = _content(path)
+    if _checked.get("content") != before:
+        _checked.clear()
+        experiments = _read_plan(Path(path))
+        if _content(path) != before:  # written in the meantime
+            return experiments
+        _checked.update(content=before, experiments=experiments)
+    return list(_checked["experiments"])
+
+
+_checked: dict[str, Any] = {}  # the content of the plan that was read last, and its experiments
+
+
+def _content(path: str | Path) -> tuple[str, ...]:
+    """Return the file, and digests of it and of ``specs.json``; times are too coarse."""
+    files = [Path(path), Path(path).with_name("specs.json")]
+    return str(path), *(
+        hashlib.sha256(file.read_bytes() if file.exists() else b"").hexdigest() for file in files
+    )
+
+
+def _read_plan(path: Path) -> list[PlannedExperiment]:
     experiments = read_rows(path, PlannedExperiment, exact=True)
-    specs_file = Path(path).with_name("specs.json")
+    specs_file = path.with_name("specs.json")
     jobs = _read_jobs(specs_file) if specs_file.exists() else {}
     if jobs and {row.id for row in experiments} != set(jobs):
         # Either may be the wrong one, and a shared file system may lag behind.
@@ -100,18 +133,33 @@ def read_job(specs_file: str | Path, run_id: str) -> Job:
         or the plan holds no such experiment.
     """
     try:
+        with suppress(DamagedFileError):
+            (entry,) = fields_of(specs_file, run_id)
+            return _job_of_entry(specs_file, run_id, entry)
         entries = read_json_object(specs_file)
     except OSError as error:
         raise UserError(
             f"{specs_file}: cannot be read ({error}), expected the file written with the plan; "
             f"delete {Path(specs_file).parent / 'plan.csv'} and run snakemake again to plan again"
         ) from None
-    if run_id not in entries:
-        raise UserError(
-            f"{specs_file}: has no experiment {run_id}, expected one of the {len(entries)} that "
-            "the plan holds; run snakemake again to plan again"
-        )
-    return _job_of_entry(specs_file, run_id, entries)
+    raise UserError(
+        f"{specs_file}: has no experiment {run_id}, expected one of the {len(entries)} that "
+        "the plan holds; run snakemake again to plan again"
+    )
+
+
+def read_ids(specs_file: str | Path) -> list[str]:
+    """Return the ids of the experiments in ``specs.json``, in its order, without reading the rest.
+
+    Raises
+    ------
+    UserError
+        If it is damaged; it was renamed.
+    """
+    try:
+        return names_of_fields(specs_file)
+    except DamagedFileError as error:
+        raise make_room(specs_file, str(error)) from None
 
 
 def read_costs(specs_file: str | Path) -> dict[str, float]:
@@ -128,7 +176,7 @@ def read_costs(specs_file: str | Path) -> dict[str, float]:
 
 def _read_jobs(specs_file: Path) -> dict[str, Job]:
     entries = read_json_object(specs_file)
-    jobs = {run_id: _job_of_entry(specs_file, run_id, entries) for run_id in entries}
+    jobs = {run_id: _job_of_entry(specs_file, run_id, entry) for run_id, entry in entries.items()}
     try:
         check_jobs(jobs)
     except FieldError as error:
@@ -136,8 +184,8 @@ def _read_jobs(specs_file: Path) -> dict[str, Job]:
     return jobs
 
 
-def _job_of_entry(specs_file: str | Path, run_id: str, entries: Mapping[str, Any]) -> Job:
+def _job_of_entry(specs_file: str | Path, run_id: str, entry: Any) -> Job:
     try:
-        return Job.from_json(run_id, entries[run_id])
+        return Job.from_json(run_id, entry)
     except FieldError as error:
         raise make_room(specs_file, f"{run_id}: {error}") from None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flops_fit.errors import UserError
-from flops_fit.records.experiment_files import run_file
+from flops_fit.records.experiment_files import recorded, run_file
 from flops_fit.records.merged_runs import listed
 from flops_fit.records.run_record import Provenance, read_provenance
 from flops_fit.study.identity import is_present_method
@@ -50,10 +50,11 @@ def trained_code(
     excluded
         Ids that ``fit.exclude`` names.
     """
+    there = recorded(study_folder)  # one listing, however many experiments are planned
     found = {
         run_id: read_provenance(run_file(study_folder, run_id))
         for run_id in planned
-        if run_id not in excluded
+        if run_id in there and run_id not in excluded
     }
     return {run_id: provenance for run_id, provenance in found.items() if provenance is not None}
 

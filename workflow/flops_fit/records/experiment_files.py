@@ -6,6 +6,7 @@ weights, if kept, lie elsewhere.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -102,3 +103,12 @@ def is_held(study_folder: str | Path, run_id: str) -> bool:
 def run_file(study_folder: str | Path, run_id: str) -> Path:
     """Path of the run record."""
     return Path(study_folder) / "runs" / f"{run_id}.json"
+
+
+def recorded(study_folder: str | Path) -> set[str]:
+    """Return the ids of the experiments that have a file of a run record."""
+    try:
+        names = os.listdir(Path(study_folder) / "runs")
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    return {name.removesuffix(".json") for name in names if name.endswith(".json")}

@@ -20,7 +20,7 @@ from flops_fit.errors import UserError, is_trouble_of_the_machine
 from flops_fit.files.fields import FieldError, check_fields, from_plain, to_plain
 from flops_fit.files.patience import write_patiently
 from flops_fit.files.plain_values import unfit_value
-from flops_fit.files.reading import DamagedFileError, parse_json
+from flops_fit.files.reading import DamagedFileError, fields_of, parse_json
 from flops_fit.files.writing import write_json, write_whole
 from flops_fit.records.experiment_files import run_file, state_folder
 from flops_fit.study.identity import fingerprint
@@ -301,12 +301,12 @@ def read_provenance(path: str | Path) -> Provenance | None:
     or the run diverged.
     """
     try:
-        plain = parse_json(path)
-        source = plain["provenance"].get("source", {})
-        if plain["status"] != "completed" or not _is_fingerprints(source):
+        status, provenance = fields_of(path, "status", "provenance")
+        source = provenance.get("source", {})
+        if status != "completed" or not _is_fingerprints(source):
             return None
-        return _taken_as_it_is(Provenance, plain["provenance"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _taken_as_it_is(Provenance, provenance)
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 

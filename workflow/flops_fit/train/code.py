@@ -13,7 +13,7 @@ from accelerate.utils import broadcast_object_list
 
 from flops_fit.errors import UserError
 from flops_fit.files.reading import parse_json
-from flops_fit.plan.files import read_costs
+from flops_fit.plan.files import read_costs, read_ids
 from flops_fit.plan.job import Job
 from flops_fit.plan.other_code import other_code, refuse_other_code, trained_code
 from flops_fit.plan.planned_code import PlannedCode
@@ -116,8 +116,7 @@ def _problem(job: Job, running: RunningCode, study_folder: Path) -> UserError | 
     def now(imported: Sequence[str]) -> dict[str, str | None]:
         return running.source if tuple(imported) == running.imported else present(tuple(imported))
 
-    costs = read_costs(specs)
-    trained = trained_code(study_folder, costs, excluded)
+    trained = trained_code(study_folder, read_ids(specs), excluded)
     found = other_code(trained, now, running.file_source)
     if found is not None:
         return refuse_other_code(
@@ -125,7 +124,7 @@ def _problem(job: Job, running: RunningCode, study_folder: Path) -> UserError | 
             source=job.title,
             study_folder=study_folder,
             targets=targets_of(code),
-            costs=costs,
+            costs=read_costs(specs),
             trained=trained,
         )
     planned = PlannedCode.read(study_folder)
