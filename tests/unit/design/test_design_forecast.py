@@ -102,7 +102,7 @@ def test_between_rounds_the_forecast_goes_on_from_the_runs():
         name="",
         source="",
     )
-    played = sweep.play(truth, np.random.default_rng(0))
+    played = sweep.play(truth, np.random.default_rng(0)).rounds
     halfway = designed(1e22, rounds=played[:2])
     foreseen = forecast(halfway)
     assert [item.given for item in foreseen.rounds[:3]] == [True, True, False]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from flops_fit.design.forecast import forecast
 from flops_fit.design.history import Cell, Trained
 from flops_fit.design.offer import Offer, offer_of, sizes_apart
 from flops_fit.design.outcome import Interval, answered, if_exact
 from flops_fit.design.prior import prior_of
-from flops_fit.design.question import Question, ladder
+from flops_fit.design.question import DesignError, Question, ladder
 from flops_fit.design.score import Errors, score
 from flops_fit.design.simulation import Designed, Laid, simulate, simulate_one, train
 from flops_fit.design.trial import Trial
@@ -98,7 +99,7 @@ def test_runs_without_a_loss_count_for_nothing():
 def test_a_prior_that_is_far_off_is_said_and_put_right(times):
     # N_opt of a law of r units per parameter goes as r^(-1/2)
     off = designed(ratio=20.0 / times**2)
-    rounds = off.play(TRUTH, np.random.default_rng(0))
+    rounds = off.play(TRUTH, np.random.default_rng(0)).rounds
     again = [chosen for chosen, _ in rounds if chosen.kind == "pilot"][1:]
     assert again
     assert "edge" in again[0].why
@@ -106,6 +107,20 @@ def test_a_prior_that_is_far_off_is_said_and_put_right(times):
     centred = score(simulate(designed(), TRUTH, 12), designed(), TRUTH)
     # 12 studies have their errors to 20%
     assert found.exact[0].rms < 2 * centred.exact[0].rms
+
+
+def test_a_study_that_may_not_go_on_counts_as_far_as_it_came():
+    # The sizes hold the pilot of this law, but not the optimum of another one
+    N = OFFER.N[OFFER.N < 6 * float(SURFACE.N_opt(1e19, OFFER.flops))]
+    offer = offer_of(N)
+    found = simulate_one(designed(ratio=20, offer=offer), TRUTH, 0, 0)
+    assert found.rounds >= 1
+    assert "sizes" in found.refusal
+    assert found.exact.N.half > simulate_one(designed(), TRUTH, 0, 0).exact.N.half
+    with pytest.raises(DesignError, match="sizes"):
+        forecast(designed(ratio=20, offer=offer), TRUTH)
+    with pytest.raises(DesignError):
+        simulate(designed(offer=offer_of(OFFER.N[:3])), TRUTH, 2)
 
 
 def test_errors_are_those_of_the_intervals():

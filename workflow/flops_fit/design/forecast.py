@@ -21,7 +21,7 @@ from flops_fit.design.history import Kind, Trained
 from flops_fit.design.outcome import Interval, Outcome, answered
 from flops_fit.design.posterior import fit_posterior
 from flops_fit.design.question import DesignError
-from flops_fit.design.simulation import Designed, History, Sweep
+from flops_fit.design.simulation import Course, Designed, Sweep
 from flops_fit.design.truth import SCATTER, Truth
 from flops_fit.laws.forms.surface import Surface
 
@@ -97,12 +97,14 @@ def forecast(sweep: Sweep, expected: Truth | None = None) -> Forecast:
         If no design is possible.
     """
     law = expected if expected is not None else expected_law(sweep)
-    rounds = _course(sweep, law)
-    trained = [*sweep.known(), *(run for _, results in rounds for run in results)]
+    course = _course(sweep, law)
+    if course.refusal:
+        raise DesignError(course.refusal)
+    trained = [*sweep.known(), *course.runs]
     given = len(sweep.rounds) if isinstance(sweep, Designed) else 0
     return Forecast(
         target=sweep.target,
-        spent=float(sum(run.cell.C for _, results in rounds for run in results)),
+        spent=float(sum(run.cell.C for run in course.runs)),
         rounds=tuple(
             ExpectedRound(
                 number=chosen.number,
@@ -111,7 +113,7 @@ def forecast(sweep: Sweep, expected: Truth | None = None) -> Forecast:
                 spent=float(sum(run.cell.C for run in results)),
                 given=i < given,
             )
-            for i, (chosen, results) in enumerate(rounds)
+            for i, (chosen, results) in enumerate(course.rounds)
         ),
         exact=_if_exact(trained, sweep, law),
         misfit=_with_misfit(trained, sweep, law),
@@ -152,13 +154,13 @@ def other_spends(
     return found
 
 
-def _course(sweep: Sweep, law: Truth) -> History:
+def _course(sweep: Sweep, law: Truth) -> Course:
     """Return the rounds against noise that no check takes for a misfit."""
     for i in range(TRIES):
-        rounds = sweep.play(law, np.random.default_rng([0, i]))
-        if not any(chosen.kind == "fill" for chosen, _ in rounds):
+        course = sweep.play(law, np.random.default_rng([0, i]))
+        if not any(chosen.kind == "fill" for chosen, _ in course.rounds):
             break
-    return rounds
+    return course
 
 
 def _if_exact(trained: list[Trained], sweep: Sweep, law: Truth) -> Outcome:

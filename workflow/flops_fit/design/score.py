@@ -59,8 +59,10 @@ class Score:
     studies : int
     experiments, rounds, spent : float
         Medians; FLOPs.
-    filled : float
-        Share of the studies in which a check failed.
+    filled, refused : float
+        Shares of the studies in which a check failed, and that ended before their last round.
+    refusal : str or None
+        Why the first of these did.
     log_N, log_L : float
         The truth at the target, natural logs.
     answer, exact : pairs of Errors
@@ -72,6 +74,8 @@ class Score:
     rounds: float
     spent: float
     filled: float
+    refused: float
+    refusal: str | None
     log_N: float
     log_L: float
     answer: tuple[Errors | None, Errors | None]
@@ -82,6 +86,8 @@ def score(found: Sequence[Simulated], sweep: Sweep, truth: Truth) -> Score:
     """Compare simulated studies with the law that they were drawn from."""
     at = optimum_at(truth.surface.to_row()[np.newaxis], [np.log(sweep.target)], sweep.flops)
     log_N, log_L = float(at.log_N[0, 0]), float(at.log_L[0, 0])
+
+    refusals = [one.refusal for one in found if one.refusal is not None]
 
     def errors(outcomes: Sequence[Outcome | None]) -> tuple[Errors | None, Errors | None]:
         known = [one for one in outcomes if one is not None]
@@ -94,6 +100,8 @@ def score(found: Sequence[Simulated], sweep: Sweep, truth: Truth) -> Score:
         rounds=float(np.median([one.rounds for one in found])),
         spent=float(np.median([one.spent for one in found])),
         filled=float(np.mean([one.filled for one in found])),
+        refused=len(refusals) / len(found),
+        refusal=refusals[0] if refusals else None,
         log_N=log_N,
         log_L=log_L,
         answer=errors([one.answer for one in found]),

@@ -14,7 +14,7 @@ from flops_fit.design.history import Cell, Round, Trained
 from flops_fit.design.offer import Cells, Offer
 from flops_fit.design.outcome import Outcome, answered, if_exact
 from flops_fit.design.prior import PriorLaw
-from flops_fit.design.question import Question
+from flops_fit.design.question import DesignError, Question
 from flops_fit.design.rounds import next_round
 from flops_fit.design.truth import Truth
 from flops_fit.laws.data.accounting import FlopsPerUnit
@@ -26,6 +26,19 @@ History = Sequence[tuple[Round, Sequence[Trained]]]
 
 MAX_ROUNDS = 30
 """More than any design has; the rest would be an endless one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """The rounds of a study, and why there are no more if the planner refused another one."""
+
+    rounds: History
+    refusal: str | None = None
+
+    @property
+    def runs(self) -> list[Trained]:
+        """All runs, those that failed as well."""
+        return [run for _, results in self.rounds for run in results]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +76,27 @@ class Designed:
         cells = {budget: self.offer.at(budget) for budget in self.question.budgets}
         return replace(self, offer=replace(self.offer, cells=CellsByBudget(cells)))
 
-    def play(self, truth: Truth, rng: np.random.Generator | None) -> History:
+    def play(self, truth: Truth, rng: np.random.Generator | None) -> Course:
         """Return all rounds, those that are given first.
 
         Raises
         ------
         DesignError
-            If no design is possible.
+            If not even the first round that is asked for is possible.
         """
         rounds = list(self.rounds)
         while len(rounds) < MAX_ROUNDS:
-            chosen = next_round(self.question, self.offer, self.prior, rounds, self.also)
+            try:
+                chosen = next_round(self.question, self.offer, self.prior, rounds, self.also)
+            except DesignError as error:
+                if len(rounds) == len(self.rounds):
+                    raise
+                return Course(rounds=rounds, refusal=str(error))
             if chosen.kind == "done":
                 break
             cells = [choice.cell for choice in chosen.choices]
             rounds.append((chosen, train(cells, truth, rng)))
-        return rounds
+        return Course(rounds=rounds)
 
     def known(self) -> Sequence[Trained]:
         """Return runs that the user brings along."""
@@ -97,10 +115,10 @@ class Laid:
         """Return itself."""
         return self
 
-    def play(self, truth: Truth, rng: np.random.Generator | None) -> History:
+    def play(self, truth: Truth, rng: np.random.Generator | None) -> Course:
         """Return its one round."""
         only = Round(number=0, kind="done", choices=(), why="all cells of a grid at once")
-        return [(only, train(self.cells, truth, rng))]
+        return Course(rounds=[(only, train(self.cells, truth, rng))])
 
     def known(self) -> Sequence[Trained]:
         """Return nothing."""
@@ -122,6 +140,8 @@ class Simulated:
         FLOPs.
     filled : bool
         Whether a check failed, so that the two largest budgets were filled.
+    refusal : str or None
+        Why the planner refused another round, so that the study ended there.
     answer : Outcome or None
         With the error of the form in its intervals; None without one.
     exact : Outcome
@@ -133,6 +153,7 @@ class Simulated:
     rounds: int
     spent: float
     filled: bool
+    refusal: str | None
     answer: Outcome | None
     exact: Outcome
 
@@ -189,15 +210,15 @@ def _counted(
 
 def simulate_one(sweep: Sweep, truth: Truth, seed: int, number: int) -> Simulated:
     """Return one simulated study."""
-    rounds = sweep.play(truth, np.random.default_rng([seed, number]))
-    own = [run for _, results in rounds for run in results]
-    trained = [*sweep.known(), *own]
+    course = sweep.play(truth, np.random.default_rng([seed, number]))
+    trained = [*sweep.known(), *course.runs]
     return Simulated(
         number=number,
-        experiments=len(own),
-        rounds=len(rounds),
-        spent=float(sum(run.cell.C for run in own)),
-        filled=any(chosen.kind == "fill" for chosen, _ in rounds),
+        experiments=len(course.runs),
+        rounds=len(course.rounds),
+        spent=float(sum(run.cell.C for run in course.runs)),
+        filled=any(chosen.kind == "fill" for chosen, _ in course.rounds),
+        refusal=course.refusal,
         answer=answered(trained, sweep.target),
         exact=if_exact(trained, sweep.target, sweep.flops),
     )

@@ -17,7 +17,7 @@ from flops_fit.laws.forms.surface import Surface
 
 MARK = "SIMULATED"
 
-_COLUMNS = ("spend", "study", "spent", "experiments", "rounds", "check_failed")
+_COLUMNS = ("spend", "study", "spent", "experiments", "rounds", "check_failed", "refused")
 _QUANTITIES = ("N_opt", "L_opt")
 _SOURCES = ("answer", "exact")
 
@@ -39,6 +39,7 @@ def studies_csv(trials: Sequence[Trial]) -> str:
         for one in trial.studies:
             spend = "" if trial.spend is None else repr(trial.spend)
             row = [spend, one.number, repr(one.spent), one.experiments, one.rounds, one.filled]
+            row.append(one.refusal is not None)
             for outcome in (one.answer, one.exact):
                 for interval in (outcome and outcome.N, outcome and outcome.L):
                     row += _values(interval)
@@ -80,6 +81,8 @@ def _trial_json(trial: Trial) -> dict[str, Any]:
         "experiments": score.experiments,
         "rounds": score.rounds,
         "check_failed": score.filled,
+        "refused": score.refused,
+        "refusal": score.refusal,
         "answer": _errors_json(score.answer),
         "if_form_is_exact": _errors_json(score.exact),
         "foreseen": {
@@ -134,8 +137,19 @@ def summary_text(study: str, trials: Sequence[Trial]) -> str:
     ]
     if any(trial.score.filled for trial in trials):
         shares = ", ".join(f"{trial.score.filled:.0%}" for trial in trials)
-        lines += ["", f"{MARK}: a check failed in {shares} of the studies (none should here)."]
+        lines += ["", f"{MARK}: a check failed in {shares} of the studies, by chance alone."]
+    for trial in trials:
+        if trial.score.refusal:
+            lines += ["", _refused(trial)]
     return "\n".join(lines) + "\n"
+
+
+def _refused(trial: Trial) -> str:
+    spend = "" if trial.spend is None else f" that may spend {trial.spend:.3g} FLOPs"
+    return (
+        f"{MARK}: {trial.score.refused:.0%} of the studies{spend} ended before their last round, "
+        f"and count as they are; the first because {trial.score.refusal}."
+    )
 
 
 def _table(trials: Sequence[Trial], source: str) -> list[str]:
