@@ -27,7 +27,7 @@ def test_keys_that_came_later_leave_the_text_of_earlier_studies_as_it_was():
 @pytest.mark.parametrize(
     ("plan", "key", "words"),
     [
-        ({}, "budgets", "is missing, expected a list of positive numbers (a grid), or"),
+        ({}, "budgets", "is missing, expected a list of positive numbers (a grid), plan"),
         ({"spend": 1e9}, "spend", "found without plan.target"),
         ({"budgets": [1e9], "precision": 1.2}, "precision", "found without plan.target"),
         ({"target": 1e12}, "target", "found 1e+12 alone, expected plan.spend or plan.precision"),

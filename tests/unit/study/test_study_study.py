@@ -54,6 +54,11 @@ OTHER_VALUES = {
     "plan.target": (DESIGN, 1e10, 2e10),
     "plan.spend": (DESIGN, 1e8, 2e8),
     "plan.precision": ({"plan.target": 1e10}, 1.2, 1.1),
+    "plan.experiments": (
+        {"plan.budgets": None},
+        [{"size": 200, "D": 5000}],
+        [{"size": 200, "D": 5000, "seed": 1}],
+    ),
     "plan.prior": (DESIGN, 20, "chinchilla"),
     "plan.truth": (DESIGN, None, "chinchilla"),
     "plan.truth.E": (LAW, 1, 1.5),

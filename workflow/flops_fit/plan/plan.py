@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flops_fit.errors import UserError
 from flops_fit.plan.experiment import PlannedExperiment
-from flops_fit.plan.layouts import isoflop_grid
+from flops_fit.plan.layouts import given, isoflop_grid
 from flops_fit.plan.layouts.layout import Cell, Dropped
 from flops_fit.plan.layouts.recipe import check_batch, learning_rates
 from flops_fit.plan.price import flops_per_unit
@@ -61,16 +61,12 @@ def make_plan(study: Study, sizes: Mapping[float, SizeMeasure], data: DatasetMet
         If the sizes do not differ in N, a batch is not a multiple of the units per sample, two rows
         get the same id, or a budget is left with fewer than three sizes.
     """
-    _check_growth(study, sizes)
-    for budget in study.plan.budgets:
-        check_batch(study, budget, data)
-    layout = isoflop_grid.lay_out(study, sizes, units_per_sample=data.units_per_sample)
+    cells, dropped = _laid_out(study, sizes, data)
     experiments: list[PlannedExperiment] = []
     specs: dict[str, Spec] = {}
-    for cell in layout.cells:
-        N = sizes[cell.size].n_params_non_embedding
-        for lr in learning_rates(study, cell.budget, N, cell.D):
-            for seed in study.plan.seeds:
+    for cell, rates, seeds in cells:
+        for lr in rates:
+            for seed in seeds:
                 spec = experiment_spec(study, data, cell, lr=lr, seed=seed)
                 _check_warmup(study, cell, spec)
                 row = _experiment(study, sizes[cell.size], data, cell, spec)
@@ -82,8 +78,27 @@ def make_plan(study: Study, sizes: Mapping[float, SizeMeasure], data: DatasetMet
         unit=data.unit,
         experiments=tuple(experiments),
         specs=specs,
-        dropped=layout.dropped,
+        dropped=dropped,
     )
+
+
+def _laid_out(
+    study: Study, sizes: Mapping[float, SizeMeasure], data: DatasetMeta
+) -> tuple[list[tuple[Cell, Sequence[float], Sequence[int]]], tuple[Dropped, ...]]:
+    """Return the cells with their learning rates and seeds, and what was dropped."""
+    if study.plan.experiments is not None:
+        named = given.lay_out(study, sizes, data)
+        return [(one.cell, one.rates, one.seeds) for one in named], ()
+    _check_growth(study, sizes)
+    for budget in study.plan.budgets:
+        check_batch(study, budget, data)
+    layout = isoflop_grid.lay_out(study, sizes, units_per_sample=data.units_per_sample)
+    cells = []
+    for cell in layout.cells:
+        N = sizes[cell.size].n_params_non_embedding
+        rates = learning_rates(study, cell.budget, N, cell.D)
+        cells.append((cell, rates, study.plan.seeds))
+    return cells, layout.dropped
 
 
 def experiment_spec(study: Study, data: DatasetMeta, cell: Cell, *, lr: float, seed: int) -> Spec:
@@ -197,6 +212,11 @@ def _processes(study: Study, measure: SizeMeasure, batch: int, data: DatasetMeta
 def _check_unique(study: Study, experiments: Iterable[PlannedExperiment]) -> None:
     seen: dict[str, PlannedExperiment] = {}
     for row in experiments:
+        if row.id in seen and study.plan.experiments is not None:
+            raise UserError(
+                f"{study.config_file}: plan.experiments: size {row.size:g} with C {row.C:.4g} is "
+                "there twice as the same experiment; remove one, or give it another seed"
+            )
         if row.id in seen:
             raise UserError(
                 f"{study.config_file}: plan.budgets: {seen[row.id].budget:g} and {row.budget:g} "

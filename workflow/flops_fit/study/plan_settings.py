@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import model_validator
 
+from flops_fit.study.given_settings import GivenExperiment
 from flops_fit.study.hardware import HardwareSettings
 from flops_fit.study.section import Section, key, spelled
 from flops_fit.study.values import (
@@ -66,6 +67,14 @@ class PlanSettings(Section):
         "the smallest spend whose forecast says so is taken (docs/planner.md).",
         "factor",
         default=None,
+    )
+    experiments: list_of(GivenExperiment, min_length=1) | None = key(
+        "Single experiments, such as the final training, instead of a sweep: a list of {size:, D:} "
+        "or {size:, C:}, each optionally with seed, lr and batch. They are trained as stated: "
+        "tokens_per_param and min_steps drop none.",
+        "experiments",
+        default=None,
+        expected="a list of {size:, D:} or {size:, C:}, optionally with seed, lr and batch",
     )
     prior: NumberOrText = key(
         "Where a design expects the optimum before its first run: units per parameter, the name "
@@ -146,10 +155,20 @@ class PlanSettings(Section):
 
     @model_validator(mode="after")
     def _check(self) -> PlanSettings:
-        found = [] if self.designed else _mistakes_of_grid(self)
-        if found := found or (_mistakes_of_design(self) if self.designed else []):
+        if self.experiments is not None:
+            found = _mistakes_of_given(self)
+        else:
+            found = _mistakes_of_design(self) if self.designed else _mistakes_of_grid(self)
+        if found:
             raise mistakes_below("plan", [((name,), text) for name, text in found])
         return self
+
+
+def _mistakes_of_given(plan: PlanSettings) -> list[tuple[str, str]]:
+    """Return (key, sentence) of what cannot stand beside single experiments."""
+    text = "found beside plan.experiments, expected one of them: named experiments, or a sweep"
+    names = ("budgets", "target", "spend", "precision")
+    return [(name, text) for name in names if getattr(plan, name) is not None]
 
 
 def _mistakes_of_grid(plan: PlanSettings) -> list[tuple[str, str]]:
@@ -163,8 +182,8 @@ def _mistakes_of_grid(plan: PlanSettings) -> list[tuple[str, str]]:
         found = [
             (
                 "budgets",
-                "is missing, expected a list of positive numbers (a grid), or plan.target with "
-                "plan.spend (a design)",
+                "is missing, expected a list of positive numbers (a grid), plan.target with "
+                "plan.spend (a design), or plan.experiments",
             )
         ]
     if plan.tokens_per_param is None:

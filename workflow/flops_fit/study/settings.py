@@ -322,7 +322,8 @@ class _Trained(Section):
         for name, value in self.train:
             if not isinstance(value, PerBudget):
                 continue
-            if self.plan.designed and (text := _unfit_for_design(value, self.plan)):
+            text = _unfit_for_given(name, value, self.plan)
+            if text := text or (self.plan.designed and _unfit_for_design(value, self.plan)):
                 found.append((("train", name), text))
             elif missing := value.missing(self.plan.budgets or ()):
                 text = (
@@ -336,6 +337,22 @@ class _Trained(Section):
         if found:
             raise mistakes_below("study", found)
         return self
+
+
+def _unfit_for_given(name: str, value: PerBudget, plan: PlanSettings) -> str:
+    """Return why a setting by budget cannot be that of single experiments, empty if it can."""
+    needing = [one for one in plan.experiments or () if getattr(one, name) is None]
+    if missing := value.missing(tuple(one.C for one in needing if one.C is not None)):
+        return (
+            f"has no entry for the C {missing[0]:g} of plan.experiments, expected one number, an "
+            f"entry for each C, or {name} in the experiment itself"
+        )
+    if isinstance(value.root, dict) and any(one.C is None for one in needing):
+        return (
+            "found a map from budgets, which an experiment with D has none of, expected one "
+            f"number, or {name} in the experiment itself"
+        )
+    return ""
 
 
 def _unfit_for_design(value: PerBudget, plan: PlanSettings) -> str:

@@ -33,6 +33,7 @@ LATER_DEFAULTS = (
     ("plan", "target", None),
     ("plan", "spend", None),
     ("plan", "precision", None),
+    ("plan", "experiments", None),
     ("plan", "prior", 20),
     ("plan", "max_epochs", 4.0),
     ("train", "warmup_steps", None),
@@ -210,7 +211,10 @@ def unit_of(path: str | Path) -> str:
 def _trained(settings: TrainedStudy, source: str) -> dict[str, Any]:
     """Return the fields of a study that trains its runs."""
     model, train = settings.model, settings.train
-    sizes = model.sizes.values if isinstance(model.sizes, SizeRange) else sorted(model.sizes)
+    if settings.plan.experiments is not None:
+        sizes = sorted({one.size for one in settings.plan.experiments})
+    else:
+        sizes = model.sizes.values if isinstance(model.sizes, SizeRange) else sorted(model.sizes)
     accelerate_config = _existing_file(train.accelerate_config, source, "train.accelerate_config")
     return {
         "model": ModelFamily(

@@ -69,14 +69,7 @@ def learning_rates(study: Study, budget: float, N: float, D: float) -> tuple[flo
 
 def check_batch(study: Study, budget: float, data: DatasetMeta) -> None:
     """Raise a UserError unless a batch is whole samples, and a published rule is about tokens."""
-    for key in ("batch", "lr"):
-        setting = getattr(study.train, key)
-        if isinstance(setting.rule, PublishedRule) and data.unit != "token":
-            raise UserError(
-                f"{study.config_file}: train.{key}: found {setting.root}, a rule for tokens, but "
-                f"the dataset's unit is {data.unit}; expected a number, a map, or the keys of a "
-                "rule of your own: base, power_n, power_d, reference"
-            )
+    check_unit_of_rules(study, data)
     if study.train.batch.rule:  # rounded to whole samples
         return
     batch = study.train.batch.written(budget)
@@ -86,6 +79,18 @@ def check_batch(study: Study, budget: float, data: DatasetMeta) -> None:
             f"{study.config_file}: train.batch: found {batch} units at the budget {budget:g}, "
             f"expected a multiple of the {data.units_per_sample} units of a sample, such as {below}"
         )
+
+
+def check_unit_of_rules(study: Study, data: DatasetMeta) -> None:
+    """Raise a UserError if a published rule, which is about tokens, meets another unit."""
+    for key in ("batch", "lr"):
+        setting = getattr(study.train, key)
+        if isinstance(setting.rule, PublishedRule) and data.unit != "token":
+            raise UserError(
+                f"{study.config_file}: train.{key}: found {setting.root}, a rule for tokens, but "
+                f"the dataset's unit is {data.unit}; expected a number, a map, or the keys of a "
+                "rule of your own: base, power_n, power_d, reference"
+            )
 
 
 def _no_number(study: Study, key: str, found: float, N: float, D: float) -> str:
