@@ -56,7 +56,7 @@ def test_the_summary_says_so_in_its_heading_its_text_and_its_tables(trial):
     assert len(tables) == 2
     known = f"x{np.exp(trial.score.answer[0].half):.3g}"
     error = f"x{np.exp(trial.score.answer[0].rms):.3g}"
-    rows = [line for line in lines if line.startswith("| 5.55e+20 | 15 | 1 |")]
+    rows = [line for line in lines if line.startswith("| 5.55e+20 |  | 15 | 1 |")]
     assert len(rows) == 4
     assert f"| {known} | " in rows[0]
     assert f"| {error} | " in rows[0]

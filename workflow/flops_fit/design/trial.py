@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flops_fit.design.forecast import Forecast, forecast
+from flops_fit.design.question import DesignError
 from flops_fit.design.score import Score, score
 from flops_fit.design.simulation import Progress, Simulated, Sweep, simulate
 from flops_fit.design.truth import Truth
@@ -20,8 +21,8 @@ class Trial:
         What a design may spend, FLOPs; None for a grid, which has its price.
     sweep, truth
         What was simulated, against which law.
-    foreseen : Forecast
-        What is expected of it, if that law is.
+    foreseen : Forecast or None
+        What is expected of it, if that law is; None where no complete design is.
     studies, score
         What came of it.
     """
@@ -29,7 +30,7 @@ class Trial:
     spend: float | None
     sweep: Sweep
     truth: Truth
-    foreseen: Forecast
+    foreseen: Forecast | None
     studies: tuple[Simulated, ...]
     score: Score
 
@@ -57,7 +58,14 @@ class Trial:
             spend=spend,
             sweep=sweep,
             truth=truth,
-            foreseen=forecast(sweep, truth),
+            foreseen=_foreseen(sweep, truth),
             studies=tuple(found),
             score=score(found, sweep, truth),
         )
+
+
+def _foreseen(sweep: Sweep, truth: Truth) -> Forecast | None:
+    try:
+        return forecast(sweep, truth)
+    except DesignError:
+        return None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flops_fit.design.outcome import Interval
+from flops_fit.design.outcome import Interval, Outcome
 from flops_fit.design.score import Errors
 from flops_fit.design.trial import Trial
 from flops_fit.laws.forms.surface import Surface
@@ -86,8 +86,8 @@ def _trial_json(trial: Trial) -> dict[str, Any]:
         "answer": _errors_json(score.answer),
         "if_form_is_exact": _errors_json(score.exact),
         "foreseen": {
-            "answer": None if foreseen.misfit is None else _halves(foreseen.misfit),
-            "if_form_is_exact": _halves(foreseen.exact),
+            "answer": _halves(foreseen and foreseen.misfit),
+            "if_form_is_exact": _halves(foreseen and foreseen.exact),
         },
     }
 
@@ -103,7 +103,9 @@ def _errors_json(pair: tuple[Errors | None, Errors | None]) -> dict[str, Any]:
     }
 
 
-def _halves(outcome: Any) -> dict[str, float | None]:
+def _halves(outcome: Outcome | None) -> dict[str, float | None] | None:
+    if outcome is None:
+        return None
     found = zip(_QUANTITIES, (outcome.N, outcome.L), strict=True)
     return {f"log {name}": None if item is None else item.half for name, item in found}
 
@@ -154,15 +156,17 @@ def _refused(trial: Trial) -> str:
 
 def _table(trials: Sequence[Trial], source: str) -> list[str]:
     lines = [
-        f"| {MARK} FLOPs | experiments | rounds | N_opt known to | foreseen | error | held "
-        "| L_opt known to | foreseen | error | held |",
-        "|" + "---|" * 11,
+        f"| {MARK} FLOPs | may spend | experiments | rounds | N_opt known to | foreseen | error "
+        "| held | L_opt known to | foreseen | error | held |",
+        "|" + "---|" * 12,
     ]
     for trial in trials:
         score = trial.score
         of_N, of_L = getattr(score, source)
-        foreseen = trial.foreseen.exact if source == "exact" else trial.foreseen.misfit
-        cells = [f"{score.spent:.3g}", f"{score.experiments:g}", f"{score.rounds:g}"]
+        whole = trial.foreseen
+        foreseen = whole and (whole.exact if source == "exact" else whole.misfit)
+        cells = [f"{score.spent:.3g}", "" if trial.spend is None else f"{trial.spend:.3g}"]
+        cells += [f"{score.experiments:g}", f"{score.rounds:g}"]
         cells += _cells(of_N, foreseen and foreseen.N, lambda half: f"x{np.exp(half):.3g}")
         cells += _cells(of_L, foreseen and foreseen.L, lambda half: f"{half:.2%}")
         lines.append("| " + " | ".join(cells) + " |")
