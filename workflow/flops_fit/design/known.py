@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,11 @@ from flops_fit.design.checks import misfit_of, surprise_of
 from flops_fit.design.derivatives import log_loss, optimum_at
 from flops_fit.design.history import Cell, Choice, Kind, Round, Trained
 from flops_fit.design.offer import Offer
-from flops_fit.design.placing import WIDTH, Place
-from flops_fit.design.posterior import Posterior, fit_posterior
+from flops_fit.design.placing import Place
+from flops_fit.design.posterior import ExpectedOptimum, Posterior, fit_posterior
 from flops_fit.design.prior import PriorLaw
-from flops_fit.design.question import DesignError, Question
+from flops_fit.design.question import Question
+from flops_fit.design.reach import Reach
 from flops_fit.design.standing import Standing
 
 Array = NDArray[np.float64]
@@ -24,9 +25,9 @@ Rounds = Sequence[tuple[Round, Sequence[Trained]]]
 MIN_FITTED = 8
 """Runs from which a law of five parameters is fitted; before that the prior places experiments."""
 
-BEYOND = float(np.log(2.0))
-"""e-folds of N by which N_opt may lie beyond the sizes of a budget, besides twice its standard
-deviation, before the sizes are said not to reach it."""
+LEAST_STD = float(np.log(6.0))
+"""The least standard deviation of the prior's log N_opt: it may be off by the width of a pilot, and
+shall not hold off what the runs show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +77,13 @@ class Known:
             If too few budgets can be used, or the sizes do not reach the optimum.
         """
         standing = Standing.of(question, offer, rounds, also)
-        posterior, misfit = _fitted(standing.done, standing), None
+        expected = _expected(offer, prior, question)
+        posterior, misfit = _fitted(standing.done, standing, expected), None
         if posterior is not None:
             budget = np.array([run.cell.budget for run in standing.done])
             misfit = misfit_of(posterior, *standing.columns(), budget)
+        reach = Reach(offer=offer, law=prior if posterior is None else posterior)
+        standing = replace(standing, budgets=reach.usable(question, standing))
         return cls(
             question=question,
             offer=offer,
@@ -87,9 +91,14 @@ class Known:
             rounds=rounds,
             standing=standing,
             posterior=posterior,
-            places=_places(offer, prior, standing, posterior),
+            places={
+                budget: Place(offer=offer, standing=standing, budget=budget, centre=centre)
+                for budget, centre in zip(
+                    standing.budgets, reach.centres(standing.budgets)[0], strict=True
+                )
+            },
             misfit=misfit,
-            surprises=_surprises(standing, rounds, also),
+            surprises=_surprises(standing, rounds, also, expected),
         )
 
     @property
@@ -106,6 +115,8 @@ class Known:
 
     def round(self, kind: Kind, cells: Sequence[tuple[Cell, str]], why: str) -> Round:
         """Return a round of cells, each with its reason, and what the runs predict of them."""
+        if not self.rounds:
+            why += self._unused()
         lost = self.standing.left_out
         if lost:
             named = " and ".join(f"{budget:.3g}" for budget in lost)
@@ -124,6 +135,14 @@ class Known:
             },
         )
 
+    def _unused(self) -> str:
+        """Name the budgets that a pilot starts above."""
+        below = [b for b in self.question.budgets if b not in self.standing.budgets]
+        if not below:
+            return ""
+        named = ", ".join(f"{budget:.3g}" for budget in below)
+        return f" The budgets of {named} FLOPs train too few sizes near N_opt, and are not used."
+
     def _predicted(self, cells: Sequence[tuple[Cell, str]]) -> tuple[Choice, ...]:
         if self.posterior is None or not cells:
             return tuple(Choice(cell=cell, why=why) for cell, why in cells)
@@ -137,47 +156,33 @@ class Known:
         )
 
 
-def _fitted(done: Sequence[Trained], standing: Standing) -> Posterior | None:
-    """Return the posterior, or None where the runs are too few or all at one compute."""
-    if len(done) < MIN_FITTED or len({run.cell.budget for run in done}) < 2:
-        return None
-    return fit_posterior(*standing.columns(done))
-
-
-def _places(
-    offer: Offer, prior: PriorLaw, standing: Standing, posterior: Posterior | None
-) -> dict[float, Place]:
-    law = prior if posterior is None else posterior
-    at = optimum_at(law.mean[np.newaxis], np.log(standing.budgets), offer.flops)
-    variance = np.einsum("ti,ij,tj->t", at.of_N[0], law.covariance, at.of_N[0])
-    for budget, centre, std in zip(standing.budgets, at.log_N[0], np.sqrt(variance), strict=True):
-        _assert_reached(offer, standing, budget, float(centre), float(std), posterior is None)
-    return {
-        budget: Place(offer=offer, standing=standing, budget=budget, centre=float(centre))
-        for budget, centre in zip(standing.budgets, at.log_N[0], strict=True)
-    }
-
-
-def _assert_reached(
-    offer: Offer, standing: Standing, budget: float, centre: float, std: float, assumed: bool
-) -> None:
-    """Refuse sizes that do not reach the optimum of a budget."""
-    log_N = np.log(offer.N[standing.cells[budget].index])
-    beyond = max(log_N[0] - centre, centre - log_N[-1])
-    if beyond <= BEYOND + min(2 * std, WIDTH):
-        return
-    said, remedy = "the runs put", "offer sizes around it"
-    if assumed:
-        said, remedy = "the prior puts", "offer sizes around it, or correct the prior"
-    raise DesignError(
-        f"{said} N_opt at {budget:.3g} FLOPs at about {np.exp(centre):.2g} parameters, beyond the "
-        f"sizes that can be trained there, {np.exp(log_N[0]):.2g} to {np.exp(log_N[-1]):.2g}; "
-        f"{remedy}"
+def _expected(offer: Offer, prior: PriorLaw, question: Question) -> ExpectedOptimum:
+    """Return what the prior says of the optimum at the lowest budget, for what it is worth."""
+    budget = question.budgets[0]
+    at = optimum_at(prior.mean[np.newaxis], [np.log(budget)], offer.flops)
+    log_N, slope = float(at.log_N[0, 0]), at.of_N[0, 0]
+    return ExpectedOptimum(
+        log_C=float(np.log(budget)),
+        log_N=log_N,
+        std=max(float(np.sqrt(slope @ prior.covariance @ slope)), LEAST_STD),
+        log_k=float(np.log(offer.flops.flops_per_unit(np.exp(log_N)))) - log_N,
     )
 
 
+def _fitted(
+    done: Sequence[Trained], standing: Standing, expected: ExpectedOptimum
+) -> Posterior | None:
+    """Return the posterior, or None where the runs are too few or all at one compute."""
+    if len(done) < MIN_FITTED or len({run.cell.budget for run in done}) < 2:
+        return None
+    return fit_posterior(*standing.columns(done), expected)
+
+
 def _surprises(
-    standing: Standing, rounds: Rounds, also: Sequence[Trained]
+    standing: Standing,
+    rounds: Rounds,
+    also: Sequence[Trained],
+    expected: ExpectedOptimum,
 ) -> tuple[float | None, ...]:
     """Return the p-value of each round's losses under what the runs before it predicted."""
     before = [run for run in also if run.L is not None]
@@ -185,7 +190,7 @@ def _surprises(
     for chosen, results in rounds:
         posterior = None
         if any(choice.log_L is not None for choice in chosen.choices):
-            posterior = _fitted(before, standing)
+            posterior = _fitted(before, standing, expected)
         found.append(None if posterior is None else surprise_of(posterior, chosen.choices, results))
         before += [run for run in results if run.L is not None]
     return tuple(found)

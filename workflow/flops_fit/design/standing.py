@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flops_fit.design.history import Cell, Round, Trained
 from flops_fit.design.offer import Cells, Offer
-from flops_fit.design.question import MIN_BUDGETS, DesignError, Question
+from flops_fit.design.question import Question
 
 Array = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ class Standing:
     Parameters
     ----------
     budgets : tuple of float
-        Those in use, ascending.
+        Those in use, ascending; others have fewer than four sizes that can be trained.
     cells : mapping of budget to Cells
         Feasible at each.
     done : tuple of Trained
@@ -62,13 +62,7 @@ class Standing:
         rounds: Sequence[tuple[Round, Sequence[Trained]]],
         also: Sequence[Trained],
     ) -> Standing:
-        """Count what is there.
-
-        Raises
-        ------
-        DesignError
-            If fewer than five budgets are left.
-        """
+        """Count what is there."""
         own = [trained for _, results in rounds for trained in results]
         done = [trained for trained in (*also, *own) if trained.L is not None]
         failed = [trained.cell for trained in own if trained.L is None]
@@ -76,8 +70,6 @@ class Standing:
         feasible = [b for b in question.budgets if cells[b].index.size >= MIN_SIZES]
         left_out = tuple(b for b in feasible if _is_hopeless(b, done, failed))
         budgets = tuple(b for b in feasible if b not in left_out)
-        if len(budgets) < MIN_BUDGETS:
-            raise DesignError(_too_few(question, feasible, left_out))
         return cls(
             budgets=budgets,
             cells=cells,
@@ -120,14 +112,3 @@ def _is_hopeless(budget: float, done: Sequence[Trained], failed: Sequence[Cell])
     if any(is_at(trained.cell, budget) for trained in done):
         return False
     return sum(is_at(cell, budget) for cell in failed) >= MIN_SIZES
-
-
-def _too_few(question: Question, feasible: Sequence[float], left_out: Sequence[float]) -> str:
-    n, lost = len(question.budgets), ""
-    if left_out:
-        lost = f", at {' and '.join(f'{b:.3g}' for b in left_out)} all runs failed"
-    return (
-        f"of {n} budgets from {question.budgets[0]:.3g} to {question.budgets[-1]:.3g} FLOPs "
-        f"{len(feasible)} have {MIN_SIZES} sizes or more that can be trained{lost}, and a design "
-        f"needs {MIN_BUDGETS}"
-    )
