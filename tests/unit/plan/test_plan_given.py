@@ -106,5 +106,5 @@ def planning(study: Study) -> tuple:
 
 def test_the_same_experiment_twice_is_refused():
     twice = [{"size": 200, "C": 6e6}, {"size": 200, "D": 5000}]
-    with pytest.raises(UserError, match="plan.experiments: size 200 with C 6e.06 is there twice"):
+    with pytest.raises(UserError, match=r"size 200 with C 6e\+06 is there twice"):
         make_plan(*planning(study_of(*twice)))

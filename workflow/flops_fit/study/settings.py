@@ -17,8 +17,9 @@ from flops_fit.study.hardware import PRECISIONS_WITH_PEAK
 from flops_fit.study.parametrization import misfit_of_mup
 from flops_fit.study.plan_settings import PlanSettings
 from flops_fit.study.section import Section, key, section, spelled
+from flops_fit.study.settings_by_budget import mistakes_by_budget
 from flops_fit.study.simulate_settings import SimulateSettings
-from flops_fit.study.train_settings import PerBudget, TrainSettings
+from flops_fit.study.train_settings import TrainSettings
 from flops_fit.study.values import (
     CODE_WANTED,
     Approaches,
@@ -318,54 +319,14 @@ class _Trained(Section):
 
     @model_validator(mode="after")
     def _check_recipe(self) -> _Trained:
-        found = []
-        for name, value in self.train:
-            if not isinstance(value, PerBudget):
-                continue
-            text = _unfit_for_given(name, value, self.plan)
-            if text := text or (self.plan.designed and _unfit_for_design(value, self.plan)):
-                found.append((("train", name), text))
-            elif missing := value.missing(self.plan.budgets or ()):
-                text = (
-                    f"has no entry for the budget{'s' * (len(missing) > 1)} "
-                    f"{', '.join(f'{budget:g}' for budget in missing)}, expected one number for "
-                    "all budgets or an entry for each of plan.budgets"
-                )
-                found.append((("train", name), text))
+        found = [
+            (("train", name), text) for name, text in mistakes_by_budget(self.train, self.plan)
+        ]
         if misfit := misfit_of_mup(self.model, self.train):
             found.append(misfit)
         if found:
             raise mistakes_below("study", found)
         return self
-
-
-def _unfit_for_given(name: str, value: PerBudget, plan: PlanSettings) -> str:
-    """Return why a setting by budget cannot be that of single experiments, empty if it can."""
-    needing = [one for one in plan.experiments or () if getattr(one, name) is None]
-    if missing := value.missing(tuple(one.C for one in needing if one.C is not None)):
-        return (
-            f"has no entry for the C {missing[0]:g} of plan.experiments, expected one number, an "
-            f"entry for each C, or {name} in the experiment itself"
-        )
-    if isinstance(value.root, dict) and any(one.C is None for one in needing):
-        return (
-            "found a map from budgets, which an experiment with D has none of, expected one "
-            f"number, or {name} in the experiment itself"
-        )
-    return ""
-
-
-def _unfit_for_design(value: PerBudget, plan: PlanSettings) -> str:
-    """Return why a setting by budget cannot be that of a design, empty if it can."""
-    if isinstance(value.root, dict) and plan.budgets is None:
-        return (
-            "found a map from budgets, expected one number: a design chooses its budgets itself "
-            "unless plan.budgets names them"
-        )
-    entries = value.root.values() if isinstance(value.root, dict) else [value.root]
-    if any(isinstance(entry, tuple) and len(entry) > 1 for entry in entries):
-        return "found a grid of several values, expected one: a design trains each size at one"
-    return ""
 
 
 class _Analysed(Section):
