@@ -1,6 +1,7 @@
 # flops-fit: how big a model, and how much data, for a compute budget?
 #
 #   dataset --> prepare --> plan (checkpoint) --> train, once per experiment --> collect --> fit --> report
+#                             ^ a design plans again after each round  |
 #
 #   snakemake --cores 8 --resources gpu=4                      the demo study
 #   snakemake --cores 8 --configfile config/studies/mine.yaml  your own
@@ -27,7 +28,14 @@ if IMPORTED:
 else:
 
     include: "workflow/rules/data.smk"
-    include: "workflow/rules/plan.smk"
+
+    if DESIGNED:
+
+        include: "workflow/rules/rounds.smk"
+
+    else:
+
+        include: "workflow/rules/plan.smk"
     include: "workflow/rules/train.smk"
     include: "workflow/rules/collect.smk"
 

@@ -1,6 +1,6 @@
 rule collect:
     input:
-        plan=f"{STUDY_FOLDER}/plan.csv",
+        plan=PLAN,
         study=PLANNED_STUDY_FILE,
         runs=planned_runs,
         sources=sources_of("collect.py"),
@@ -19,7 +19,7 @@ rule partial:
     # Without an output it runs whenever it is asked for; what it reads beside the plan may change
     # at any moment.
     input:
-        plan=f"{STUDY_FOLDER}/plan.csv",
+        plan=PLAN,
         study=PLANNED_STUDY_FILE,
         unit=ancient(UNIT_FILE),
     log:

@@ -17,7 +17,8 @@ WORKFLOW_FOLDER = Path(str(workflow.current_basedir)).parent
 sys.path.insert(0, str(WORKFLOW_FOLDER))
 
 from flops_fit.errors import UserError
-from flops_fit.pipeline.closing import call_on_message, print_closing_lines
+from flops_fit.pipeline.closing import call_on_message, logs_of_planning
+from flops_fit.pipeline.closing import print_closing_lines
 from flops_fit.pipeline.hangup import end_at_hangup, leave_warnings_to_the_trainer
 from flops_fit.pipeline.loading import importer_of, load_study
 from flops_fit.pipeline.next_command import next_commands
@@ -29,22 +30,14 @@ from flops_fit.pipeline.room import check_room
 from flops_fit.pipeline.rules import check_groups, cores_here, requested_resource
 from flops_fit.pipeline.rules import sources_of, time_of, time_of_finished_plan
 from flops_fit.pipeline.script import share_library
+from flops_fit.pipeline.to_train import runs_to_have
 from flops_fit.plan.files import read_plan
 from flops_fit.study.claim import as_claimed, claim_study
 
 
-def planned_runs(wildcards):
-    """Return the record of every experiment in the plan."""
-    try:
-        planned = read_plan(checkpoints.plan_experiments.get().output.plan)
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
-    return [f"{STUDY_FOLDER}/runs/{experiment.id}.json" for experiment in planned]
-
-
 def resource_of_experiment(name, wildcards, attempt, rulename):
     """Return one resource of an experiment."""
-    plan = checkpoints.plan_experiments.get().output.plan
+    plan = current_plan()
     try:
         check_groups(workflow, plan, PLANNED_BEFORE)
         if MAIN:
@@ -62,11 +55,11 @@ def requested(name):
 
 def say_how_far():
     """Print the lines that end a run; a dry run has none."""
-    plan_logs = [f"{STUDY_FOLDER}/logs/{step}.log" for step in ("plan", "prepare")]
     if not workflow.dryrun:
         commands = COMMANDS(sys.argv[1:], get_argument_parser())
         refusal = partial(refusal_of_code, STUDY, study_folder=STUDY_FOLDER)
-        print_closing_lines(STUDY.name, STUDY_FOLDER, plan_logs, commands, refusal)
+        logs = logs_of_planning(STUDY_FOLDER)
+        print_closing_lines(STUDY.name, STUDY_FOLDER, logs, commands, refusal)
 
 
 def begin():
@@ -106,9 +99,12 @@ except UserError as error:
 
 # The file with the unit of D: the measured dataset, or the study itself if it brings its runs.
 UNIT_FILE = PLANNED_STUDY_FILE = STUDY_FILE
-PLAN_FILES = []
+PLAN_FILES, DESIGNED = [], False
 if not IMPORTED:
-    PLAN_FILES = planned_files(STUDY_FOLDER, META_FILE)
+    DESIGNED = STUDY.plan.designed
+    # The file that the plan is known by: that of a design grows, and its first round stays.
+    PLAN = f"{STUDY_FOLDER}/{'rounds/0.csv' if DESIGNED else 'plan.csv'}"
+    PLAN_FILES = planned_files(PLAN, META_FILE, main=MAIN)
     PLANNED_STUDY_FILE = f"{STUDY_FOLDER}/planned_study.json"
     UNIT_FILE = META_FILE
     if MAIN:
@@ -118,3 +114,4 @@ if not IMPORTED:
 
 wildcard_constraints:
     id="[0-9a-f]{12}",
+    round="[0-9]+",

@@ -22,6 +22,7 @@ from flops_fit.pipeline.failures import (
 )
 from flops_fit.pipeline.next_command import NextCommands
 from flops_fit.pipeline.status import Outcome, headline, study_outcomes
+from flops_fit.pipeline.to_train import rounds_to_come
 from flops_fit.plan.experiment import PlannedExperiment
 from flops_fit.plan.files import read_plan
 
@@ -60,6 +61,12 @@ def print_closing_lines(
         lines = closing_lines_without_plan(study, error, last_failure(plan_logs), commands)
     with suppress(OSError):  # the terminal was closed
         print("", *lines, sep="\n", file=sys.stderr)
+
+
+def logs_of_planning(study_folder: str | Path) -> list[Path]:
+    """Return the logs of the steps before the first training and between rounds."""
+    folder = Path(study_folder) / "logs"
+    return [folder / "plan.log", folder / "prepare.log", *folder.glob("round_*.log")]
 
 
 class _OnMessage(logging.Handler):
@@ -198,6 +205,10 @@ def _all_trained(outcomes: Sequence[Outcome], folder: Path, commands: NextComman
     merged, fit, table = folder / "runs.csv", folder / "fit.json", folder / "table.md"
     is_merged = all(follow_each_other([record, merged]) for record in records)
     lines = [f"all records are in {folder / 'runs'}"]
+    if rounds_to_come(folder):
+        lines[0] += ", of the rounds so far"
+        also = f"; `{commands.partial}` fits what is there"
+        return [*lines, f"`{commands.go_on}` chooses and trains the next round{also}"]
     if is_merged:
         lines[0] += f", merged in {merged}"
     if is_merged and follow_each_other([merged, fit, table]):

@@ -12,6 +12,7 @@ from flops_fit.laws.evidence.units import NATS_PER_UNIT
 from flops_fit.laws.fit import Progress, fit_runs
 from flops_fit.laws.judgement.judgement import Judgement, add_judgements, judge
 from flops_fit.laws.judgement.phrases import mixed_groups
+from flops_fit.pipeline.to_train import ids_of_rounds
 from flops_fit.records.imported_table import (
     derived_columns,
     judge_unfinished,
@@ -107,6 +108,7 @@ def fit_merged_runs(
         {name: [getattr(run, name) for run in runs] for name in RUNS_COLUMNS},
         expected=runs_file,
         source=runs_file,
+        left_out=ids_of_rounds(Path(runs_file).parent) - {run.id for run in runs},
         curves=read_curves(
             Path(records or Path(runs_file).parent / "runs"), (run.id for run in runs)
         ),

@@ -16,6 +16,7 @@ from flops_fit.laws.judgement.judgement import add_judgements, judge
 from flops_fit.pipeline.collecting import collect_runs
 from flops_fit.pipeline.fitting import fit_merged_runs
 from flops_fit.pipeline.status import headline, missing_text, study_outcomes
+from flops_fit.pipeline.to_train import rounds_to_come
 from flops_fit.plan.experiment import PlannedExperiment
 from flops_fit.records.merged_runs import MergedRun
 from flops_fit.report.write import write_report
@@ -70,8 +71,10 @@ def fit_partial(
         workers=workers,
         progress=progress,
     )
-    if len(finished) < len(outcomes):
-        add_judgements(fit, [judge("unfinished_study", counts=headline(outcomes))], first=True)
+    to_come = ", and rounds to come" if rounds_to_come(study_folder) else ""
+    if len(finished) < len(outcomes) or to_come:
+        counts = f"{headline(outcomes)}{to_come}"
+        add_judgements(fit, [judge("unfinished_study", counts=counts)], first=True)
     write_json(folder / "fit.json", fit)
     table = pd.DataFrame([dataclasses.asdict(run) for run in runs])
     write_report(fit, table, folder, unit)

@@ -12,8 +12,10 @@ import sys
 from pathlib import Path
 
 from flops_fit.errors import UserError
-from flops_fit.plan.files import read_plan
+from flops_fit.plan.files import PLAN_FILE, read_plan, study_folder_of
 from flops_fit.user_code.dataset_meta import DatasetMeta
+
+_UNDECLARED = (PLAN_FILE, "specs.json", "plan.log")
 
 
 def copy_of_meta(data_folder: str | Path, study_folder: str | Path) -> str:
@@ -69,20 +71,29 @@ def is_measured(meta: Path) -> bool:
     return True
 
 
-def planned_files(study_folder: str | Path, measured: str) -> list[str]:
+def planned_files(plan: str | Path, measured: str, *, main: bool) -> list[str]:
     """Return the files of a plan that a study asks for by name.
 
-    Both parts of the plan, so that a damaged one that was moved aside is planned again; and the
-    measurements of the dataset if they are gone while experiments are left to train, since the
+    Both parts of a grid's plan, so that a damaged one that was moved aside is planned again; and
+    the measurements of the dataset if they are gone while experiments are left to train, since the
     train rule asks for none. A finished study does without its dataset.
 
     Parameters
     ----------
+    plan
+        The file that the plan is known by (`flops_fit.plan.files.study_folder_of`).
     measured
         From :func:`measured_dataset`.
+    main
+        Whether this is the Snakemake that the user started. It alone has the first round of a
+        design planned again where the files of the plan are gone, which no rule declares.
     """
-    folder = Path(study_folder)
-    files = [f"{study_folder}/plan.csv", f"{study_folder}/specs.json"]
+    folder = study_folder_of(plan)
+    files = [str(plan)]
+    if Path(plan).name == PLAN_FILE:
+        files.append(f"{folder}/specs.json")
+    elif main and not all((folder / name).exists() for name in _UNDECLARED):
+        Path(plan).unlink(missing_ok=True)
     if not Path(measured).exists() and _is_unfinished(folder):
         files.append(measured)
     return files

@@ -26,6 +26,25 @@ if TYPE_CHECKING:  # the launcher, which reads one job, would load numpy and pyd
     from flops_fit.plan.plan import Plan
     from flops_fit.study.study import Study
 
+PLAN_FILE = "plan.csv"
+DESIGN_FOLDER = "rounds"
+"""Below a study's folder: what the rounds of a design decided."""
+
+
+def study_folder_of(plan: str | Path) -> Path:
+    """Return ``results/<study>`` of the file that the workflow knows a plan by.
+
+    That is ``plan.csv``, or, of a design, the table of its first round: its ``plan.csv`` grows
+    from round to round.
+    """
+    path = Path(plan)
+    return path.parent if path.name == PLAN_FILE else path.parents[1]
+
+
+def whole_plan(plan: str | Path) -> Path:
+    """Return ``plan.csv`` of the file that the workflow knows a plan by."""
+    return study_folder_of(plan) / PLAN_FILE
+
 
 def plan_csv(plan: Plan) -> str:
     """Return the text of ``plan.csv``."""

@@ -51,7 +51,7 @@ def make_plan(study: Study, sizes: Mapping[float, SizeMeasure], data: DatasetMet
     study
         The checked configuration.
     sizes
-        Parameters and FLOPs per unit, measured for each of ``study.model.sizes``.
+        Parameters and FLOPs per unit of each size that was measured, in ascending order.
     data
         The prepared dataset.
 
@@ -67,12 +67,12 @@ def make_plan(study: Study, sizes: Mapping[float, SizeMeasure], data: DatasetMet
     for cell, rates, seeds in cells:
         for lr in rates:
             for seed in seeds:
-                spec = experiment_spec(study, data, cell, lr=lr, seed=seed)
-                _check_warmup(study, cell, spec)
-                row = _experiment(study, sizes[cell.size], data, cell, spec)
+                row, spec = planned_experiment(
+                    study, sizes[cell.size], data, cell, lr=lr, seed=seed
+                )
                 experiments.append(row)
                 specs[row.id] = spec
-    _check_unique(study, experiments)
+    check_unique(study, experiments)
     return Plan(
         study=study.name,
         unit=data.unit,
@@ -89,7 +89,7 @@ def _laid_out(
     if study.plan.experiments is not None:
         named = given.lay_out(study, sizes, data)
         return [(one.cell, one.rates, one.seeds) for one in named], ()
-    _check_growth(study, sizes)
+    check_growth(study, sizes)
     for budget in study.plan.budgets:
         check_batch(study, budget, data)
     layout = isoflop_grid.lay_out(study, sizes, units_per_sample=data.units_per_sample)
@@ -143,11 +143,20 @@ def experiment_spec(study: Study, data: DatasetMeta, cell: Cell, *, lr: float, s
     )
 
 
-def _experiment(
-    study: Study, measure: SizeMeasure, data: DatasetMeta, cell: Cell, spec: Spec
-) -> PlannedExperiment:
+def planned_experiment(
+    study: Study, measure: SizeMeasure, data: DatasetMeta, cell: Cell, *, lr: float, seed: int
+) -> tuple[PlannedExperiment, Spec]:
+    """Return an experiment's row of the plan, and its spec.
+
+    Raises
+    ------
+    UserError
+        If it has fewer samples in a batch than processes, or a warm-up that does not fit.
+    """
+    spec = experiment_spec(study, data, cell, lr=lr, seed=seed)
+    _check_warmup(study, cell, spec)
     price = flops_per_unit(study, measure)
-    return PlannedExperiment(
+    row = PlannedExperiment(
         id=fingerprint(spec.to_json()),
         budget=cell.budget,
         size=cell.size,
@@ -162,16 +171,18 @@ def _experiment(
         seed=spec.seed,
         lr=spec.lr,
         batch=spec.batch,
-        processes=_processes(study, measure, spec.batch, data),
+        processes=processes_of(study, measure.n_params, spec.batch, data),
     )
+    return row, spec
 
 
-def _check_growth(study: Study, sizes: Mapping[float, SizeMeasure]) -> None:
-    counts = {sizes[size].n_params_non_embedding for size in study.model.sizes}
+def check_growth(study: Study, sizes: Mapping[float, SizeMeasure]) -> None:
+    """Raise a UserError unless at least three sizes differ in N."""
+    counts = {measure.n_params_non_embedding for measure in sizes.values()}
     if len(counts) < isoflop_grid.FEWEST_SIZES:
         name = study.model.size_param
         raise UserError(
-            f"{study.config_file}: model.size_param: the {len(study.model.sizes)} sizes of "
+            f"{study.config_file}: model.size_param: the {len(sizes)} sizes of "
             f"{name!r} have {len(counts)} different parameter counts between them, expected at "
             f"least {isoflop_grid.FEWEST_SIZES}; {study.model.target.path} seems to ignore {name!r}"
         )
@@ -191,25 +202,40 @@ def _check_warmup(study: Study, cell: Cell, spec: Spec) -> None:
         )
 
 
-def _processes(study: Study, measure: SizeMeasure, batch: int, data: DatasetMeta) -> int:
-    processes = study.processes_for(measure.n_params)
+def processes_of(study: Study, n_params: int, batch: int, data: DatasetMeta) -> int:
+    """Return the processes of an experiment.
+
+    Parameters
+    ----------
+    n_params
+        All parameters of its model.
+    batch
+        Units.
+
+    Raises
+    ------
+    UserError
+        If its batch cannot be shared among them.
+    """
+    processes = study.processes_for(n_params)
     samples = batch // data.units_per_sample
     if samples < processes:
         raise UserError(
             f"{study.config_file}: train.batch: {batch} units are {samples} samples, expected at "
             f"least one for each of the {processes} processes (train.processes) of a model of "
-            f"{measure.n_params} parameters"
+            f"{n_params} parameters"
         )
     if study.sharded and samples % processes:
         raise UserError(
             f"{study.config_file}: train.batch: {batch} units are {samples} samples, expected a "
             f"multiple of the {processes} processes (train.processes) that the parameters of a "
-            f"model of {measure.n_params} parameters are sharded over (train.accelerate_config)"
+            f"model of {n_params} parameters are sharded over (train.accelerate_config)"
         )
     return processes
 
 
-def _check_unique(study: Study, experiments: Iterable[PlannedExperiment]) -> None:
+def check_unique(study: Study, experiments: Iterable[PlannedExperiment]) -> None:
+    """Raise a UserError if an id occurs twice: budgets are too close."""
     seen: dict[str, PlannedExperiment] = {}
     for row in experiments:
         if row.id in seen and study.plan.experiments is not None:

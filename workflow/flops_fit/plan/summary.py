@@ -7,19 +7,7 @@ from flops_fit.plan.plan import Plan
 
 def plan_summary(plan: Plan) -> str:
     """Return sizes per budget, what they cost, and what was dropped."""
-    lines = [f"Plan of the study {plan.study}", ""]
-    lines.append(f"{'budget (FLOPs)':>14}  {'size':>8}  {'N':>10}  {plan.unit + 's D':>12}  "
-                 f"{'D/N':>6}  {'steps':>8}  {'epochs':>6}")  # fmt: skip
-    shown = set()
-    for row in plan.experiments:
-        if (row.budget, row.size) in shown:
-            continue
-        shown.add((row.budget, row.size))
-        lines.append(
-            f"{row.budget:>14.4g}  {row.size:>8g}  {row.n_params_non_embedding:>10,}  "
-            f"{row.D:>12,}  {row.units_per_param:>6.3g}  {row.steps:>8,}  {row.epochs:>6.2f}"
-        )
-    lines += ["", "N is the non-embedding count.", ""]
+    lines = [f"Plan of the study {plan.study}", "", *experiment_table(plan)]
     repeated = sum(row.epochs > 1 for row in plan.experiments)
     if repeated:
         lines.append(f"{repeated} experiments repeat training data (more than 1 epoch).")
@@ -30,6 +18,22 @@ def plan_summary(plan: Plan) -> str:
         ]
         lines.append("")
     return "\n".join([*lines, plan_headline(plan)]) + "\n"
+
+
+def experiment_table(plan: Plan) -> list[str]:
+    """Return a line for each size at each budget, in the plan's order."""
+    lines = [f"{'budget (FLOPs)':>14}  {'size':>8}  {'N':>10}  {plan.unit + 's D':>12}  "
+             f"{'D/N':>6}  {'steps':>8}  {'epochs':>6}"]  # fmt: skip
+    shown = set()
+    for row in plan.experiments:
+        if (row.budget, row.size) in shown:
+            continue
+        shown.add((row.budget, row.size))
+        lines.append(
+            f"{row.budget:>14.4g}  {row.size:>8g}  {row.n_params_non_embedding:>10,}  "
+            f"{row.D:>12,}  {row.units_per_param:>6.3g}  {row.steps:>8,}  {row.epochs:>6.2f}"
+        )
+    return [*lines, "", "N is the non-embedding count.", ""]
 
 
 def plan_headline(plan: Plan) -> str:

@@ -47,9 +47,10 @@ AS_IN_TABLE = "as_in_table"
 """What N of an imported table counts, if the study does not say so."""
 
 
-_DENSE = 1.03
-"""Ratio of neighbouring candidates: N grows with the cube of a size (width and depth) at most."""
-_MOST_CANDIDATES = 400  # each is measured
+_DENSE = 1.016
+"""Ratio of neighbouring candidates: 10% in N are six of them where N grows with the size, three
+where it grows with the square, two where it grows with the cube."""
+_MOST_CANDIDATES = 500
 
 
 class TableFile(Section):

@@ -63,11 +63,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFamily:
-    """``target(<size_param>=size, **kwargs)`` for each of ``sizes`` (ascending)."""
+    """``target(<size_param>=size, **kwargs)`` for each of ``sizes`` (ascending).
+
+    ``dense`` sizes are a range of which those about 10% apart in N are measured.
+    """
 
     target: Target
     size_param: str
     sizes: tuple[float, ...]
+    dense: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,8 +215,9 @@ def unit_of(path: str | Path) -> str:
 def _trained(settings: TrainedStudy, source: str) -> dict[str, Any]:
     """Return the fields of a study that trains its runs."""
     model, train = settings.model, settings.train
+    dense = isinstance(model.sizes, SizeRange) and model.sizes.count is None
     if settings.plan.experiments is not None:
-        sizes = sorted({one.size for one in settings.plan.experiments})
+        sizes, dense = sorted({one.size for one in settings.plan.experiments}), False
     else:
         sizes = model.sizes.values if isinstance(model.sizes, SizeRange) else sorted(model.sizes)
     accelerate_config = _existing_file(train.accelerate_config, source, "train.accelerate_config")
@@ -222,6 +227,7 @@ def _trained(settings: TrainedStudy, source: str) -> dict[str, Any]:
             size_param=model.size_param,
             # A model that accepts a width of 64 may not accept 64.0.
             sizes=tuple(int(size) if size.is_integer() else size for size in sizes),
+            dense=dense,
         ),
         "dataset": _target(settings.dataset),
         "loss": _target(settings.loss, LossSettings),

@@ -221,6 +221,23 @@ def measure_size(
     )
 
 
+def count_of(factory: Callable[[], nn.Module]) -> ParameterCount:
+    """Build a model, without memory if it can be, and count its parameters.
+
+    Raises
+    ------
+    UserError
+        As in `count_parameters`.
+    Exception
+        Whatever the model raises when built in memory.
+    """
+    try:
+        model = build_on_meta(factory)
+    except Exception:
+        model = factory()
+    return count_parameters(model)
+
+
 class _Recomputation(TorchDispatchMode):
     """Adds up the FLOPs with which the backward pass repeats the forward pass.
 

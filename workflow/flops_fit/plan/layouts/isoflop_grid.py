@@ -27,6 +27,7 @@ _REMEDIES = {
     Cause.TOO_FEW_STEPS: "lower plan.min_steps or train.batch",
     Cause.UNITS_PER_PARAM: "widen plan.tokens_per_param",
     Cause.MISSES_BUDGET: "lower train.batch",
+    Cause.REPEATS_DATA: "raise plan.max_epochs or bring more data",
 }
 
 
@@ -36,7 +37,7 @@ def lay_out(study: Study, sizes: Mapping[float, SizeMeasure], *, units_per_sampl
     Parameters
     ----------
     sizes
-        Parameters and FLOPs per unit of each of ``study.model.sizes``.
+        Parameters and FLOPs per unit of each size that was measured, in ascending order.
     units_per_sample
         Of the dataset; batches by rule are whole samples.
 
@@ -50,12 +51,12 @@ def lay_out(study: Study, sizes: Mapping[float, SizeMeasure], *, units_per_sampl
     for budget in study.plan.budgets:
         tried = [
             feasible_cell(study, sizes[size], budget, size, units_per_sample=units_per_sample)
-            for size in study.model.sizes
+            for size in sizes
         ]
         feasible = {cell.size: cell for cell in tried if isinstance(cell, Cell)}
         left_out = [drop for drop in tried if isinstance(drop, Dropped)]
         if len(feasible) < FEWEST_SIZES:
-            raise UserError(_too_few_sizes(study, budget, len(feasible), left_out))
+            raise UserError(_too_few_sizes(study, budget, len(feasible), len(sizes), left_out))
         log_n = {size: math.log(sizes[size].n_params_non_embedding) for size in feasible}
         chosen = spread_evenly(log_n, study.plan.sizes_per_budget)
         cells += [feasible[size] for size in chosen]
@@ -103,7 +104,7 @@ def feasible_cell(
 ) -> Cell | Dropped:
     """Return a size with the batch and the steps that spend the budget, or why it is left out."""
     cell = cell_at(study, measure, budget, size, units_per_sample=units_per_sample)
-    low, high = study.plan.tokens_per_param
+    low, high = study.plan.tokens_per_param or (0.0, math.inf)
     ratio = cell.D / measure.n_params_non_embedding
     deviation = cell.steps * (flops_per_unit(study, measure) * cell.batch) / budget - 1
     if cell.steps < study.plan.min_steps:
@@ -121,9 +122,16 @@ def feasible_cell(
     return Dropped(budget=budget, size=size, cause=cause, reason=reason)
 
 
-def _too_few_sizes(study: Study, budget: float, n_feasible: int, dropped: Sequence[Dropped]) -> str:
+def remedies(dropped: Sequence[Dropped]) -> list[str]:
+    """Return what would help where sizes were left out."""
     causes = {drop.cause for drop in dropped}
-    advice = [remedy for cause, remedy in _REMEDIES.items() if cause in causes]
+    return [remedy for cause, remedy in _REMEDIES.items() if cause in causes]
+
+
+def _too_few_sizes(
+    study: Study, budget: float, n_feasible: int, n_sizes: int, dropped: Sequence[Dropped]
+) -> str:
+    advice = remedies(dropped)
     reasons = [f"{drop.size:g} ({drop.reason})" for drop in dropped]
     if len(reasons) > _MOST_REASONS:
         left_out = len(reasons) - _MOST_REASONS
@@ -131,7 +139,7 @@ def _too_few_sizes(study: Study, budget: float, n_feasible: int, dropped: Sequen
         reasons = [*reasons[:half], f"{left_out} more in between", *reasons[-half:]]
     return (
         f"{study.config_file}: plan.budgets: the budget {budget:g} is left with {n_feasible} of "
-        f"the {len(study.model.sizes)} sizes, expected at least {FEWEST_SIZES}; add model.sizes in "
+        f"the {n_sizes} sizes, expected at least {FEWEST_SIZES}; add model.sizes in "
         f"between or around, {', '.join(advice)}, or change the budget. Dropped: "
         f"{'; '.join(reasons)}"
     )

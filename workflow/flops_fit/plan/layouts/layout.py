@@ -27,6 +27,7 @@ class Cause(Enum):
     TOO_FEW_STEPS = "too few steps"
     UNITS_PER_PARAM = "D/N outside of the range"
     MISSES_BUDGET = "whole steps miss the budget"
+    REPEATS_DATA = "more epochs than are wanted"
     NOT_NEEDED = "more sizes than are wanted"
 
 

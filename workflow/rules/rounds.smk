@@ -1,0 +1,90 @@
+# A design: its experiments are chosen in rounds, each from the runs of the rounds before.
+
+
+def current_plan():
+    """Return the plan, which holds the rounds that are decided so far."""
+    checkpoints.plan_round.get(round="0")
+    return f"{STUDY_FOLDER}/plan.csv"
+
+
+def runs_of_round(number):
+    """Return the records of a round, and whether it ends the design."""
+    table = checkpoints.plan_round.get(round=str(number)).output.table
+    try:
+        return runs_to_have(table, STUDY, STUDY_FOLDER)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def earlier_runs(wildcards):
+    """Return the records of all rounds before one."""
+    return [
+        run
+        for number in range(int(wildcards.round))
+        for run in runs_of_round(number)[0]
+    ]
+
+
+def planned_runs(wildcards):
+    """Return the record of every experiment of a design that is complete."""
+    runs, done, number = [], False, 0
+    while not done:
+        of_round, done = runs_of_round(number)
+        runs += of_round
+        number += 1
+    return runs
+
+
+rule keep_study:
+    # The study that is planned. All rounds and later steps read this copy, so that a configuration
+    # edited while the study runs cannot mix with it.
+    input:
+        STUDY_FILE,
+    output:
+        PLANNED_STUDY_FILE,
+    log:
+        f"{STUDY_FOLDER}/logs/keep_study.log",
+    localrule: True
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "cp {input:q} {output:q} 2> {log:q}"
+
+
+checkpoint plan_round:
+    # The runs are ancient(): a run that is trained again must not make later rounds choose again.
+    # plan.csv, specs.json, plan.log and rounds/<round>.json are written as well, and not declared:
+    # Snakemake would delete them before the next round is planned, and trainings read them.
+    input:
+        study=PLANNED_STUDY_FILE,
+        meta=META_FILE,
+        code=note_edited_code(STUDY, STUDY_FOLDER, write=MAIN),
+        runs=ancient(earlier_runs),
+    output:
+        table=f"{STUDY_FOLDER}/rounds/{{round}}.csv",
+        text=f"{STUDY_FOLDER}/rounds/{{round}}.md",
+    log:
+        f"{STUDY_FOLDER}/logs/round_{{round}}.log",
+    localrule: True
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        # A resource triggers no rerun.
+        data_folder=DATA_FOLDER,
+    script:
+        "../scripts/plan_round.py"
+
+
+rule plan:
+    input:
+        PLAN,
+    log:
+        f"{STUDY_FOLDER}/logs/show_plan.log",
+    # Without an output it runs whenever it is asked for: `snakemake plan` always shows the plan.
+    localrule: True
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        summary=f"{STUDY_FOLDER}/plan.log",
+    shell:
+        "cat {params.summary:q} 2> {log:q}"
