@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from flops_fit.laws.evidence.units import NATS_PER_UNIT
 from flops_fit.laws.fit import Progress, fit_runs
 from flops_fit.laws.judgement.judgement import Judgement, add_judgements, judge
 from flops_fit.laws.judgement.phrases import mixed_groups
+from flops_fit.laws.without_law import too_few_for_laws, without_law
 from flops_fit.pipeline.to_train import ids_of_rounds
 from flops_fit.records.imported_table import (
     derived_columns,
@@ -155,13 +157,19 @@ def _fit(
     left_out
         Ids of runs that are not among the rows, which the study may exclude all the same.
     """
-    try:
+    exclude = [name for name in study.fit.exclude if name not in left_out]
+    with _naming(study, expected, source):
+        # A sweep with too few runs is unfinished; single experiments may be all that was wanted.
+        named = study.plan is not None and study.plan.experiments is not None
+        if named and too_few_for_laws(columns, exclude):
+            told = {"exclude": exclude, "ci": study.fit.ci, "loss_unit": loss_unit}
+            return without_law(columns, study.name, study.fit.params, **told)
         return fit_runs(
             columns,
             study=study.name,
             params=study.fit.params,
             predict_budgets=study.predict_budgets,
-            exclude=[name for name in study.fit.exclude if name not in left_out],
+            exclude=exclude,
             approaches=study.fit.approaches,
             bootstrap=study.fit.bootstrap,
             ci=study.fit.ci,
@@ -177,6 +185,13 @@ def _fit(
             workers=workers,
             progress=progress,
         )
+
+
+@contextmanager
+def _naming(study: Study, expected: str | Path, source: str | Path) -> Iterator[None]:
+    """Name the user's files in errors about the runs, see `_fit`."""
+    try:
+        yield
     except UnknownExclusionError as error:
         raise UserError(
             f"{study.config_file}: fit.exclude: found {error.ids[0]!r}, expected ids of {expected}"
