@@ -92,3 +92,22 @@ def test_constants_are_relearned_without_each_family(tmp_path):
         values = [float(value) for value in row.split()]
         assert len(values) == 4  # in use, learned from both, and from each alone
         assert all(0 < value < 1 for value in values)
+
+
+def test_designs_and_grids_are_simulated_side_by_side(tmp_path):
+    outcomes = tmp_path / "outcomes.json"
+    output = printed("planner.py", "--studies=3", "--scenarios", "3", "12", f"--json={outcomes}")
+    rows = json.loads(outcomes.read_text())
+    assert [(row["scenario"], row["study"]) for row in rows] == [
+        (scenario, study) for scenario in (3, 12) for study in range(3)
+    ]
+    # The spend without and with the filling of the two largest budgets
+    for row in rows:
+        assert abs(row["spent"] - (0.70 if row["flawed"] else 0.42)) < 0.02
+    for name in ("exact", "misfit"):
+        assert re.search(rf"^{name}: FLOPs over the grid's 0\.\d+, called inexact", output, re.M)
+    for fit in ("answer", "surface"):
+        found = re.findall(rf"^  {fit} +design over grid: N ([\d.]+), worst", output, re.M)
+        assert len(found) == 2
+        assert all(0.1 < float(ratio) < 10 for ratio in found)
+    assert re.search(r"^predicted over simulated standard deviation, exact: N \d", output, re.M)

@@ -52,6 +52,7 @@ _EXPORTS = {
     "fit_answer": "answer.answer",
     "fit_envelope": "approaches.envelope",
     "fit_isoflop": "approaches.isoflop",
+    "fit_near_optimum": "approaches.near_optimum",
     "fit_parametric": "approaches.parametric",
     "fit_power_law": "forms.power_law",
     "fit_power_law_with_offset": "forms.power_law",

@@ -36,6 +36,9 @@ class ValleyPriors:
     curvature_std: float = 0.02
     curvature_spread: float = 0.35
     """Relative standard deviation of the curvatures of a study's budgets about their mean."""
+    curvature_trend: tuple[float, float] = (-0.08, 0.05)
+    """Of the log of the curvature over L per e-fold of C, for budgets of two sizes: of (L - E) / L
+    with L - E falling as C^-0.15 and E = L / 2 it is -0.075."""
     skew_std: float = 0.08
     """Of beta - alpha, the ratio of the third to the second derivative of a valley at its minimum:
     0.06 in Hoffmann et al. 2022, table A3; 0.02 in arXiv 2404.10102."""

@@ -21,7 +21,7 @@ from flops_fit.laws.answer.optimum import (
     pooled_variance,
 )
 from flops_fit.laws.answer.priors import ValleyPriors
-from flops_fit.laws.forms.parabola import ParabolaDesign, has_minimum
+from flops_fit.laws.forms.parabola import MIN_SIZES, ParabolaDesign, has_minimum
 
 Array = NDArray[np.float64]
 
@@ -44,6 +44,7 @@ the median excess over the lowest loss and this share of the loss."""
 class Valley:
     """One budget while it is fitted: y = c0 + c1 x + c2 x^2 with x = log N - middle."""
 
+    log_C: float
     log_N: Array
     y: Array
     """L / scale."""
@@ -64,6 +65,11 @@ class Valley:
     @property
     def weights(self) -> Array:
         return self.near * self.known
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether its curvature is that of the other budgets."""
+        return np.unique(self.log_N).size < MIN_SIZES
 
     def design(self) -> Array:
         """Return 1, x, x^2, shape (n, 3)."""
@@ -86,7 +92,7 @@ def find_optima(
     Parameters
     ----------
     budgets : sequence of (log C, log N, L)
-        log N and L of shape (n,), three distinct sizes at least.
+        log N and L of shape (n,), two distinct sizes at least, and three at one budget at least.
     positive : bool
         Whether noise and curvature are in proportion to the loss; else, where losses may be
         negative, to the range of the losses.
@@ -100,7 +106,8 @@ def find_optima(
     """
     scales = _scales([L for _, _, L in budgets], positive=positive)
     valleys = [
-        _started(log_N, L / scale) for (_, log_N, L), scale in zip(budgets, scales, strict=True)
+        _started(log_C, log_N, L / scale)
+        for (log_C, log_N, L), scale in zip(budgets, scales, strict=True)
     ]
     typical, variance = priors.curvature, 4 * priors.noise**2
     for valley in valleys:
@@ -109,8 +116,9 @@ def find_optima(
     for _ in range(STARTS):
         typical = _typical_curvature(valleys, typical, variance, priors)
     for _ in range(ITERATIONS):
-        for valley in valleys:
-            _fit(valley, typical, variance, priors)
+        lent = _lent_curvatures(valleys, typical, variance, priors)
+        for valley, curvature in zip(valleys, lent, strict=True):
+            _fit(valley, curvature, variance, priors)
         variance = pooled_variance(
             sum(valley.squares for valley in valleys),
             sum(valley.freedom for valley in valleys),
@@ -121,11 +129,10 @@ def find_optima(
         for valley in valleys:
             _reweigh(valley, variance, priors)
     shifts, common = _skew(valleys, priors)
+    lent = _lent_curvatures(valleys, typical, variance, priors)
     optima = [
-        _optimum(valley, log_C, scale, typical, shift, priors)
-        for valley, (log_C, _, _), scale, shift in zip(
-            valleys, budgets, scales, shifts, strict=True
-        )
+        _optimum(valley, scale, curvature, shift, priors)
+        for valley, scale, curvature, shift in zip(valleys, scales, lent, shifts, strict=True)
     ]
     return tuple(optima), common
 
@@ -150,12 +157,12 @@ def _scales(losses: Sequence[Array], *, positive: bool) -> list[float]:
     return [3 * float(np.ptp(everything)) or 1.0] * len(losses)
 
 
-def _started(log_N: Array, y: Array) -> Valley:
+def _started(log_C: float, log_N: Array, y: Array) -> Valley:
     excess = y - y.min()
     scale = START_DEPTH * abs(y.min()) + START_SHARE * float(np.median(excess)) + TINY
     weights = np.exp(-excess / scale)
     middle = float(weights @ log_N / weights.sum())
-    return Valley(log_N=log_N, y=y, middle=middle, known=np.ones_like(y))
+    return Valley(log_C=log_C, log_N=log_N, y=y, middle=middle, known=np.ones_like(y))
 
 
 def _near(valley: Valley, priors: ValleyPriors) -> Array:
@@ -185,13 +192,42 @@ def _typical_curvature(
 ) -> float:
     """Return the mean curvature of the budgets, each weighted by how well it is known."""
     total, weight = priors.curvature / priors.curvature_std**2, priors.curvature_std**-2
-    for valley in valleys:
+    for valley in (one for one in valleys if not one.is_pair):
         X = valley.design()
         covariance = np.linalg.inv(valley.precision(variance, np.inf))
         own = covariance @ (X.T @ (valley.weights * valley.y)) / variance
         precision = 1 / (covariance[2, 2] + (priors.curvature_spread * typical) ** 2)
         total, weight = total + precision * own[2], weight + precision
     return kept_positive(total / weight, priors.curvature)
+
+
+def _lent_curvatures(
+    valleys: Sequence[Valley], typical: float, variance: float, priors: ValleyPriors
+) -> list[float]:
+    """Return the curvature that each budget is expected to have.
+
+    That is the mean of all, but for a budget of two sizes, which has no other: relative to the loss
+    valleys flatten with compute, and the trend of the other budgets goes on.
+    """
+    if not any(valley.is_pair for valley in valleys):
+        return [typical] * len(valleys)
+    lenders = [valley for valley in valleys if not valley.is_pair]
+    covariances = [np.linalg.inv(v.precision(variance, np.inf)) for v in lenders]
+    own = [
+        float(c[2] @ (v.design().T @ (v.weights * v.y)) / variance)
+        for v, c in zip(lenders, covariances, strict=True)
+    ]
+    known = [1 / (float(c[2, 2]) / typical**2 + priors.curvature_spread**2) for c in covariances]
+    log_C = np.array([valley.log_C for valley in lenders])
+    weight, relative = np.array(known), np.array(own) / typical - 1
+    x = log_C - np.average(log_C, weights=weight)
+    mean, std = priors.curvature_trend
+    slope = (mean / std**2 + (weight * x) @ relative) / (std**-2 + (weight * x) @ x)
+    away = [v.log_C - float(np.average(log_C, weights=weight)) for v in valleys]
+    return [
+        typical * float(np.exp(slope * by)) if valley.is_pair else typical
+        for valley, by in zip(valleys, away, strict=True)
+    ]
 
 
 def _reweigh(valley: Valley, variance: float, priors: ValleyPriors) -> None:
@@ -229,7 +265,6 @@ def _skew(valleys: Sequence[Valley], priors: ValleyPriors) -> tuple[list[float],
 
 def _optimum(
     valley: Valley,
-    log_C: float,
     scale: float,
     typical: float,
     shift: float,
@@ -248,7 +283,7 @@ def _optimum(
     # The share of the curvature that the losses do not show
     unseen = (c2 - max(float(valley.coefficients[2]), 0.0)) / c2
     return Optimum(
-        log_C=log_C,
+        log_C=valley.log_C,
         log_N=float(log_N + shift),
         log_N_std_err=float(
             np.sqrt(
