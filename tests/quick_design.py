@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from typing import Any
 
 from checkout import Checkout
@@ -62,13 +64,43 @@ def make_design(checkout: Checkout, **plan: Any) -> Checkout:
     return checkout
 
 
-def design(checkout: Checkout, **plan: Any) -> None:
+def design(checkout: Checkout, *, exclude: tuple = (), lr: float = 0.01, **plan: Any) -> None:
     """Configure the design, with other keys of its plan, or without those that are None."""
 
     def change(config: dict[str, Any]) -> None:
         config["model"]["sizes"] = SIZES
-        config["train"] |= {"batch": 8}
+        config["train"] |= {"batch": 8, "lr": lr}
         config["plan"] = {k: v for k, v in (PLAN | plan).items() if v is not None}
-        config["fit"] = {"bootstrap": 50}
+        config["fit"] = {"bootstrap": 50, "exclude": list(exclude)}
 
     checkout.configure(change)
+
+
+def rounds_of(checkout: Checkout) -> list[list[dict[str, str]]]:
+    """The rows of each round's table; the last round of a complete design has none."""
+    folder = checkout.study / "rounds"
+    found = []
+    while (path := folder / f"{len(found)}.csv").exists():
+        found.append(list(csv.DictReader(path.open())))
+    return found
+
+
+def ids_of(rows: list[dict[str, str]]) -> list[str]:
+    return [row["id"] for row in rows]
+
+
+def planned_ids(checkout: Checkout) -> set[str]:
+    """The experiments of plan.csv, which are those of specs.json."""
+    ids = {row["id"] for row in csv.DictReader((checkout.study / "plan.csv").open())}
+    assert ids == set(json.loads((checkout.study / "specs.json").read_text()))
+    return ids
+
+
+def forget_rounds(checkout: Checkout, first: int, *, runs: bool = True) -> None:
+    """Delete all that is of a round and of those after it."""
+    for rows in rounds_of(checkout)[first:] if runs else []:
+        for run_id in ids_of(rows):
+            (checkout.study / "runs" / f"{run_id}.json").unlink()
+    for path in (checkout.study / "rounds").iterdir():
+        if int(path.name.split(".")[0]) >= first:
+            path.unlink()

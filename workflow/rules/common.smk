@@ -39,7 +39,7 @@ def resource_of_experiment(name, wildcards, attempt, rulename):
     """Return one resource of an experiment."""
     plan = current_plan()
     try:
-        check_groups(workflow, plan, PLANNED_BEFORE)
+        check_groups(workflow, plan, PLANNED_BEFORE, PLANNER)
         if MAIN:
             check_present_code(STUDY, STUDY_FOLDER, time_of(plan))
         return requested_resource(workflow, rulename, plan, wildcards.id, name, attempt)
@@ -56,7 +56,7 @@ def requested(name):
 def say_how_far():
     """Print the lines that end a run; a dry run has none."""
     if not workflow.dryrun:
-        commands = COMMANDS(sys.argv[1:], get_argument_parser())
+        commands = COMMANDS(sys.argv[1:], get_argument_parser(), planner=PLANNER)
         refusal = partial(refusal_of_code, STUDY, study_folder=STUDY_FOLDER)
         logs = logs_of_planning(STUDY_FOLDER)
         print_closing_lines(STUDY.name, STUDY_FOLDER, logs, commands, refusal)
@@ -104,6 +104,7 @@ if not IMPORTED:
     DESIGNED = STUDY.plan.designed
     # The file that the plan is known by: that of a design grows, and its first round stays.
     PLAN = f"{STUDY_FOLDER}/{'rounds/0.csv' if DESIGNED else 'plan.csv'}"
+    PLANNER = "plan_round" if DESIGNED else "plan_experiments"
     PLAN_FILES = planned_files(PLAN, META_FILE, main=MAIN)
     PLANNED_STUDY_FILE = f"{STUDY_FOLDER}/planned_study.json"
     UNIT_FILE = META_FILE

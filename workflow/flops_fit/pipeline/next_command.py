@@ -32,6 +32,7 @@ def next_commands(
     renamed: Callable[[str], str],
     *,
     by_default: bool,
+    planner: str = "plan_experiments",
 ) -> NextCommands:
     """Return the commands to advise after one was typed.
 
@@ -45,8 +46,10 @@ def next_commands(
         Returns the name of one of our rules in the workflow that runs: a module's may have others.
     by_default
         Whether a command without a target makes our report, as it does unless ours is a module.
+    planner
+        Name of the checkpoint that plans.
     """
-    options = repeated_options(arguments, parser, renamed)
+    options = repeated_options(arguments, parser, renamed, planner=planner)
     report = [] if by_default else [renamed("report")]
     return NextCommands(
         go_on=command_line(*report, *options), partial=command_line(renamed("partial"), *options)
@@ -57,6 +60,8 @@ def repeated_options(
     arguments: Sequence[str],
     parser: argparse.ArgumentParser,
     renamed: Callable[[str], str] = str,
+    *,
+    planner: str = "plan_experiments",
 ) -> list[str]:
     """Return the options of a command line that another command for the same study needs.
 
@@ -66,7 +71,7 @@ def repeated_options(
     kept = [typed for name, *typed in found if name not in _DEEDS]
     words = [word for option, values in kept for word in _spelled(option, values)]
     if any(name == "groups" for name, *_ in found):
-        words += ["--forcerun", renamed("plan_experiments")]
+        words += ["--forcerun", renamed(planner)]
     return words
 
 

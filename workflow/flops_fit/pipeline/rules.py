@@ -65,7 +65,7 @@ def time_of_finished_plan(study_folder: str | Path) -> int | None:
     return written
 
 
-def check_groups(workflow: Any, plan: str, planned_before: int | None) -> None:
+def check_groups(workflow: Any, plan: str, planned_before: int | None, planner: str) -> None:
     """Refuse to group the experiments of a plan that already exists and is not made again.
 
     If a checkpoint is finished from the start, Snakemake (9.27) builds its groups twice, the second
@@ -76,6 +76,8 @@ def check_groups(workflow: Any, plan: str, planned_before: int | None) -> None:
     ----------
     planned_before
         When the plan that existed at the start was written; None if there was none.
+    planner
+        Name of the checkpoint that plans.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def check_groups(workflow: Any, plan: str, planned_before: int | None) -> None:
         If experiments are grouped and the plan is still that one.
     """
     settings, dag = workflow.group_settings, workflow.dag_settings
-    forced = any(name.endswith("plan_experiments") for name in dag.forcerun)
+    forced = any(name.endswith(planner) for name in dag.forcerun)
     same_plan = planned_before is not None and planned_before == time_of(plan)
     if not workflow.non_local_exec_or_dryrun or not same_plan or forced or dag.forceall:
         return
@@ -91,7 +93,7 @@ def check_groups(workflow: Any, plan: str, planned_before: int | None) -> None:
         if rulename.endswith("train") and settings.group_components.get(group, 1) > 1:
             raise UserError(
                 f"--group-components {group}={settings.group_components[group]}: found on a plan "
-                "that is finished, expected --forcerun plan_experiments as well: Snakemake would "
+                f"that is finished, expected --forcerun {planner} as well: Snakemake would "
                 "submit its experiments several times (docs/cluster.md)"
             )
 

@@ -1,0 +1,33 @@
+"""What a plan says about data that is repeated, or missing at its target."""
+
+from __future__ import annotations
+
+from flops_fit.plan.data_budget import data_budget
+from flops_fit.plan.layouts.designed import Ground
+from flops_fit.plan.plan import make_plan
+from hand_computed import dataset_meta, measures, small_study
+
+
+def said(target: float, units_train: int) -> str:
+    changes = {"plan.target": target, "plan.spend": target / 10, "plan.prior": 20}
+    study = small_study(changes)
+    data = dataset_meta(units_train=units_train)
+    ground = Ground(study=study, sizes=measures(study), data=data)
+    return " ".join(data_budget(ground, make_plan(study, measures(study), data), target))
+
+
+def test_a_target_that_needs_more_data_than_there_is_is_warned_of():
+    """Under C = 6 N D and D = 20 N, N_opt at 1.2e10 FLOPs is 1e4 and D_opt 2e5."""
+    assert said(1.2e10, units_train=10**6) == ""
+    text = said(1.2e10, units_train=20_000)
+    assert "the target itself needs about 2e+05 tokens at N_opt (about 1e+04 parameters)" in text
+    assert (
+        "10 epochs of the 2e+04 tokens of the training split, more than plan.max_epochs 4" in text
+    )
+    assert "the target" not in said(1.2e10, units_train=50_001)
+
+
+def test_experiments_that_repeat_data_are_counted():
+    """At 6e6 FLOPs N = 50, 100, 200, 400 train on 20,000, 10,000, 5000 and 2500 units."""
+    text = said(1e9, units_train=8000)
+    assert "2 experiments repeat training data, up to 2.5 epochs (plan.max_epochs: 4)." in text
