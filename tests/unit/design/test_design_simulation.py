@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flops_fit.design.forecast import forecast
 from flops_fit.design.history import Cell, Trained
-from flops_fit.design.offer import Offer, offer_of, sizes_apart
+from flops_fit.design.offer import Cells, Offer, offer_of, sizes_apart
 from flops_fit.design.outcome import Interval, answered, if_exact
 from flops_fit.design.prior import prior_of
 from flops_fit.design.question import DesignError, Question, ladder
@@ -144,3 +144,13 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     assert trial.score.exact[0].covered > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 100)
     assert trial.score.answer[0].covered > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 100)
     assert trial.score.studies == len(trial.studies) == 100
+
+
+def test_a_design_that_is_refused_at_once_says_what_would_do():
+    def cells(budget):
+        every, n = OFFER.at(budget), None if budget > 1e20 else 0
+        return Cells(index=every.index[:n], D=every.D[:n], C=every.C[:n])
+
+    sweep = designed(offer=Offer(N=OFFER.N, flops_per_unit=OFFER.flops_per_unit, cells=cells))
+    with pytest.raises(DesignError, match=r"a spend of \S+ would do"):
+        simulate(sweep, TRUTH, 2)

@@ -17,7 +17,7 @@ from flops_fit.design.posterior import ExpectedOptimum, Posterior, fit_posterior
 from flops_fit.design.prior import PriorLaw
 from flops_fit.design.question import Question
 from flops_fit.design.reach import Reach
-from flops_fit.design.standing import Standing
+from flops_fit.design.standing import SAME_BUDGET, Standing
 
 Array = NDArray[np.float64]
 Rounds = Sequence[tuple[Round, Sequence[Trained]]]
@@ -110,7 +110,8 @@ class Known:
         """Say whether there was a round of this kind with the present largest budget."""
         top = self.question.budgets[-1]
         return any(
-            chosen.kind == kind and chosen.checks.get("top") == top for chosen, _ in self.rounds
+            chosen.kind == kind and _is_same(chosen.checks.get("top"), top)
+            for chosen, _ in self.rounds
         )
 
     def round(self, kind: Kind, cells: Sequence[tuple[Cell, str]], why: str) -> Round:
@@ -154,6 +155,10 @@ class Known:
             Choice(cell=cell, why=why, log_L=float(m), log_L_std=float(s))
             for (cell, why), m, s in zip(cells, log_L, std, strict=True)
         )
+
+
+def _is_same(one: float | None, other: float) -> bool:
+    return one is not None and abs(one / other - 1) <= SAME_BUDGET
 
 
 def _expected(offer: Offer, prior: PriorLaw, question: Question) -> ExpectedOptimum:

@@ -101,7 +101,7 @@ class Reach:
 
     def _too_few(self, question: Question, standing: Standing, n_found: int) -> str:
         remedy, lost = "offer more sizes", ""
-        enough = self._enough(question)
+        enough = self._enough(question) if isinstance(self.law, PriorLaw) else None
         if standing.left_out:
             named = " and ".join(f"{budget:.3g}" for budget in standing.left_out)
             lost, remedy = f", at {named} all runs failed", "find out why they fail"

@@ -188,6 +188,9 @@ def simulate(
     DesignError
         If no design is possible.
     """
+    if isinstance(sweep, Designed):
+        # A portable offer has cells at the design's budgets alone, and a refusal names others
+        next_round(sweep.question, sweep.offer, sweep.prior, sweep.rounds, sweep.also)
     task = partial(simulate_one, sweep.portable(), truth, seed)
     found: list[Simulated] = []
     if workers <= 1:
