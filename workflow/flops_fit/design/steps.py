@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,10 +52,14 @@ def pilot(known: Known) -> Round | None:
         return None
     lacking = [b for b in lowest if known.standing.n_sizes(b) < MIN_SIZES]
     cells = _new(known, lacking, PILOT_SIZES, "pilot")
+    if not cells:
+        return None
     if not known.rounds:
         _assert_affordable(known, cells)
+        per_budget = sorted(Counter(cell.budget for cell, _ in cells).values())
+        sizes = " to ".join(str(n) for n in dict.fromkeys((per_budget[0], per_budget[-1])))
         why = (
-            f"The three lowest budgets with {PILOT_SIZES} sizes each, around N_opt of "
+            f"The lowest budgets with {sizes} sizes each, around N_opt of "
             f"{known.prior.name}, place the optimum and show the noise."
         )
         return known.round("pilot", cells, why)
