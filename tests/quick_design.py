@@ -64,11 +64,18 @@ def make_design(checkout: Checkout, **plan: Any) -> Checkout:
     return checkout
 
 
-def design(checkout: Checkout, *, exclude: tuple = (), lr: float = 0.01, **plan: Any) -> None:
+def design(
+    checkout: Checkout,
+    *,
+    exclude: tuple = (),
+    lr: float = 0.01,
+    sizes: Any = SIZES,
+    **plan: Any,
+) -> None:
     """Configure the design, with other keys of its plan, or without those that are None."""
 
     def change(config: dict[str, Any]) -> None:
-        config["model"]["sizes"] = SIZES
+        config["model"]["sizes"] = sizes
         config["train"] |= {"batch": 8, "lr": lr}
         config["plan"] = {k: v for k, v in (PLAN | plan).items() if v is not None}
         config["fit"] = {"bootstrap": 50, "exclude": list(exclude)}
@@ -104,3 +111,6 @@ def forget_rounds(checkout: Checkout, first: int, *, runs: bool = True) -> None:
     for path in (checkout.study / "rounds").iterdir():
         if int(path.name.split(".")[0]) >= first:
             path.unlink()
+    # They hold the rounds that are decided, and are written again.
+    for name in ("plan.csv", "specs.json", "plan.log"):
+        (checkout.study / name).unlink()

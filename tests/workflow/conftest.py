@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from checkout import PARTS, ROOT, Checkout, copy_checkout
 from made_once import made_once
+from quick_design import make_design
 
 
 @pytest.fixture
@@ -31,3 +32,21 @@ def trained(tmp_path_factory) -> tuple[Checkout, str]:
 def finished(trained, tmp_path) -> Checkout:
     """A copy of the finished study, to be changed."""
     return copy_checkout(trained[0].path, tmp_path / "checkout", None)
+
+
+@pytest.fixture(scope="session")
+def complete(tmp_path_factory) -> tuple[Checkout, str]:
+    """A design that ran to its end, and what Snakemake printed. Leave it as it is."""
+
+    def train(folder: Path) -> str:
+        made = make_design(copy_checkout(ROOT, folder / "checkout", PARTS))
+        return made.succeed("--cores", "2")
+
+    folder, output = made_once(tmp_path_factory, "design", train)
+    return Checkout(folder / "checkout"), output
+
+
+@pytest.fixture
+def designed(complete, tmp_path) -> Checkout:
+    """A copy of the complete design, to be changed."""
+    return copy_checkout(complete[0].path, tmp_path / "checkout", None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 
 import pytest
 import yaml
-from checkout import ROOT, TINY, bring_records, environment, jobs_of
+from checkout import ROOT, TINY, Checkout, bring_records, environment, jobs_of
+from quick_design import forget_rounds, make_design, rounds_of
 
 IMPORTER = """
 module flops_fit:
@@ -68,6 +70,25 @@ def test_rules_that_are_renamed_find_each_other(importer):
     output = importer("-n", "--set-resources", "law_train:gpus_per_node=1", renamed="as law_*")
     assert jobs_of(output, "law_train") == 6
     assert output.count("slurm_extra=--signal=USR1@120") >= 6
+
+
+def test_a_design_of_a_module_goes_on_where_it_was(importer, checkout, complete):
+    """Its checkpoint has another name, and its first rounds were trained elsewhere."""
+    make_design(checkout)
+    config = yaml.safe_load(checkout.config_file.read_text())
+    (importer.folder / "config.json").write_text(json.dumps({"scaling": config}))
+    study = importer.folder / "results" / "tiny"
+    shutil.copytree(complete[0].study, study)
+    whole = rounds_of(Checkout(importer.folder))
+    last = len(whole) - 2  # the one after it says that the design is complete
+    forget_rounds(Checkout(importer.folder), last)
+    for name in ("study.json", "planned_study.json"):
+        (study / name).unlink()
+    output = importer("law_runs", renamed="as law_*")
+    assert jobs_of(output, "law_train") == len(whole[last])
+    assert jobs_of(output, "law_plan_round") == len(whole)
+    assert rounds_of(Checkout(importer.folder)) == whole
+    assert jobs_of(importer("law_runs", "-n", renamed="as law_*"), "law_train") == 0
 
 
 def test_a_mistake_in_the_importers_configuration_is_one_sentence(importer):

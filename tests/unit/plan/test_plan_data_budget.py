@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from flops_fit.laws.forms.surface import Surface
 from flops_fit.plan.data_budget import data_budget
 from flops_fit.plan.layouts.designed import Ground
 from flops_fit.plan.plan import make_plan
@@ -25,6 +28,20 @@ def test_a_target_that_needs_more_data_than_there_is_is_warned_of():
         "10 epochs of the 2e+04 tokens of the training split, more than plan.max_epochs 4" in text
     )
     assert "the target" not in said(1.2e10, units_train=50_001)
+
+
+def test_the_law_that_runs_show_replaces_the_prior():
+    """With D = 2 N at the optimum, the target needs a third of the data."""
+    changes = {"plan.target": 1.2e10, "plan.spend": 1e9}
+    study, data = small_study(changes), dataset_meta(units_train=20_000)
+    ground = Ground(study=study, sizes=measures(study), data=data)
+    plan = make_plan(study, measures(study), data)
+    alpha, A = 0.35, 400.0
+    # alpha A / N^alpha = beta B / D^beta with D = 2 N
+    law = Surface(E=1.8, A=A, B=A * 2**alpha, alpha=alpha, beta=alpha)
+    assert data_budget(ground, plan, 1.2e10, law) == []
+    half = data_budget(ground, plan, 1.2e10, replace(law, B=A * 5**alpha))
+    assert "about 1e+05 tokens" in half[0]
 
 
 def test_experiments_that_repeat_data_are_counted():

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+import numpy as np
+
 from flops_fit.design.history import Choice, Round, Trained
+from flops_fit.design.known import MIN_FITTED
+from flops_fit.design.posterior import fit_posterior
 from flops_fit.design.precision import spend_for
 from flops_fit.design.rounds import next_round
 from flops_fit.design.simulation import Designed, History
 from flops_fit.errors import UserError
 from flops_fit.files.writing import write_json, write_whole
+from flops_fit.laws.forms.surface import Surface
 from flops_fit.pipeline.measuring import sizes_once
 from flops_fit.pipeline.own_runs import (
     has_begun,
@@ -134,11 +139,22 @@ def plan_round(
     write_json(folder / "specs.json", specs)
     write_whole(folder / PLAN_FILE, plan_csv(plan))
     write_whole(
-        folder / "plan.log", design_summary(plan, ground, decisions) + _warning(design, plan)
+        folder / "plan.log",
+        design_summary(plan, ground, decisions, _law(design)) + _warning(design, plan),
     )
     write_whole(text, round_text(decision))
     write_whole(table, round_csv(decision))
     return design_headline(decision)
+
+
+def _law(design: Design) -> Surface | None:
+    """Return the law that the runs so far show; None before they are enough for one."""
+    rounds, also = design.history()
+    runs = [*also, *(run for _, results in rounds for run in results)]
+    rows = np.array([(t.cell.N, t.cell.D, t.L) for t in runs if t.L is not None], dtype=float)
+    if len(rows) < MIN_FITTED:
+        return None
+    return Surface.from_row(fit_posterior(np.log(rows[:, 0]), np.log(rows[:, 1]), rows[:, 2]).mean)
 
 
 def _earlier(folder: Path, number: int) -> tuple[Decision, ...]:
@@ -184,7 +200,8 @@ def _decided(design: Design) -> Decision:
         was trained.
     """
     ground, number = design.ground, design.number
-    later = [i for i in decided_rounds(design.rounds_folder) if i > number]
+    numbers = decided_rounds(design.rounds_folder)
+    later = [i for i in numbers if i > number and _standing(design, i) is not None]
     history, also = design.history()
     spend = _spend(design, history, also)
     # What lies there already counts from the start, but not where rounds are there already: theirs

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from flops_fit.laws.forms.surface import optimal_log_N
+from flops_fit.laws.forms.surface import Surface, optimal_log_N
 from flops_fit.plan.layouts.designed import Ground
 from flops_fit.plan.plan import Plan
 
 
-def data_budget(ground: Ground, plan: Plan, target: float) -> list[str]:
-    """Return lines about repeated data: of experiments, and of the target as the prior expects it.
+def data_budget(ground: Ground, plan: Plan, target: float, law: Surface | None = None) -> list[str]:
+    """Return lines about repeated data: of experiments, and of the target.
 
     Parameters
     ----------
     target
         FLOPs.
+    law
+        Where the target's optimum is expected; None goes by the study's prior.
     """
     units, most = ground.data.units_train, ground.study.plan.max_epochs
     lines = []
@@ -27,8 +29,10 @@ def data_budget(ground: Ground, plan: Plan, target: float) -> list[str]:
             f"(plan.max_epochs: {most:g})."
         )
     offer = ground.offer
-    prior = ground.prior(max(row.budget for row in plan.experiments))
-    N = float(np.exp(optimal_log_N(prior.mean[np.newaxis], np.array([target]), offer.flops)[0, 0]))
+    if law is None:
+        law = ground.prior(max(row.budget for row in plan.experiments)).surface
+    row = law.to_row()[np.newaxis]
+    N = float(np.exp(optimal_log_N(row, np.array([target]), offer.flops)[0, 0]))
     D = target / float(offer.flops.flops_per_unit(np.array([N]))[0])
     if D > most * units:
         unit = plan.unit

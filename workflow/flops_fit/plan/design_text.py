@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from flops_fit.laws.forms.surface import Surface
 from flops_fit.plan.data_budget import data_budget
 from flops_fit.plan.decision import BROUGHT_ALONG, ChosenExperiment, Decision
 from flops_fit.plan.layouts.designed import Ground, summary_of_dropped
@@ -28,8 +29,16 @@ def design_headline(decision: Decision) -> str:
     )
 
 
-def design_summary(plan: Plan, ground: Ground, decisions: Sequence[Decision]) -> str:
-    """Return the rounds so far, their experiments, what was left out, and what is short of data."""
+def design_summary(
+    plan: Plan, ground: Ground, decisions: Sequence[Decision], law: Surface | None = None
+) -> str:
+    """Return the rounds so far, their experiments, what was left out, and what is short of data.
+
+    Parameters
+    ----------
+    law
+        What the runs so far show; None goes by the prior.
+    """
     asked = decisions[-1].asked
     lines = [f"Design of the study {plan.study}", ""]
     lines += _question(asked.target, asked.spend, asked.budgets)
@@ -47,8 +56,8 @@ def design_summary(plan: Plan, ground: Ground, decisions: Sequence[Decision]) ->
     left_out = summary_of_dropped(plan.dropped)
     if left_out:
         lines += ["Left out:", *(f"  {line}" for line in left_out), ""]
-    lines += data_budget(ground, plan, asked.target)
-    spent = sum(row.C for row in plan.experiments)
+    lines += data_budget(ground, plan, asked.target, law)
+    spent = sum(row.C for decision in decisions for row in decision.chosen)
     lines.append(
         f"{len(plan.experiments)} experiments in {len(decisions)} rounds so far, {spent:.3e} "
         f"training FLOPs in total of {asked.spend:.3e} to spend"
