@@ -95,7 +95,7 @@ DESIGNED = {
     "study": "designed",
     "model": SMALL["model"] | {"sizes": {"min": 10, "max": 90, "multiple_of": 5}},
     "plan": {
-        "budgets": [1e6, 3e6, 1e7],
+        "budgets": [1e5, 3e5, 1e6, 3e6, 1e7],
         "target": 1e10,
         "spend": 1e8,
         "prior": 30,

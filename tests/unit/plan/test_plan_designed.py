@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from flops_fit.design.question import DesignError
+from flops_fit.design.rounds import next_round
 from flops_fit.errors import UserError
 from flops_fit.plan.decision import (
     Asked,
@@ -80,12 +81,20 @@ def test_a_design_has_a_ladder_of_round_budgets_that_stay_when_the_spend_grows()
 
 
 def test_the_largest_run_is_a_quarter_of_the_spend_at_most():
-    own = ground({"plan.budgets": [1e5, 1e8]})
+    own = ground({"plan.budgets": [1e5, 1e6, 1e7, 2e7, 1e8]})
     with pytest.raises(DesignError):
         own.sweep(1e8)
     with (
         pytest.raises(UserError, match=f"^{FILE}: plan.budgets: a run of 1e.08 FLOPs is more than"),
         own.named_errors("plan.budgets"),
+    ):
+        own.sweep(1e8)
+
+
+def test_a_ladder_of_few_budgets_is_refused():
+    with (
+        pytest.raises(UserError, match=f"^{FILE}: plan.budgets: found 2 beside plan.target, exp"),
+        (own := ground({"plan.budgets": [1e6, 1e7]})).named_errors("plan.budgets"),
     ):
         own.sweep(1e8)
 
@@ -151,3 +160,35 @@ def test_the_row_of_the_plan_is_that_of_the_round():
     row = chosen()[0]
     assert row.planned == planned().experiments[0]
     assert dataclasses.fields(row.planned) != dataclasses.fields(row)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sizes", "words"),
+    [
+        (
+            {"plan.spend": 1e5},
+            None,
+            r"plan: of 7 budgets from 12 to 1.2e\+04 FLOPs 0 have 4 sizes or more .* a spend of "
+            r".* would do; lower plan.min_steps or train.batch$",
+        ),
+        ({}, [10, 12, 14, 16, 18, 20, 22, 24], "plan: the prior puts N_opt at .* beyond the sizes"),
+        ({}, [100, 200, 300], "plan: of 7 budgets .* offer more sizes"),
+    ],
+)
+def test_a_design_that_cannot_be_is_one_sentence_with_what_would_help(changes, sizes, words):
+    more = {"plan.target": 1e12, "plan.spend": 1e9}
+    own = ground({**more, **changes}, sizes or list(range(10, 20_000, 10)), units_train=10**6)
+    sweep = own.sweep(own.study.plan.spend)
+    with (
+        pytest.raises(UserError, match=f"^{FILE}: {words}"),
+        own.named_errors("plan", sweep.question.budgets),
+    ):
+        next_round(sweep.question, sweep.offer, sweep.prior, [], [])
+
+
+def test_a_prior_that_is_far_off_is_no_error():
+    """The pilot corrects it."""
+    far = {"plan.target": 1e12, "plan.spend": 1e9, "plan.prior": 20 * 30**2}
+    own = ground(far, list(range(10, 20_000, 10)), units_train=10**6)
+    sweep = own.sweep(1e9)
+    assert next_round(sweep.question, sweep.offer, sweep.prior, [], []).kind == "pilot"

@@ -34,7 +34,7 @@ def test_keys_that_came_later_leave_the_text_of_earlier_studies_as_it_was():
         ({"target": 1e12, "spend": 1e9, "precision": 2}, "precision", "found beside plan.spend"),
         ({"target": 1e9, "spend": 1e9}, "target", "found 1e+09, not above plan.spend 1e+09"),
         (
-            {"target": 1e9, "spend": 1e8, "budgets": [1e7, 1e9]},
+            {"target": 1e9, "spend": 1e8, "budgets": [1e5, 1e6, 1e7, 1e8, 1e9]},
             "target",
             "found 1e+09, not above the largest of plan.budgets 1e+09",
         ),

@@ -17,7 +17,7 @@ import numpy as np
 from flops_fit.design.history import Trained
 from flops_fit.design.offer import Cells, Offer
 from flops_fit.design.prior import PriorLaw, prior_of
-from flops_fit.design.question import DesignError, Question, ladder
+from flops_fit.design.question import MIN_BUDGETS, DesignError, Question, ladder
 from flops_fit.design.simulation import Designed, History
 from flops_fit.design.standing import SAME_BUDGET
 from flops_fit.errors import UserError
@@ -142,6 +142,11 @@ class Ground:
         """
         plan = self.study.plan
         budgets = plan.budgets or _ladder(spend, kept)
+        if len(budgets) < MIN_BUDGETS:
+            raise DesignError(
+                f"found {len(budgets)} beside plan.target, expected at least {MIN_BUDGETS}: fewer "
+                "show no lack of fit"
+            )
         question = Question(target=plan.target, spend=spend, budgets=budgets)
         return Designed(
             question=question,

@@ -125,6 +125,8 @@ def feasible_cell(
 def remedies(dropped: Sequence[Dropped]) -> list[str]:
     """Return what would help where sizes were left out."""
     causes = {drop.cause for drop in dropped}
+    if Cause.TOO_FEW_STEPS in causes:
+        causes -= {Cause.MISSES_BUDGET}  # a smaller batch is advised already
     return [remedy for cause, remedy in _REMEDIES.items() if cause in causes]
 
 
