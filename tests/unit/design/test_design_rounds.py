@@ -225,13 +225,15 @@ def test_a_prior_that_is_far_off_is_found_out_and_costs_little(times):
         assert sizes.max() > centre + np.log(2)
 
 
-def test_a_larger_spend_goes_on_from_the_runs_there_are():
+@pytest.mark.parametrize("n_rounds", [2, 5])
+@pytest.mark.parametrize("times", [2, 10])
+def test_a_larger_spend_goes_on_from_the_runs_there_are(times, n_rounds):
     train = lab(noise=0.003)
-    first = played(train=train)
-    budgets = first[0][0].checks["top"]
-    larger = question_of(10 * SPEND, kept=question_of().budgets)
+    first = played(train=train)[:n_rounds]
+    top = first[0][0].checks["top"]
+    larger = question_of(times * SPEND, kept=question_of().budgets)
     assert larger.budgets[: len(question_of().budgets)] == question_of().budgets
-    assert larger.budgets[-1] == pytest.approx(10 * budgets)
+    assert larger.budgets[-1] == pytest.approx(times * top)
     rounds = played(larger, rounds=first, train=train)
     assert rounds[: len(first)] == first
     assert_keeps_the_rails(larger, FINE, rounds)
@@ -301,3 +303,5 @@ def test_budgets_are_half_decades_below_a_share_of_the_spend():
     assert ladder(SPEND, budgets) == budgets
     assert ladder(SPEND / 10, budgets) == budgets
     assert len(ladder(3.2 * SPEND, budgets)) == len(budgets) + 1
+    assert ladder(1.3 * SPEND, budgets) == budgets
+    assert ladder(2 * SPEND, budgets) == (*budgets, pytest.approx(2 * budgets[-1]))

@@ -18,6 +18,9 @@ steps may cost 1% more: 8.3 in all. What the checks do not need stays unspent.""
 STEP = 10**0.5
 """From budget to budget: half a decade."""
 
+LEAST_STEP = 1.5
+"""From the largest kept budget to another one, at least: a smaller step tells hardly more."""
+
 N_BUDGETS = 7
 """Budgets of a ladder: three decades, as published sweeps span."""
 
@@ -76,7 +79,7 @@ def ladder(spend: float, kept: Sequence[float] = ()) -> tuple[float, ...]:
     spend : float
     kept : sequence of float
         Budgets that were trained at before the spend was raised: they stay, and others are added
-        above, half a decade apart. A lower spend than before removes none.
+        above, half a decade apart, the last one perhaps by less. A lower spend removes none.
     """
     top = TOP_SHARE * spend
     if not len(kept):
@@ -84,4 +87,6 @@ def ladder(spend: float, kept: Sequence[float] = ()) -> tuple[float, ...]:
     budgets = sorted(float(budget) for budget in kept)
     while budgets[-1] * STEP <= top * (1 + 1e-9):
         budgets.append(budgets[-1] * STEP)
+    if top >= LEAST_STEP * budgets[-1]:
+        budgets.append(top)
     return tuple(budgets)
