@@ -264,6 +264,15 @@ def test_runs_that_the_user_brings_along_count():
     assert_keeps_the_rails(question, FINE, rounds)
 
 
+def test_three_runs_of_the_user_at_the_largest_budget_become_four():
+    top = question_of().budgets[-1]
+    own = []
+    for N in float(TRUTH.N_opt(top, FINE.flops)) * np.array([0.4, 1.0, 2.5]):
+        own.append(lab()(Cell(budget=top, size_index=-1, N=N, D=top / (6 * N), C=top)))
+    rounds = played(also=own, train=lab(noise=0.003))
+    assert sum(run.cell.budget == top for run in runs_of(rounds)) == 1
+
+
 def test_a_budget_in_between_is_taken_in():
     train = lab(noise=0.003)
     first = played(train=train)

@@ -63,12 +63,12 @@ class Place:
         """
         trained = self._trained()
         near = trained[np.abs(trained - self.centre) <= NEAR]
-        missing = wanted - near.size
-        if missing <= 0:
+        missing = max(wanted - near.size, 0)
+        # Of two sizes and one that is off the optimum, or of runs that the user brought along
+        if trained.size + missing == MIN_SIZES - 1:
+            missing += 1
+        if not missing:
             return ()
-        # Two sizes and one more that was off the optimum are three, which a budget never has
-        if MIN_SIZES > trained.size + missing > MIN_SIZES - 2:
-            missing = MIN_SIZES - trained.size
         free, log_N = self._free()
         inside = free[np.abs(log_N - self.centre) <= WIDTH + 1e-9]
         chosen = self._spread(inside, near, missing)
