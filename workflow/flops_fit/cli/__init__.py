@@ -5,6 +5,7 @@ flops-fit predict results/demo --params 7e9
 flops-fit loss results/demo --params 7e9 --tokens 1e12
 flops-fit price results/demo 1e21
 flops-fit inference results/demo --served 1e13 --total 1e22
+flops-fit recommend results/demo --budget 1e18
 flops-fit compare results/a results/b
 flops-fit backtest results/demo
 flops-fit explain 27a21803c6a8
@@ -21,10 +22,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from flops_fit.cli import backtest, compare, explain, inference, loss, predict, price
+from flops_fit.cli import backtest, compare, explain, inference, loss, predict, price, recommend
 from flops_fit.errors import UserError
 
-_SUBCOMMANDS = (predict, loss, price, inference, compare, backtest, explain)
+_SUBCOMMANDS = (predict, loss, price, inference, recommend, compare, backtest, explain)
 """Their modules import numpy and scipy when they run: `explain` starts at once, without either."""
 
 
