@@ -191,13 +191,16 @@ def test_a_grid_that_becomes_a_design_takes_its_runs_along(designed):
     assert jobs_of(designed.succeed("runs", "--cores", "2")) == 6
     ids = set(designed.records())
     design(designed)
-    output = designed.succeed("results/tiny/rounds/0.csv", "--cores", "1")
-    assert jobs_of(output) == 0
+    output = designed.succeed("results/tiny/rounds/1.csv", "--cores", "2")
     rows = rounds_of(designed)[0]
+    assert jobs_of(output) == len(rows) - 6
     along = [row for row in rows if row["why"] == "trained already"]
     assert set(ids_of(along)) == ids
     assert {float(row["budget"]) for row in along} == {2.4e6, 1e7}
     assert ids < planned_ids(designed)
+    # And back.
+    design(designed, target=None, spend=None, **grid)
+    assert jobs_of(designed.succeed("runs", "--cores", "1")) == 0
     # With another recipe they do not count.
     design(designed, lr=0.02)
     designed.succeed("results/tiny/rounds/0.csv", "--cores", "1")

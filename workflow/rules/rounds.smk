@@ -21,7 +21,8 @@ rule keep_study:
 checkpoint plan_round:
     # The runs are ancient(): a run that is trained again must not make later rounds choose again.
     # plan.csv, specs.json, plan.log and rounds/<round>.json are written as well, and not declared:
-    # Snakemake would delete them before the next round is planned, and trainings read them.
+    # Snakemake would delete them before the next round is planned. Trainings go by plan.csv as those
+    # of a grid do, so that a study may become the other one.
     input:
         study=PLANNED_STUDY_FILE,
         meta=META_FILE,

@@ -3,7 +3,7 @@ rule train:
     # every study again. What may change lives in the launcher. The plan is ancient() because a plan
     # that gained an experiment must not retrain the others: an id never changes its meaning.
     input:
-        plan=ancient(PLAN),
+        plan=ancient(f"{STUDY_FOLDER}/plan.csv"),
     output:
         run=f"{STUDY_FOLDER}/runs/{{id}}.json",
     log:

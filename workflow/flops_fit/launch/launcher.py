@@ -37,7 +37,7 @@ from flops_fit.launch.slurm import (
     srun_command,
 )
 from flops_fit.launch.supervise import supervise
-from flops_fit.plan.files import read_job, study_folder_of
+from flops_fit.plan.files import read_job
 from flops_fit.plan.job import Job
 from flops_fit.records.experiment_files import LAUNCH_LOCK, held_experiment
 from flops_fit.records.run_record import use_stored_record
@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status; 75 if the training was asked to leave.
     """
     options = parse(arguments)
-    study_folder = study_folder_of(options.plan)
+    study_folder = options.plan.parent
     job = read_job(study_folder / "specs.json", options.id)
     if options.rendezvous:
         address, port = options.rendezvous.rsplit(":", 1)
@@ -189,8 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    plan = "plan.csv of the study, or the first round of its design"
-    parser.add_argument("--plan", type=Path, required=True, help=plan)
+    parser.add_argument("--plan", type=Path, required=True, help="plan.csv of the study")
     parser.add_argument("--id", required=True, help="id of the experiment")
     parser.add_argument("--log", type=Path, required=True, help="log file of the experiment")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads on this node")
@@ -249,7 +248,7 @@ def run_accelerate(
                 "(--gpus, or gpus_per_node in the profile), or, in a job that has its node to "
                 "itself, set the variable in the job's script"
             )
-    study_folder = study_folder_of(options.plan)
+    study_folder = options.plan.parent
     # It may have been finished elsewhere while this launcher waited for a GPU. (With several nodes,
     # no single one can decide this.)
     if rendezvous is None and use_stored_record(study_folder, options.id):
