@@ -31,6 +31,9 @@ DRAWS = 8
 """Simulated noises that the answer's interval is averaged over: its width varies by a quarter from
 one to the next."""
 
+MOST_RUNS = 4000
+"""Runs that these hold together: the more there are of one sweep, the less a width varies."""
+
 TRIES = 5
 """Noises of which the first that no check objects to is played: a false alarm is not expected."""
 
@@ -184,7 +187,7 @@ def _with_misfit(trained: list[Trained], sweep: Sweep, law: Truth) -> Outcome | 
     cells = [run.cell for run in trained if run.L is not None]
     N, D = (np.array([getattr(cell, name) for cell in cells]) for name in ("N", "D"))
     found = []
-    for i in range(DRAWS):
+    for i in range(max(1, min(DRAWS, MOST_RUNS // len(cells)))):
         L = np.exp(law.log_losses(N, D, np.random.default_rng([1, i])))
         runs = [Trained(cell=cell, L=float(loss)) for cell, loss in zip(cells, L, strict=True)]
         if (outcome := answered(runs, sweep.target)) is not None:

@@ -49,7 +49,7 @@ class Truth:
 
 def truth_of(
     value: float | str | Mapping[str, float] | None,
-    prior: PriorLaw,
+    prior: PriorLaw | None,
     flops: FlopsPerUnit,
     budget: float,
     folder: str | Path = ".",
@@ -60,7 +60,8 @@ def truth_of(
     ----------
     value : number, str, mapping or None
         What `prior_of` takes, or E, A, B, alpha, beta (and noise); None for the prior's own mean.
-    prior : PriorLaw
+    prior : PriorLaw or None
+        Needed where there is no value.
     flops, budget, folder
         As in `prior_of`.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flops_fit.files.writing import write_json, write_whole
+from flops_fit.pipeline.foreseeing import foresee_grid
 from flops_fit.pipeline.present_code import refusal_to_train
 from flops_fit.plan.files import plan_csv, plan_specs
 from flops_fit.plan.plan import Plan, make_plan
@@ -46,7 +47,9 @@ def plan_study(study: Study, meta: DatasetMeta, data_folder: Path, files: PlanFi
     PlannedCode.of(code_in_use(UserCode.of_study(study))).write(files.plan.with_name(FILE))
     specs = plan_specs(plan, study, data_folder=str(data_folder), search_folder=str(study.folder))
     write_json(files.specs, specs)
-    write_whole(files.summary, plan_summary(plan) + _warning(study, plan, files.plan.parent))
+    foreseen = foresee_grid(study, plan.experiments)
+    warning = _warning(study, plan, files.plan.parent)
+    write_whole(files.summary, f"{plan_summary(plan)}\n{foreseen}{warning}")
     write_whole(files.plan, plan_csv(plan))
     return plan_headline(plan)
 
