@@ -6,7 +6,8 @@
 #   snakemake --cores 8 --resources gpu=4                      the demo study
 #   snakemake --cores 8 --configfile config/studies/mine.yaml  your own
 #
-# Targets: plan, runs, fit, report (the default), partial (fits what is finished so far).
+# Targets: plan, runs, fit, report (the default), partial (fits what is finished so far), simulate
+# (tries the plan out on simulated losses).
 # Configuration: config/README.md.
 # A study with a runs_table brings its own runs and starts at collect: fit, report.
 from snakemake.utils import min_version
@@ -36,6 +37,7 @@ else:
     else:
 
         include: "workflow/rules/plan.smk"
+    include: "workflow/rules/simulate.smk"
     include: "workflow/rules/train.smk"
     include: "workflow/rules/collect.smk"
 

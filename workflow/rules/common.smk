@@ -27,7 +27,8 @@ from flops_fit.pipeline.prepared import copy_of_meta, measured_dataset, planned_
 from flops_fit.pipeline.present_code import check_present_code, note_edited_code
 from flops_fit.pipeline.present_code import refusal_of_code
 from flops_fit.pipeline.room import check_room
-from flops_fit.pipeline.rules import check_groups, cores_here, requested_resource
+from flops_fit.pipeline.rules import check_groups, cores_here, only_simulates
+from flops_fit.pipeline.rules import requested_resource
 from flops_fit.pipeline.rules import sources_of, time_of, time_of_finished_plan
 from flops_fit.pipeline.script import share_library
 from flops_fit.pipeline.to_train import runs_to_have
@@ -55,7 +56,7 @@ def requested(name):
 
 def say_how_far():
     """Print the lines that end a run; a dry run has none."""
-    if not workflow.dryrun:
+    if not workflow.dryrun and not only_simulates(workflow):
         commands = COMMANDS(sys.argv[1:], get_argument_parser(), planner=PLANNER)
         refusal = partial(refusal_of_code, STUDY, study_folder=STUDY_FOLDER)
         logs = logs_of_planning(STUDY_FOLDER)

@@ -40,3 +40,9 @@ rule partial:
     localrule: True
     resources:
         study=nothing_to_train,
+
+
+rule simulate:
+    localrule: True
+    resources:
+        study=nothing_to_train,

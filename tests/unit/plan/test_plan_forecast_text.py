@@ -135,5 +135,5 @@ def test_the_truth_is_the_prior_or_what_is_stated():
     truth = truth_of_study(small_study({"plan.truth": stated}), sweep)
     assert (truth.surface.beta, truth.noise) == (0.4, 0.02)
     assert truth_of_study(small_study({"plan.truth": 50}), sweep).name == "50 units per parameter"
-    with pytest.raises(UserError, match="plan.truth: found 'gopher'"):
+    with pytest.raises(UserError, match=r"plan\.truth: found 'gopher'"):
         truth_of_study(small_study({"plan.truth": "gopher"}), sweep)

@@ -19,6 +19,7 @@ from flops_fit.design.simulation import Designed, History
 from flops_fit.errors import UserError
 from flops_fit.files.writing import write_json, write_whole
 from flops_fit.laws.forms.surface import Surface
+from flops_fit.pipeline.foreseeing import foresee_design
 from flops_fit.pipeline.measuring import sizes_once
 from flops_fit.pipeline.own_runs import (
     has_begun,
@@ -133,15 +134,15 @@ def plan_round(
     design = Design(ground=ground, folder=folder, earlier=_earlier(table.parent, number))
     decision = _standing(design, number) or _decided(design)
     decision.write(design.rounds_folder)
-    decisions = [*design.earlier, decision, *_later(design, number)]
+    later = list(_later(design, number))
+    decisions = [*design.earlier, decision, *later]
     plan = _union(design, decisions)
     specs = plan_specs(plan, study, data_folder=str(data_folder), search_folder=str(study.folder))
     write_json(folder / "specs.json", specs)
     write_whole(folder / PLAN_FILE, plan_csv(plan))
-    write_whole(
-        folder / "plan.log",
-        design_summary(plan, ground, decisions, _law(design)) + _warning(design, plan),
-    )
+    summary = design_summary(plan, ground, decisions, _law(design))
+    foreseen = "" if later else f"\n{_foreseen(design, decision)}"
+    write_whole(folder / "plan.log", f"{summary}{foreseen}{_warning(design, plan)}")
     write_whole(text, round_text(decision))
     write_whole(table, round_csv(decision))
     return design_headline(decision)
@@ -155,6 +156,19 @@ def _law(design: Design) -> Surface | None:
     if len(rows) < MIN_FITTED:
         return None
     return Surface.from_row(fit_posterior(np.log(rows[:, 0]), np.log(rows[:, 1]), rows[:, 2]).mean)
+
+
+def _foreseen(design: Design, decision: Decision) -> str:
+    """Return what the design would tell, from this round on."""
+    history, also = design.history()
+    losses = _losses(design, decision.along)
+    cells = cells_of(decision.along, design.ground.offer)
+    also += [Trained(cell=cell, L=L) for cell, L in zip(cells, losses, strict=True)]
+
+    def with_spend(spend: float) -> Designed:
+        return design.ground.sweep(spend, kept=design.kept, rounds=history, also=also)
+
+    return foresee_design(with_spend(decision.asked.spend), with_spend)
 
 
 def _earlier(folder: Path, number: int) -> tuple[Decision, ...]:

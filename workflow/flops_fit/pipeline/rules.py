@@ -39,6 +39,12 @@ def cores_here(workflow: Any) -> int:
     return settings.cores or settings.local_cores or 1
 
 
+def only_simulates(workflow: Any) -> bool:
+    """Say whether nothing was asked for but a simulation, after which no study stands anywhere."""
+    targets = workflow.dag_settings.targets
+    return bool(targets) and all(name.endswith("simulate") for name in targets)
+
+
 def time_of(path: str | Path) -> int | None:
     """Return when a file was written, in nanoseconds; None if there is none."""
     return os.stat(path).st_mtime_ns if os.path.exists(path) else None

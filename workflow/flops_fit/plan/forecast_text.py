@@ -26,7 +26,7 @@ def forecast_text(foreseen: Forecast, law: str, others: Mapping[str, Forecast | 
     """
     lines = [
         f"What it would tell at {foreseen.target:.4g} FLOPs, with {LEVEL:.0%} intervals, under the "
-        f"law of {law} with a noise of {foreseen.noise:.2g} times the loss:",
+        f"law of {law} with a noise of {foreseen.noise:.1%} of the loss:",
         "",
         _row(*_HEADER),
         _row("N_opt, to within a factor of", *_both(foreseen, "N")),
@@ -55,10 +55,8 @@ def rounds_text(foreseen: Forecast) -> str:
         f"  {item.kind:<13}  {item.experiments:>4} experiments  {item.spent:>9.3g} FLOPs"
         for item in to_come
     ]
-    n, spent = foreseen.experiments, foreseen.spent
-    return "\n".join(
-        [*lines, f"  in all           {n:>4} experiments  {spent:>9.3g} FLOPs", "", ""]
-    )
+    whole = f"{foreseen.experiments:>4} experiments  {foreseen.spent:>9.3g} FLOPs"
+    return "\n".join([*lines, f"  {'in all':<13}  {whole}", "", ""])
 
 
 def _both(foreseen: Forecast, quantity: str) -> tuple[str, str]:
