@@ -38,7 +38,7 @@ def row_of(text, start):
 
 def test_a_design_says_what_its_forecast_says():
     sweep = designed(1e22)
-    text, foreseen = foresee_design(sweep, designed), forecast(sweep)
+    text, foreseen = foresee_design(1e22, designed), forecast(sweep)
     assert "under the law of chinchilla (plan.prior)" in text
     known = [f"{np.exp(one.N.half):.2f}" for one in (foreseen.exact, foreseen.misfit)]
     assert row_of(text, "N_opt, to within a factor of") == known
@@ -72,11 +72,11 @@ def test_between_rounds_only_those_to_come_are_foreseen():
     def with_spend(spend):
         return designed(spend, rounds[:1])
 
-    text = foresee_design(with_spend(1e22), with_spend)
+    text = foresee_design(1e22, with_spend)
     assert "  pilot" not in text
     assert "  inform" in text
     assert "the surface through the runs so far with a noise" in text
-    whole = foresee_design(designed(1e22, rounds), lambda spend: designed(spend, rounds))
+    whole = foresee_design(1e22, lambda spend: designed(spend, rounds))
     assert "Rounds to come" not in whole
 
 
@@ -86,17 +86,14 @@ def test_a_spend_without_a_design_is_said_in_its_row():
             raise DesignError("no size is large enough")
         return designed(spend)
 
-    assert "for 2e+22 FLOPs: no size is large enough" in foresee_design(designed(1e22), with_spend)
+    assert "for 2e+22 FLOPs: no size is large enough" in foresee_design(1e22, with_spend)
 
 
 def test_a_design_that_is_none_says_why():
-    small = Designed(
-        question=Question(target=TARGET, spend=1e22, budgets=ladder(1e22)),
-        offer=offer_of(OFFER.N[:3]),
-        prior=designed(1e22).prior,
-    )
-    text = foresee_design(small, designed)
-    assert text.startswith("What it would tell at 1e+24 FLOPs is not foreseen: ")
+    question = Question(target=TARGET, spend=1e22, budgets=ladder(1e22))
+    few = Designed(question=question, offer=offer_of(OFFER.N[:3]), prior=designed(1e22).prior)
+    text = foresee_design(1e22, lambda spend: few)
+    assert text.startswith("What this design would tell is not foreseen: ")
 
 
 def test_a_grid_says_what_its_cells_say_once_and_twice():

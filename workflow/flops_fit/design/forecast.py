@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
 
 from flops_fit.design.derivatives import log_loss, optimum_at
@@ -23,6 +24,7 @@ from flops_fit.design.posterior import fit_posterior
 from flops_fit.design.question import DesignError
 from flops_fit.design.simulation import Course, Designed, Sweep
 from flops_fit.design.truth import SCATTER, Truth
+from flops_fit.errors import UserError
 from flops_fit.laws.forms.surface import Surface
 
 Array = NDArray[np.float64]
@@ -36,6 +38,9 @@ MOST_RUNS = 4000
 
 TRIES = 5
 """Noises of which the first that no check objects to is played: a false alarm is not expected."""
+
+NO_FORECAST = (DesignError, UserError, LinAlgError)
+"""What a forecast may raise: no design is possible, or the laws leave the range of numbers."""
 
 CHOICES = (0.5, 2.0)
 """Spends, in multiples of the present one, that a forecast is compared with."""
@@ -152,7 +157,7 @@ def other_spends(
     for times in CHOICES:
         try:
             found[times * spend] = forecast(with_spend(times * spend), law)
-        except DesignError as error:
+        except NO_FORECAST as error:
             found[times * spend] = str(error)
     return found
 

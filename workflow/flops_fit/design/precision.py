@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from flops_fit.design.forecast import Forecast, forecast
+from flops_fit.design.forecast import NO_FORECAST, Forecast, forecast
 from flops_fit.design.question import DesignError
 from flops_fit.design.simulation import Designed
 
@@ -83,7 +83,7 @@ def _forecast(
 ) -> Forecast | None:
     try:
         return forecast(with_spend(spend))
-    except DesignError as error:
+    except NO_FORECAST as error:
         reasons.append(str(error))
         return None
 

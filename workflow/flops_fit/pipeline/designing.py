@@ -168,7 +168,7 @@ def _foreseen(design: Design, decision: Decision) -> str:
     def with_spend(spend: float) -> Designed:
         return design.ground.sweep(spend, kept=design.kept, rounds=history, also=also)
 
-    return foresee_design(with_spend(decision.asked.spend), with_spend)
+    return foresee_design(decision.asked.spend, with_spend)
 
 
 def _earlier(folder: Path, number: int) -> tuple[Decision, ...]:

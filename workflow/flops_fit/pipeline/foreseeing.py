@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from numpy.linalg import LinAlgError
-
-from flops_fit.design.forecast import Forecast, expected_law, forecast, other_spends
-from flops_fit.design.question import DesignError
+from flops_fit.design.forecast import (
+    NO_FORECAST,
+    Forecast,
+    expected_law,
+    forecast,
+    other_spends,
+)
 from flops_fit.design.simulation import Designed, Sweep
 from flops_fit.design.truth import Truth
-from flops_fit.errors import UserError
 from flops_fit.plan.experiment import PlannedExperiment
 from flops_fit.plan.forecast_text import forecast_text, rounds_text
 from flops_fit.plan.tried_out import expected_of_grid, laid_grid
@@ -36,29 +38,31 @@ def foresee_grid(study: Study, planned: Sequence[PlannedExperiment]) -> str:
     return forecast_text(foreseen, f"{law.name} (plan.prior)", others)
 
 
-def foresee_design(sweep: Designed, with_spend: Callable[[float], Designed]) -> str:
+def foresee_design(spend: float, with_spend: Callable[[float], Designed]) -> str:
     """Return the paragraphs of a design: the rounds to come, its intervals, and other spends.
 
     Parameters
     ----------
-    sweep : Designed
-        With the rounds so far.
+    spend : float
+        FLOPs.
     with_spend : callable
-        The same with another spend; raises DesignError where there is no design.
+        The study with a spend and the rounds so far; raises DesignError where there is no design.
     """
-    law = expected_law(sweep)
-    foreseen = _foreseen(sweep, law)
-    if isinstance(foreseen, str):
-        return f"What it would tell at {sweep.target:.4g} FLOPs is not foreseen: {foreseen}\n"
-    spends = other_spends(sweep, with_spend, sweep.question.spend)
-    others = {f"for {spend:.3g} FLOPs": other for spend, other in spends.items()}
+    try:
+        sweep = with_spend(spend)
+        law = expected_law(sweep)
+        foreseen = forecast(sweep, law)
+    except NO_FORECAST as error:
+        return f"What this design would tell is not foreseen: {error}\n"
+    others = other_spends(sweep, with_spend, spend)
+    named = {f"for {other:.3g} FLOPs": one for other, one in others.items()}
     name = law.name if sweep.rounds else f"{law.name} (plan.prior)"
-    return rounds_text(foreseen) + forecast_text(foreseen, name, others)
+    return rounds_text(foreseen) + forecast_text(foreseen, name, named)
 
 
 def _foreseen(sweep: Sweep, law: Truth) -> Forecast | str:
     """Return a forecast, or why there is none: a plan is a plan without one."""
     try:
         return forecast(sweep, law)
-    except (DesignError, UserError, LinAlgError) as error:
+    except NO_FORECAST as error:
         return str(error)
