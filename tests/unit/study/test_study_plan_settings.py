@@ -49,6 +49,11 @@ def test_a_plan_is_a_grid_or_a_design(plan, key, words):
     assert str(caught.value).startswith(f"{FILE}: plan.{key}: {words}")
 
 
+def test_the_target_of_a_design_is_predicted_beside_what_is_asked_for():
+    assert small_study(DESIGN | {"predict.budgets": [1e12]}).predict_budgets == (1e10, 1e12)
+    assert small_study(DESIGN | {"predict.budgets": [1e10]}).predict_budgets == (1e10,)
+
+
 def test_a_design_has_a_ratio_of_data_and_parameters_only_if_it_is_stated():
     assert small_study().plan.tokens_per_param == (3, 450)
     assert small_study(DESIGN).plan.tokens_per_param is None

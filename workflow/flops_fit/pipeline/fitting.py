@@ -9,6 +9,7 @@ from typing import Any
 
 from flops_fit.errors import UserError
 from flops_fit.laws.data.table import UnknownExclusionError, UnusableRunsError
+from flops_fit.laws.designed_sweep import near_optimum_entry
 from flops_fit.laws.evidence.units import NATS_PER_UNIT
 from flops_fit.laws.fit import Progress, fit_runs
 from flops_fit.laws.judgement.judgement import Judgement, add_judgements, judge
@@ -164,7 +165,7 @@ def _fit(
         if named and too_few_for_laws(columns, exclude):
             told = {"exclude": exclude, "ci": study.fit.ci, "loss_unit": loss_unit}
             return without_law(columns, study.name, study.fit.params, **told)
-        return fit_runs(
+        fit = fit_runs(
             columns,
             study=study.name,
             params=study.fit.params,
@@ -185,6 +186,14 @@ def _fit(
             workers=workers,
             progress=progress,
         )
+        if study.plan is not None and study.plan.designed:
+            fit["answer"]["near_optimum"] = near_optimum_entry(
+                columns,
+                [row["C"] for row in fit["answer"]["predictions"]],
+                exclude=exclude,
+                level=study.fit.ci,
+            )
+        return fit
 
 
 @contextmanager

@@ -95,6 +95,17 @@ class IfExact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NearOptimum:
+    """The surface of a designed sweep's runs near the optimum, see `laws.designed_sweep`."""
+
+    why: str | None
+    """Why there is none."""
+    left_out: int
+    """Runs too far from the optimum to count."""
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedAnswer:
     """N_opt, D_opt and L_opt of a study, and how sure they are."""
 
@@ -110,11 +121,13 @@ class ReportedAnswer:
     flops: FlopsPerUnit
     form_error: FormError | None
     if_exact: IfExact
+    near_optimum: NearOptimum | None = None
+    """Of designed sweeps alone."""
 
     @classmethod
     def from_json(cls, answer: Mapping[str, Any], k: Mapping[str, Any]) -> ReportedAnswer:
         """Read `answer` and `k` of fit.json."""
-        exact = answer["if_form_is_exact"]
+        exact, near = answer["if_form_is_exact"], answer.get("near_optimum")
         return cls(
             method=answer["method"],
             why=answer["why"],
@@ -130,6 +143,13 @@ class ReportedAnswer:
                 approach=exact["approach"],
                 why=exact["why"],
                 predictions=_ascending(exact["predictions"]),
+            ),
+            near_optimum=None
+            if near is None
+            else NearOptimum(
+                why=near["why"],
+                left_out=near.get("left_out", 0),
+                predictions=_ascending(near["predictions"]),
             ),
         )
 

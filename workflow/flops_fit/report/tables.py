@@ -80,6 +80,7 @@ def table_markdown(fit: ReportedFit, *, unit: str = "token") -> str:
     lines += _backtest_lines(fit.backtest)
     lines += assumption_lines(fit.answer)
     lines += _exact_lines(fit, unit)
+    lines += _near_optimum_lines(fit, unit)
     lines += approach_lines(fit)
     lines += holdout_lines(fit)
     for entry in fit.left_out:
@@ -212,4 +213,23 @@ def _exact_lines(fit: ReportedFit, unit: str) -> list[str]:
         *_prediction_lines(exact.predictions, unit),
         "",
         f"These intervals hold the noise of the runs alone.{intervals}",
+    ]
+
+
+def _near_optimum_lines(fit: ReportedFit, unit: str) -> list[str]:
+    """Lay out what a designed sweep gives through its runs near the optimum."""
+    near = fit.answer.near_optimum
+    if near is None or fit.answer.method is None:
+        return []
+    if near.why is not None:
+        return ["", f"No surface through the runs near the optimum: {near.why.rstrip('.')}."]
+    aside = f" ({near.left_out} runs farther off do not count)" if near.left_out else ""
+    return [
+        "",
+        f"A surface through the runs near the optimum{aside}, which count by their compute:",
+        *_prediction_lines(near.predictions, unit),
+        "",
+        "In simulated designs its estimates have smaller errors than the answer's, but its "
+        "intervals hold the noise alone: where the form is not exact, half of them miss "
+        "(docs/planner.md).",
     ]

@@ -128,7 +128,7 @@ class Study:
             config_file=source,
             config=settings.model_dump(mode="json"),
             fit=settings.fit,
-            predict_budgets=tuple(sorted(settings.predict.budgets)),
+            predict_budgets=_predicted(settings),
             **found,
         )
 
@@ -210,6 +210,14 @@ def unit_of(path: str | Path) -> str:
         return stored["unit"]
     table = stored["config"]["runs_table"]
     return "token" if isinstance(table, str) else table["unit"]
+
+
+def _predicted(settings: TrainedStudy | ImportedStudy) -> tuple[float, ...]:
+    """Return where the study predicts, ascending: its budgets, and the target of a design."""
+    budgets = set(settings.predict.budgets)
+    if isinstance(settings, TrainedStudy) and settings.plan.target is not None:
+        budgets.add(settings.plan.target)
+    return tuple(sorted(budgets))
 
 
 def _trained(settings: TrainedStudy, source: str) -> dict[str, Any]:
