@@ -6,8 +6,8 @@
 #   snakemake --cores 8 --resources gpu=4                      the demo study
 #   snakemake --cores 8 --configfile config/studies/mine.yaml  your own
 #
-# Targets: plan, runs, fit, report (the default), partial (fits what is finished so far), simulate
-# (tries the plan out on simulated losses).
+# Targets: plan (with its price), calibrate (times what hours follow from), simulate (tries the plan
+# out on simulated losses), runs, fit, report (the default), partial (fits what is finished so far).
 # Configuration: config/README.md.
 # A study with a runs_table brings its own runs and starts at collect: fit, report.
 from snakemake.utils import min_version
@@ -39,6 +39,7 @@ else:
         include: "workflow/rules/plan.smk"
     include: "workflow/rules/simulate.smk"
     include: "workflow/rules/train.smk"
+    include: "workflow/rules/price.smk"
     include: "workflow/rules/collect.smk"
 
     onsuccess:

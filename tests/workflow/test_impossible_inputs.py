@@ -57,7 +57,7 @@ def test_a_row_that_is_nested_too_deeply_is_a_sentence(own):
     assert set(sentences(output, "error: ")) == set(sentences(output, said)) != set()
 
 
-@pytest.mark.parametrize("target", ["plan", "runs", "partial"])
+@pytest.mark.parametrize("target", ["plan", "calibrate", "runs", "partial"])
 def test_a_table_has_nothing_to_plan_or_train(own, target):
     (own.path / "config" / "studies" / "theirs.csv").write_text("N,D,loss\n1,2,3\n")
     output = own.refuse(target, "--cores", "1", config=OWN)

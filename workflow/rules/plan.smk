@@ -23,17 +23,3 @@ checkpoint plan_experiments:
         data_folder=DATA_FOLDER,
     script:
         "../scripts/plan.py"
-
-
-rule plan:
-    input:
-        plan=f"{STUDY_FOLDER}/plan.csv",
-        summary=f"{STUDY_FOLDER}/plan.log",
-    log:
-        f"{STUDY_FOLDER}/logs/show_plan.log",
-    # Without an output it runs whenever it is asked for: `snakemake plan` always shows the plan.
-    localrule: True
-    conda:
-        "../../envs/environment.yaml"
-    shell:
-        "cat {input.summary:q} 2> {log:q}"

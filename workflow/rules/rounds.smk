@@ -41,18 +41,3 @@ checkpoint plan_round:
         data_folder=DATA_FOLDER,
     script:
         "../scripts/plan_round.py"
-
-
-rule plan:
-    input:
-        PLAN,
-    log:
-        f"{STUDY_FOLDER}/logs/show_plan.log",
-    # Without an output it runs whenever it is asked for: `snakemake plan` always shows the plan.
-    localrule: True
-    conda:
-        "../../envs/environment.yaml"
-    params:
-        summary=f"{STUDY_FOLDER}/plan.log",
-    shell:
-        "cat {params.summary:q} 2> {log:q}"

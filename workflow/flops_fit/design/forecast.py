@@ -105,7 +105,7 @@ def forecast(sweep: Sweep, expected: Truth | None = None) -> Forecast:
         If no design is possible.
     """
     law = expected if expected is not None else expected_law(sweep)
-    course = _course(sweep, law)
+    course = expected_course(sweep, law)
     if course.refusal:
         raise DesignError(course.refusal)
     trained = [*sweep.known(), *course.runs]
@@ -162,8 +162,8 @@ def other_spends(
     return found
 
 
-def _course(sweep: Sweep, law: Truth) -> Course:
-    """Return the rounds against noise that no check takes for a misfit."""
+def expected_course(sweep: Sweep, law: Truth) -> Course:
+    """Return the rounds that are expected: against noise that no check takes for a misfit."""
     for i in range(TRIES):
         course = sweep.play(law, np.random.default_rng([0, i]))
         if not any(chosen.kind == "fill" for chosen, _ in course.rounds):

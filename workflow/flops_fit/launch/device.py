@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flops_fit.launch.gpus import names_of, visible_gpus
 
@@ -17,13 +17,16 @@ class Device:
 
     name: str  # as records spell it
     host: str | None = None  # of a CPU, whose type records do not tell
+    count: int = field(default=1, compare=False)  # GPUs that may be used
 
     @classmethod
     def here(cls) -> Device:
         """Return what this process would train an experiment on."""
         gpus = visible_gpus(os.environ)
         names = names_of(gpus) if gpus else []
-        return cls(name=names[0]) if names else cls(name=CPU, host=socket.gethostname())
+        if names:
+            return cls(name=names[0], count=len(gpus))
+        return cls(name=CPU, host=socket.gethostname())
 
     @classmethod
     def of_record(cls, name: str, hosts: tuple[str, ...]) -> Device:

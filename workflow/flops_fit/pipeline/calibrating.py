@@ -6,6 +6,7 @@ and records, which nothing but `calibration.json` there is made of.
 
 from __future__ import annotations
 
+import resource
 import shutil
 import subprocess
 import sys
@@ -22,10 +23,9 @@ from flops_fit.files.fields import from_plain, to_plain
 from flops_fit.files.reading import parse_json
 from flops_fit.files.writing import write_json
 from flops_fit.launch.device import Device
+from flops_fit.pipeline.outlook import Outlook
 from flops_fit.pipeline.status import last_lines, log_file
 from flops_fit.plan.calibration import Guess, Trial, trials_for
-from flops_fit.plan.experiment import PlannedExperiment
-from flops_fit.plan.files import read_job
 from flops_fit.plan.hours import Timed, median_of
 from flops_fit.plan.job import Job
 from flops_fit.plan.planned_code import FILE as CODE_FILE
@@ -48,6 +48,7 @@ class Calibration:
     device: Device
     side_by_side: int
     seconds: float  # that it took
+    cpu_share: float  # CPU seconds that it got, for each second and process
     points: list[Any]  # Timed, in the file as plain objects
 
     @classmethod
@@ -75,27 +76,25 @@ class Bench:
     @classmethod
     def of(
         cls,
-        planned: Sequence[PlannedExperiment],
-        study_folder: str | Path,
+        outlook: Outlook,
         device: Device,
         side_by_side: int,
         guess: Guess,
     ) -> Bench:
-        """Return the trials that calibrate a plan.
+        """Return the trials that calibrate what a study will train.
 
         Raises
         ------
         UserError
             If the plan's ``specs.json`` cannot be read.
         """
-        trials = trials_for(planned, side_by_side, guess)
-        specs = Path(study_folder) / "specs.json"
+        trials = trials_for(outlook.rows, side_by_side, guess)
         of_row = {
-            run_id: read_job(specs, run_id) for run_id in {trial.experiment.id for trial in trials}
+            run_id: outlook.job(run_id) for run_id in {trial.experiment.id for trial in trials}
         }
         jobs = [trial.job(of_row[trial.experiment.id]) for trial in trials]
         return cls(
-            study_folder=Path(study_folder),
+            study_folder=outlook.study_folder,
             device=device,
             side_by_side=side_by_side,
             threads=guess.threads,
@@ -117,7 +116,7 @@ class Bench:
             {
                 "jobs": {run_id: [job.processes, job.compile] for run_id, job in self.jobs.items()},
                 "code": texts,
-                "device": to_plain(self.device),
+                "device": [self.device.name, self.device.host],
                 "side_by_side": self.side_by_side,
                 "threads": self.threads,
             }
@@ -141,17 +140,19 @@ def calibrate(bench: Bench, tell: Tell = lambda done, of: None) -> Calibration:
     plain = {run_id: job.to_json() for run_id, job in bench.jobs.items()}
     write_json(bench.folder / "specs.json", plain)
     whole: dict[str, float] = {}
-    begun = time.monotonic()
+    begun, used = time.monotonic(), _cpu_seconds()
     tell(0, len(bench.jobs))
     with ThreadPoolExecutor(bench.side_by_side) as pool:
         for run_id, seconds in pool.map(lambda job: _launch(bench, job), bench.jobs.values()):
             whole[run_id] = seconds
             tell(len(whole), len(bench.jobs))
+    asked = sum(whole[run_id] * job.processes for run_id, job in bench.jobs.items())
     made = Calibration(
         key=bench.key,
         device=bench.device,
         side_by_side=bench.side_by_side,
         seconds=time.monotonic() - begun,
+        cpu_share=(_cpu_seconds() - used) / asked,
         points=_points(bench, whole),
     )
     write_json(bench.folder / FILE, to_plain(made))
@@ -242,6 +243,12 @@ def _timed(one: _Trained, first: float) -> Timed:
         launch_seconds=timing.launch(one.whole),
         eval_unit_seconds=timing.evaluation / evaluated if evaluated else None,
     )
+
+
+def _cpu_seconds() -> float:
+    """Return the CPU time of all finished children of this process."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _text(path: Path) -> str | None:

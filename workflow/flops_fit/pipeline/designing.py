@@ -171,6 +171,18 @@ def _foreseen(design: Design, decision: Decision) -> str:
     return foresee_design(decision.asked.spend, with_spend)
 
 
+def sweep_so_far(design: Design) -> Designed:
+    """Return a design with the outcomes of its earlier rounds, from which it can be played on.
+
+    Raises
+    ------
+    UserError
+        If a run of these rounds has no record, or no design is possible.
+    """
+    history, also = design.history()
+    return _sweep(design, _spend(design, history, also), history, also)
+
+
 def _earlier(folder: Path, number: int) -> tuple[Decision, ...]:
     found = [read_decision(folder, i) for i in range(number)]
     if None in found:

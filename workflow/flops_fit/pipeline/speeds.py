@@ -17,6 +17,8 @@ from flops_fit.records.run_record import read_record
 from flops_fit.records.timings import Timing, job_seconds
 from flops_fit.study.study import Study
 
+# Undisturbed, trainings and their start use their cores nearly all of the time.
+_QUIET = 0.6
 _MOST_ALIKE = 3  # runs of one size, batch and number of processes that are read
 
 
@@ -67,14 +69,26 @@ def speed_of_study(
     source = "by the study's own runs" if points else ""
     if calibration is not None and calibration.device == device:
         more = [point for point in calibration.points if point.cell not in alike]
-        by_trials = f"by {Path(study_folder) / FOLDER / FILE}"
-        source = " and ".join(filter(None, [source, by_trials if more else ""]))
+        source = " and ".join(filter(None, [source, _named(calibration, study_folder, more)]))
         points += more
     if not points:
         return None
     return MeasuredSpeed(
         points=tuple(points), source=f"measured on {device}, {source}", on_gpus=device.is_gpu
     )
+
+
+def _named(calibration: Calibration, study_folder: str | Path, points: Sequence[Timed]) -> str:
+    """Return where points of a calibration are from; nothing if there are none."""
+    if not points:
+        return ""
+    text = f"by {Path(study_folder) / FOLDER / FILE}"
+    if not calibration.device.is_gpu and calibration.cpu_share < _QUIET:
+        text += (
+            f" (other programs used the cores while it was timed, which left it "
+            f"{calibration.cpu_share:.0%} of their time; delete it to time it again)"
+        )
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from flops_fit.plan.experiment import PlannedExperiment
-from flops_fit.plan.hours import Room, wall_seconds
+from flops_fit.plan.hours import wall_seconds
 from flops_fit.plan.job import Job
 from flops_fit.plan.layouts.isoflop_grid import spread_evenly
 
@@ -98,17 +98,6 @@ def guessed_wall_seconds(trials: Iterable[Trial], side_by_side: int, guess: Gues
     """Return about how long a calibration takes."""
     durations = [guess.seconds(trial.experiment, trial.steps) for trial in trials]
     return wall_seconds(durations, side_by_side)
-
-
-def side_by_side(
-    experiments: Sequence[PlannedExperiment], room: Room, threads_per_process: int
-) -> int:
-    """Return how many experiments of a plan run at a time, by the processes that most of it has."""
-    total: dict[int, float] = {}
-    for row in experiments:
-        total[row.processes] = total.get(row.processes, 0.0) + row.C
-    processes = max(total, key=lambda count: total[count])
-    return min(room.fits(processes, processes * threads_per_process), len(experiments))
 
 
 def _cells(experiments: Sequence[PlannedExperiment]) -> list[PlannedExperiment]:

@@ -1,0 +1,15 @@
+"""Time short trainings of a few sizes, from which the hours of the plan follow."""
+
+from pathlib import Path
+
+from flops_fit.pipeline.outlook import outlook_of
+from flops_fit.pipeline.pricing import Call, calibrate_study
+from flops_fit.pipeline.script import reported
+from flops_fit.plan.files import study_folder_of
+from flops_fit.study.study import Study
+
+with reported(snakemake.log[0]):
+    study, params = Study.load(snakemake.input.study), snakemake.params
+    folder = study_folder_of(snakemake.input.plan)
+    outlook = outlook_of(study, folder, Path(params.meta), Path(params.data_folder))
+    print(calibrate_study(outlook, Call(**params.call)))
