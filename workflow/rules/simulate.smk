@@ -11,10 +11,10 @@ rule simulate:
         "../../envs/environment.yaml"
     # Studies are shared among as many processes as there are cores; the numbers are those of one.
     threads: cores_here(workflow)
+    resources:
+        data_folder=DATA_FOLDER,
     params:
         config=STUDY.config,
         config_file=STUDY.config_file,
-        study_folder=STUDY_FOLDER,
-        data_folder=DATA_FOLDER,
     script:
         "../scripts/simulate.py"

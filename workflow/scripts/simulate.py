@@ -10,9 +10,9 @@ from flops_fit.user_code.dataset_meta import DatasetMeta
 
 with reported(snakemake.log[0]):
     study = Study.from_config(snakemake.params.config, snakemake.params.config_file)
-    folder = Path(snakemake.params.data_folder)
+    folder, study_folder = Path(snakemake.resources.data_folder), Path(snakemake.log[0]).parents[1]
     meta = DatasetMeta.load(snakemake.input.meta)
     with simulation_bar() as progress:
         trials = simulate_study(study, folder, meta, workers=snakemake.threads, progress=progress)
-    print(write_simulated(study, trials, snakemake.params.study_folder))
-    print(f"SIMULATED studies, one a row: {snakemake.params.study_folder}/simulated/studies.csv")
+    print(write_simulated(study, trials, study_folder))
+    print(f"SIMULATED studies, one a row: {study_folder}/simulated/studies.csv")
