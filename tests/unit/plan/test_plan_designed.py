@@ -53,8 +53,7 @@ def test_what_is_not_allowed_is_left_out_with_its_cause():
     }
     (line,) = [one for one in summary_of_dropped(own.dropped([6e6])) if "epochs" in one]
     assert line == (
-        "budget 6e+06: size 60: more epochs than are wanted (2.78 epochs of the training split "
-        "are more than max_epochs 2)"
+        "budget 6e+06: size 60: 2.78 epochs of the training split are more than max_epochs 2"
     )
 
 

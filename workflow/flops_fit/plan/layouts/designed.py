@@ -197,10 +197,17 @@ def summary_of_dropped(dropped: Iterable[Dropped]) -> list[str]:
     for one in dropped:
         groups[one.budget, one.cause].append(one)
     lines = []
-    for (budget, cause), ones in sorted(groups.items(), key=lambda item: item[0][0]):
+    for (budget, _), ones in sorted(groups.items(), key=lambda item: item[0][0]):
         sizes = sorted(one.size for one in ones)
         which = f"size {sizes[0]:g}"
         if len(sizes) > 1:
             which = f"{len(sizes)} sizes from {sizes[0]:g} to {sizes[-1]:g}"
-        lines.append(f"budget {budget:.4g}: {which}: {cause.value} ({ones[0].reason})")
+        lines.append(f"budget {budget:.4g}: {which}: {_example(ones)}")
     return lines
+
+
+def _example(ones: Sequence[Dropped]) -> str:
+    """Return why sizes were left out: the reason of one, the cause of several and an example."""
+    if len(ones) == 1:
+        return ones[0].reason
+    return f"{ones[0].cause.value}, such as {ones[0].size:g}: {ones[0].reason}"
