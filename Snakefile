@@ -37,6 +37,10 @@ else:
     else:
 
         include: "workflow/rules/plan.smk"
+
+    if STUDY.plan.trunks:
+
+        include: "workflow/rules/trunks.smk"
     include: "workflow/rules/simulate.smk"
     include: "workflow/rules/train.smk"
     include: "workflow/rules/price.smk"

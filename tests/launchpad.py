@@ -103,10 +103,10 @@ class Launchpad:
     def environment(self, **more: str) -> dict[str, str]:
         return environment() | {"PYTHONPATH": str(ROOT / "workflow")} | more
 
-    def start(self, run_id: str, **more: str) -> subprocess.Popen:
+    def start(self, run_id: str, *options: str, **more: str) -> subprocess.Popen:
         return subprocess.Popen(
-            self.command(run_id), env=self.environment(**more), text=True, cwd=self.path,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            [*self.command(run_id), *options], env=self.environment(**more), cwd=self.path,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, text=True,
         )  # fmt: skip
 
     def launch(self, run_id: str, **more: str) -> dict:

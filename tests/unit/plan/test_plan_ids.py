@@ -242,5 +242,8 @@ def test_the_trainer_reads_every_field_of_a_spec():
                     r"\bspec\.\w+$", ast.unparse(node)
                 ):
                     read.add(node.attr)
-    assert "steps" in read  # D, in steps of the batch
-    assert read - {"to_json", "steps", "warmup"} | {"D"} == {*SPEC_OF_400, *LATER} - {"recipe"}
+    assert "steps" in read  # D in steps of the batch
+    assert read - {"to_json", "steps", "warmup", "decay_start", "trunk"} | {"D"} == {
+        *SPEC_OF_400,
+        *LATER,
+    } - {"recipe"}

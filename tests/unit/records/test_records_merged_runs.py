@@ -31,9 +31,9 @@ def test_the_columns_of_runs_csv():
         "id", "status", "budget", "size", "seed", "lr", "N", "D", "C", "loss", "loss_std_err",
         "n_params", "n_params_non_embedding", "C_6nd", "flops_per_unit", "steps", "batch",
         "units_per_param", "epochs", "model_source", "dataset_source", "loss_source",
-        "optimizer_source", "dataset_content", "trainer", "torch", "device",
+        "optimizer_source", "dataset_content", "trainer", "torch", "device", "trunk",
     )  # fmt: skip
-    assert FINGERPRINT_COLUMNS == RUNS_COLUMNS[-8:-3]
+    assert FINGERPRINT_COLUMNS == RUNS_COLUMNS[-9:-4]
 
 
 def test_rows_come_back_as_they_were_written(tmp_path):

@@ -71,6 +71,7 @@ OTHER_VALUES = {
     "simulate.studies": ({}, 200, 20),
     "simulate.seed": ({}, 0, 1),
     "simulate.spends": (DESIGN, [], [1e7, 1e8]),
+    "plan.trunks": ({"train.schedule": "wsd", "train.warmup_steps": 9}, False, True),
     "plan.sizes_per_budget": ({}, 5, 4),
     "plan.tokens_per_param": ({}, [3, 450], [3, 451]),
     "plan.min_steps": ({}, 100, 99),

@@ -37,10 +37,13 @@ from flops_fit.launch.slurm import (
     srun_command,
 )
 from flops_fit.launch.supervise import supervise
-from flops_fit.plan.files import read_job
+from flops_fit.plan.files import read_job, read_trunk
 from flops_fit.plan.job import Job
+from flops_fit.plan.trunk_record import nothing_to_share, store_trunk
 from flops_fit.records.experiment_files import LAUNCH_LOCK, held_experiment
 from flops_fit.records.run_record import use_stored_record
+
+FAILED = 1  # exit status of a training that says what is wrong, not one that was stopped or killed
 
 # A user's own accelerate configuration must not decide how an experiment is trained.
 ACCELERATE_CONFIG = Path(__file__).resolve().parent / "accelerate.yaml"
@@ -166,7 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parse(arguments)
     study_folder = options.plan.parent
-    job = read_job(study_folder / "specs.json", options.id)
+    trunk = read_trunk(study_folder / "specs.json", options.id) if options.trunk else None
+    job = trunk[-1] if trunk else read_job(study_folder / "specs.json", options.id)
     if options.rendezvous:
         address, port = options.rendezvous.rsplit(":", 1)
         rank = int(os.environ["SLURM_NODEID"])
@@ -176,14 +180,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # running: wait for them, so that two trainers never run side by side.
     with held_experiment(study_folder, options.id, LAUNCH_LOCK):
         with held_experiment(study_folder, options.id):
-            if use_stored_record(study_folder, options.id):
+            if trunk and nothing_to_share(trunk, study_folder):
+                store_trunk(trunk, study_folder)
+                print(f"{options.id}: no two of its branches wait for it")
+                return 0
+            if not trunk and use_stored_record(study_folder, options.id):
                 print(f"{options.id}: finished earlier, its stored record is used")
                 return 0
         gpus = visible_gpus(os.environ)
         hosts = hosts_of_job(os.environ) if job.processes > max(1, len(gpus)) else []
         if hosts:
             become_srun(options, job, hosts, with_gpus=bool(gpus))
-        return run_accelerate(options, job, gpus)
+        status = run_accelerate(options, job, gpus)
+        if trunk and status == FAILED:
+            # What went wrong is said again by its branches, if it goes wrong there.
+            print(f"{options.id}: failed; its branches train their beginnings themselves")
+            store_trunk(trunk, study_folder)
+            return 0
+        return status
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -191,6 +205,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plan", type=Path, required=True, help="plan.csv of the study")
     parser.add_argument("--id", required=True, help="id of the experiment")
+    parser.add_argument("--trunk", action="store_true", help="it is the id of a trunk")
     parser.add_argument("--log", type=Path, required=True, help="log file of the experiment")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads on this node")
     # Passed by the job's launcher to the launchers of the nodes:
@@ -211,6 +226,7 @@ def become_srun(
         "flops_fit.launch",
         f"--plan={options.plan}",
         f"--id={options.id}",
+        *(["--trunk"] if options.trunk else []),
         f"--log={options.log}",
         f"--threads={options.threads}",
         f"--nodes={len(hosts)}",
@@ -251,12 +267,13 @@ def run_accelerate(
     study_folder = options.plan.parent
     # It may have been finished elsewhere while this launcher waited for a GPU. (With several nodes,
     # no single one can decide this.)
-    if rendezvous is None and use_stored_record(study_folder, options.id):
+    if rendezvous is None and not options.trunk and use_stored_record(study_folder, options.id):
         print(f"{options.id}: finished in the meantime, its stored record is used")
         return 0
     script_arguments = [
         f"--study-folder={study_folder}",
         f"--id={options.id}",
+        *(["--trunk"] if options.trunk else []),
         f"--log={options.log}",
         f"--gpus={len(gpus)}",
         f"--threads={max(1, options.threads // processes)}",

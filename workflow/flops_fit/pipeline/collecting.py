@@ -61,6 +61,7 @@ def collect_runs(
         record = _read_or_restore(study_folder, experiment.id)
         check_as_planned(record, experiment, study, str(run_file(study_folder, experiment.id)))
         records.append((experiment, record))
+    check_schedules([record for _, record in records], study_folder)
     unchecked = [record.id for _, record in records if record.checksum is None]
     if unchecked:
         print(
@@ -73,6 +74,34 @@ def collect_runs(
         _merged(experiment, record, params, source)
         for (experiment, record), source in zip(records, sources, strict=True)
     ]
+
+
+def check_schedules(records: Sequence[RunRecord], study_folder: str | Path) -> None:
+    """Refuse to merge runs whose learning rates took different courses.
+
+    Raises
+    ------
+    UserError
+        Their losses differ by more than N and D say.
+    """
+    first: dict[tuple[Any, ...], str] = {}
+    for record in records:
+        spec = record.spec
+        course = (spec.schedule, spec.decay_fraction, spec.decay_shape, spec.final_lr_fraction)
+        first.setdefault(course, record.id)
+    if len(first) > 1:
+        (one, one_id), (other, other_id) = list(first.items())[:2]
+        raise UserError(
+            f"{Path(study_folder) / 'runs'}: found {_course(one)} ({one_id}) and {_course(other)} "
+            f"({other_id}), expected runs of one schedule: they end at different losses for the "
+            "same N and D; leave one kind out of the plan"
+        )
+
+
+def _course(course: tuple[Any, ...]) -> str:
+    schedule, decay_fraction, decay_shape, final = course
+    decay = "" if decay_fraction is None else f", decay {decay_fraction:g} {decay_shape}"
+    return f"schedule {schedule} to {final:g}{decay}"
 
 
 def comparable_sources(provenances: Sequence[Provenance]) -> list[dict[str, str | None]]:
@@ -223,6 +252,8 @@ def _merged(
         trainer=_text(provenance.trainer),
         torch=_text(provenance.torch),
         device=_text(record.world.device),
+        # Whether it branched off or trained its beginning itself: the noise is shared.
+        trunk=record.spec.trunk,
     )
 
 

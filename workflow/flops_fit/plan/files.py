@@ -72,6 +72,7 @@ def plan_jobs(plan: Plan, study: Study, *, data_folder: str, search_folder: str)
             keep_checkpoint=train.keep_checkpoint,
             data_folder=data_folder,
             search_folder=search_folder,
+            trunk=plan.specs[row.id].trunk if study.plan.trunks else None,
         )
         for row in plan.experiments
     }
@@ -179,6 +180,34 @@ def read_ids(specs_file: str | Path) -> list[str]:
         return names_of_fields(specs_file)
     except DamagedFileError as error:
         raise make_room(specs_file, str(error)) from None
+
+
+def read_trunk(specs_file: str | Path, trunk: str) -> list[Job]:
+    """Return the jobs of the experiments that branch off a trunk, the shortest first.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged (it was renamed, and a rerun writes it again), or the plan holds no
+        such trunk.
+    """
+    branches = [job for job in _read_jobs(Path(specs_file)).values() if job.trunk == trunk]
+    if not branches:
+        raise UserError(
+            f"{specs_file}: has no trunk {trunk}, expected one that the plan holds; run snakemake "
+            "again to plan again"
+        )
+    return sorted(branches, key=lambda job: job.steps)
+
+
+@lru_cache(maxsize=1)
+def _trunks_of(specs_file: str, stamp: int) -> dict[str, str | None]:
+    return {run_id: job.trunk for run_id, job in _read_jobs(Path(specs_file)).items()}
+
+
+def trunks_of(specs_file: str | Path) -> dict[str, str | None]:
+    """Return the trunk of every experiment; an unchanged file is read only once."""
+    return _trunks_of(str(specs_file), Path(specs_file).stat().st_mtime_ns)
 
 
 def read_costs(specs_file: str | Path) -> dict[str, float]:

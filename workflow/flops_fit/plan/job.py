@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from flops_fit.files.fields import FieldError, check_fields, to_plain
+from flops_fit.files.fields import FieldError, check_fields, later, to_plain
 from flops_fit.study.identity import fingerprint
 from flops_fit.study.spec import Spec
 
@@ -35,6 +35,7 @@ class Job:
     keep_checkpoint: bool = _shared()
     data_folder: str = _shared()
     search_folder: str = _shared()  # of the configuration file and the user's modules
+    trunk: str | None = later()  # that trains its beginning; absent where it does so itself
 
     @classmethod
     def from_json(cls, run_id: str, plain: Any) -> Job:
@@ -65,7 +66,9 @@ class Job:
         if spec.D != plain["steps"] * spec.batch:
             expected = spec.D // spec.batch
             raise FieldError(f"steps: found {plain['steps']}, expected {expected}")
-        values = {one.name: plain[one.name] for one in fields(cls)}
+        if plain.get("trunk") not in (None, spec.trunk):
+            raise FieldError(f"trunk: found {plain['trunk']!r}, expected {spec.trunk!r}")
+        values = {one.name: plain[one.name] for one in fields(cls) if one.name in plain}
         return cls(**values | {"spec": spec})
 
     def to_json(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from flops_fit.plan.layouts import given, isoflop_grid
 from flops_fit.plan.layouts.layout import Cell, Dropped
 from flops_fit.plan.layouts.recipe import check_batch, learning_rates
 from flops_fit.plan.price import flops_per_unit
+from flops_fit.plan.trunks import check_trunks
 from flops_fit.study.identity import fingerprint
 from flops_fit.study.spec import (
     DatasetSpec,
@@ -41,6 +42,7 @@ class Plan:
     experiments: tuple[PlannedExperiment, ...]
     specs: Mapping[str, Spec]  # by id, which is derived from the spec
     dropped: tuple[Dropped, ...]
+    trunks: bool = False  # whether what experiments share is trained once
 
 
 def make_plan(study: Study, sizes: Mapping[float, SizeMeasure], data: DatasetMeta) -> Plan:
@@ -73,12 +75,15 @@ def make_plan(study: Study, sizes: Mapping[float, SizeMeasure], data: DatasetMet
                 experiments.append(row)
                 specs[row.id] = spec
     check_unique(study, experiments)
+    if study.plan.trunks:
+        check_trunks(study, specs.values())
     return Plan(
         study=study.name,
         unit=data.unit,
         experiments=tuple(experiments),
         specs=specs,
         dropped=dropped,
+        trunks=study.plan.trunks,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flops_fit.plan.plan import Plan
+from flops_fit.plan.trunks import lines_on_trunks
 
 
 def plan_summary(plan: Plan) -> str:
@@ -17,6 +18,8 @@ def plan_summary(plan: Plan) -> str:
             f"  budget {row.budget:.4g}, size {row.size:g}: {row.reason}" for row in plan.dropped
         ]
         lines.append("")
+    if plan.trunks:
+        lines += lines_on_trunks(plan.experiments, plan.specs)
     return "\n".join([*lines, plan_headline(plan)]) + "\n"
 
 

@@ -18,6 +18,7 @@ from flops_fit.files.locks import is_locked, lock_if_free
 
 CHECKPOINT = "checkpoint.safetensors"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.safetensors"
+TRUNK_STATE = "trunk.safetensors"  # where the trunk of an experiment leaves it
 TRAINING_LOCK, LAUNCH_LOCK = "lock", "launch.lock"
 _SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -45,8 +46,21 @@ def clear_stored_records(study_folder: str | Path, run_ids: Iterable[str]) -> No
 def clear_checkpoints(study_folder: str | Path, run_id: str) -> None:
     """Remove an experiment's checkpoints, including half-written ones of killed processes."""
     folder = state_folder(study_folder, run_id)
-    for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT, *folder.glob(".*.tmp")):
+    whole = [folder / name for name in (CHECKPOINT, PREVIOUS_CHECKPOINT, TRUNK_STATE)]
+    for path in (*whole, *folder.glob(".*.tmp")):
         path.unlink(missing_ok=True)
+
+
+def waits_for_trunk(study_folder: str | Path, run_id: str) -> bool:
+    """Return whether a trunk would help an experiment: nothing of it was trained or stored yet."""
+    state = state_folder(study_folder, run_id)
+    own = [state / name for name in (CHECKPOINT, TRUNK_STATE, "record.json")]
+    return not any(path.exists() for path in (run_file(study_folder, run_id), *own))
+
+
+def trunk_file(study_folder: str | Path, trunk: str) -> Path:
+    """Path of the record of a trunk."""
+    return Path(study_folder) / "trunks" / f"{trunk}.json"
 
 
 def weights_file(study_folder: str | Path, run_id: str) -> Path:

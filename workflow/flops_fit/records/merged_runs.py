@@ -49,6 +49,7 @@ class MergedRun:
     trainer: str | None = None  # fingerprint of flops-fit's trainer; None in version 0.1
     torch: str | None = None  # version
     device: str | None = None  # name of the GPU, or cpu
+    trunk: str | None = None  # what runs share that differ in D alone, if they share any
 
     @property
     def completed(self) -> bool:

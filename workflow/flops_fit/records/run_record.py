@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flops_fit.errors import UserError, is_trouble_of_the_machine
-from flops_fit.files.fields import FieldError, check_fields, from_plain, to_plain
+from flops_fit.files.fields import FieldError, check_fields, from_plain, later, to_plain
 from flops_fit.files.patience import write_patiently
 from flops_fit.files.plain_values import unfit_value
 from flops_fit.files.reading import DamagedFileError, fields_of, parse_json
@@ -79,6 +79,10 @@ class World:
     micro_batch: int | None = None
     hosts: list[str] | None = None
     resumed: bool | None = None
+    # Where it branched off a trunk; absent where it trained all of D itself
+    trunk: str | None = later()
+    own_D: int | None = later()  # units of the D that it trained itself
+    own_C: float | None = later()  # FLOPs of these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

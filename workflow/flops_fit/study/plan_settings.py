@@ -11,6 +11,7 @@ from flops_fit.study.given_settings import GivenExperiment
 from flops_fit.study.hardware import HardwareSettings
 from flops_fit.study.section import Section, key, spelled
 from flops_fit.study.values import (
+    Flag,
     NumberOrText,
     Positive,
     PositivePair,
@@ -138,6 +139,14 @@ class PlanSettings(Section):
         "the money.",
         "money",
         default=None,
+    )
+
+    trunks: Flag = key(
+        "Train what experiments of different length share once: one trunk per size, seed and "
+        "learning rate at a constant rate, from which those of each budget branch off for their "
+        "decay. Needs train.schedule wsd and train.warmup_steps; not part of the id.",
+        "choice",
+        default=False,
     )
 
     @property

@@ -20,6 +20,7 @@ from flops_fit.study.section import Section, key, section, spelled
 from flops_fit.study.settings_by_budget import mistakes_by_budget
 from flops_fit.study.simulate_settings import SimulateSettings
 from flops_fit.study.train_settings import TrainSettings
+from flops_fit.study.trunks import mistakes_of_trunks
 from flops_fit.study.values import (
     CODE_WANTED,
     Approaches,
@@ -325,6 +326,8 @@ class _Trained(Section):
         ]
         if misfit := misfit_of_mup(self.model, self.train):
             found.append(misfit)
+        if self.plan.trunks:
+            found += mistakes_of_trunks(self.plan, self.train)
         if found:
             raise mistakes_below("study", found)
         return self

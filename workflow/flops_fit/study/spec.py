@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flops_fit.files.fields import from_plain, later, to_plain
+from flops_fit.study.identity import fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +116,19 @@ class Spec:
         if self.decay_fraction is None:
             return None
         return decay_start(self.steps, self.decay_fraction)
+
+    @property
+    def trunk(self) -> str | None:
+        """Name of the beginning that it shares, bit for bit, with experiments of another length.
+
+        They differ in D alone: whatever their length, the same steps at the same learning rates see
+        the same samples, until the shorter one decays. None where the course of the learning rate
+        follows the length from the first step on.
+        """
+        if self.decay_fraction is None or self.warmup_steps is None:
+            return None
+        shared = {name: value for name, value in self.to_json().items() if name != "D"}
+        return fingerprint({"trunk": shared})
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as plain objects, as in the run record."""

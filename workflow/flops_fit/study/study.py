@@ -36,6 +36,7 @@ LATER_DEFAULTS = (
     ("plan", "experiments", None),
     ("plan", "prior", 20),
     ("plan", "max_epochs", 4.0),
+    ("plan", "trunks", False),
     ("train", "warmup_steps", None),
     ("train", "decay_fraction", 0.2),
     ("train", "decay_shape", "linear"),

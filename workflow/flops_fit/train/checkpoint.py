@@ -123,9 +123,14 @@ def checksum(structure: str, tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def write_checkpoint(
-    folder: str | Path, structure: str, tensors: Mapping[str, torch.Tensor]
+    folder: str | Path,
+    structure: str,
+    tensors: Mapping[str, torch.Tensor],
+    name: str = CHECKPOINT,
 ) -> None:
     """Write the newest checkpoint and keep its predecessor as the previous one.
+
+    A file of another name has no predecessor.
 
     Raises
     ------
@@ -134,11 +139,11 @@ def write_checkpoint(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for forgotten in folder.glob(f".{CHECKPOINT}.*.tmp"):  # left by a killed process
+    for forgotten in folder.glob(f".{name}.*.tmp"):  # left by a killed process
         forgotten.unlink(missing_ok=True)
-    newest = folder / CHECKPOINT
+    earlier = folder / PREVIOUS_CHECKPOINT if name == CHECKPOINT else None
     metadata = {"structure": structure, "checksum": checksum(structure, tensors)}
-    with whole_file(newest, earlier=folder / PREVIOUS_CHECKPOINT) as aside:
+    with whole_file(folder / name, earlier=earlier) as aside:
         save_tensors(aside, tensors, metadata)
 
 

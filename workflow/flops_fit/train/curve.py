@@ -38,6 +38,20 @@ class Curve:
             return None
         return total / count if count else math.nan
 
+    def restore_sums(self, sums: list[list[float]], process: int, *, same: bool) -> None:
+        """Take over the sums that each process of an earlier attempt had.
+
+        Parameters
+        ----------
+        same
+            Whether there are as many processes as then; if not, process 0 takes those of all.
+        """
+        saved = torch.tensor(sums, dtype=torch.float64)
+        if same:
+            self.sums.copy_(saved[process])
+        elif process == 0:
+            self.sums.copy_(saved.sum(dim=0))
+
     def close_row(self, step: int, D: int, mean: float | None, lr: float) -> None:
         """Append a row and reset the sums; a mean that is not finite becomes None."""
         is_number = mean is not None and math.isfinite(mean)

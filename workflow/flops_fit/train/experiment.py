@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 
 from flops_fit.launch.signals import Warned
 from flops_fit.plan.job import Job
@@ -62,9 +62,11 @@ def train_experiment(
     attempts = Attempts(
         start=start, place=[device_name(accelerator.device), accelerator.num_processes]
     )
-    trainer = begin_or_resume(
-        lambda: _build(job, accelerator, attempts, threads, study_folder), study_folder
-    )
+
+    def make() -> Trainer:
+        return Trainer(job, accelerator, attempts, threads)
+
+    trainer = begin_or_resume(lambda: checked(make, job, attempts, study_folder), study_folder)
     saver = Saver(job, trainer.state, accelerator, study_folder, warned or Warned())
     trained_from = time.monotonic()
     trainer.train(saver.after_step)
@@ -82,21 +84,17 @@ def train_experiment(
     return run_record(job, trainer, evaluation, seconds, hardware)
 
 
-def _build(
-    job: Job,
-    accelerator: Accelerator,
-    attempts: Attempts,
-    threads: int,
-    study_folder: Path | None,
+def checked(
+    make: Callable[[], Trainer], job: Job, attempts: Attempts, study_folder: Path | None
 ) -> Trainer:
     """Return the trainer, once its code is known to be that of the study's other runs."""
     if attempts.code is not None:  # it is built again, of what this process has imported
-        return Trainer(job, accelerator, attempts, threads)
+        return make()
     at_start = code_at_start(job)
-    trainer = Trainer(job, accelerator, attempts, threads)
+    trainer = make()
     attempts.code = code_after_a_step(job, at_start)
     if study_folder is not None:
-        refuse_to_mix(job, attempts.code, study_folder, accelerator)
+        refuse_to_mix(job, attempts.code, study_folder, trainer.accelerator)
     return trainer
 
 

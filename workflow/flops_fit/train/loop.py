@@ -14,6 +14,7 @@ from accelerate.utils import broadcast, gather_object
 from flops_fit.errors import UserError
 from flops_fit.plan.job import Job
 from flops_fit.train.batches import Batches
+from flops_fit.train.branch import STEPS_BETWEEN_CHECKS
 from flops_fit.train.build import build
 from flops_fit.train.curve import curve_steps
 from flops_fit.train.data_order import process_slice, samples_of_steps
@@ -26,7 +27,6 @@ from flops_fit.train.sharding import agree_on_sharded_micro_batch
 from flops_fit.train.state import Attempts, TrainingState
 from flops_fit.user_code.loss_contract import loss_sum_and_count
 
-_STEPS_BETWEEN_CHECKS = 100  # for a loss that is no longer finite
 _STEPS_ORDERED_AT_ONCE = 256  # computing the data order step by step is slow for tiny models
 
 
@@ -59,6 +59,7 @@ class Trainer:
     ) -> None:
         spec = job.spec
         self.job, self.spec, self.accelerator = job, spec, accelerator
+        self.run_id, self.title = job.id, job.title
         self.parts = build(job)
         self.prepared = prepare(self.parts, job, accelerator)
         self.peak_lrs = [group["lr"] for group in self.prepared.optimizer.param_groups]
@@ -86,6 +87,11 @@ class Trainer:
         )
 
     @property
+    def last_step(self) -> int:
+        """Steps after which this training ends."""
+        return self.state.steps
+
+    @property
     def accumulation(self) -> int:
         """Passes per optimizer step."""
         return math.ceil(self._own_samples / self.state.micro_batch)
@@ -110,15 +116,15 @@ class Trainer:
             self.parts.train_data, self._index_lists(), state.generators.put_back
         )
         with Progress(
-            self.job.title, state.steps, self.spec.batch, self.job.unit,
+            self.title, self.last_step, self.spec.batch, self.job.unit,
             active=self.accelerator.is_main_process, done=state.step,
         ) as progress:  # fmt: skip
             self.prepared.called.train()
-            for step in range(state.step, state.steps):
+            for step in range(state.step, self.last_step):
                 lr, last_loss = self._step(step, micro_batches)
                 state.step = step + 1
                 is_row = state.step in rows
-                if is_row or state.step % _STEPS_BETWEEN_CHECKS == 0:
+                if is_row or state.step % STEPS_BETWEEN_CHECKS == 0:
                     self._check_loss(lr, is_row=is_row)
                     if state.diverged:
                         break
@@ -265,7 +271,7 @@ class Trainer:
                 # Data parallelism averages gradients over the processes, but we want the mean over
                 # the units of the global batch.
                 accelerator.backward(total * (accelerator.num_processes / self.spec.batch))
-            self.state.curve.add(total, count)
+            self.state.add(total, count)
             counts.append(count)
         return counts, total.detach() / count
 
@@ -292,7 +298,7 @@ class Trainer:
         if state.diverged:
             LOG.warning(
                 "%s: ends after step %d of %d: %s",
-                self.job.title, state.step, state.steps, state.divergence.reason,
+                self.title, state.step, state.steps, state.divergence.reason,
             )  # fmt: skip
 
     def _micro_units(self, k: int) -> int:

@@ -8,18 +8,20 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flops_fit.errors import Interrupted, InterruptedAlone, UserError, is_trouble_of_the_machine
 from flops_fit.files.patience import seconds_from, write_patiently
 from flops_fit.launch.leases import hold_use
 from flops_fit.launch.signals import INTERRUPTED, Warned, end_with_agent, follow, leave
-from flops_fit.plan.files import read_job
+from flops_fit.plan.files import read_job, read_trunk
+from flops_fit.plan.trunk_record import nothing_to_share, store_trunk
 from flops_fit.records.experiment_files import clear_checkpoints, held_experiment, weights_file
 from flops_fit.records.run_record import RunRecord, store_record, use_stored_record
 from flops_fit.train.checkpoint import write_weights
 from flops_fit.train.experiment import train_experiment
 from flops_fit.train.progress import LOG, open_log
+from flops_fit.train.trunk import train_trunk
 
 if TYPE_CHECKING:
     import torch  # elsewhere it comes after launch.signals, which remembers this process's parent
@@ -42,7 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trained = threading.Event() if alone else end_with_agent()
     try:
         open_log(options.log, rank)
-        train_and_store(options, warned, trained, is_main=rank == 0, alone=alone)
+        if options.trunk:
+            train_and_store_trunk(options, warned, trained, is_main=rank == 0, alone=alone)
+        else:
+            train_and_store(options, warned, trained, is_main=rank == 0, alone=alone)
     except Interrupted as left:
         if rank == 0:
             LOG.warning("%s", left)
@@ -55,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             LOG.error("error: %s; run snakemake again once that is fixed", error)
             leave(1)
         follow()
-        LOG.exception("the experiment %s failed", options.id)
+        LOG.exception("the %s %s failed", "trunk" if options.trunk else "experiment", options.id)
         sys.exit(1)  # the agent reports it if another process was killed
 
 
@@ -64,6 +69,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--study-folder", type=Path, required=True)
     parser.add_argument("--id", required=True)
+    parser.add_argument("--trunk", action="store_true", help="the id is that of a trunk")
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--gpus", type=int, required=True, help="GPUs leased for all processes")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads of this process")
@@ -115,6 +121,46 @@ def train_and_store(
         store_record(record, study_folder, patience=patience, complain=LOG.warning)
         clear_checkpoints(study_folder, job.id)
         LOG.info("%s: %s, loss %s", job.id, record.status, record.loss)
+
+
+def train_and_store_trunk(
+    options: argparse.Namespace,
+    warned: Warned,
+    trained: threading.Event,
+    *,
+    is_main: bool,
+    alone: bool,
+) -> None:
+    """Train what branches share; the main process holds the trunk's lock and writes its record."""
+    study_folder, trunk = options.study_folder, options.id
+    jobs = read_trunk(study_folder / "specs.json", trunk)
+
+    def train() -> dict[str, Any]:
+        return train_trunk(
+            jobs,
+            gpus=options.gpus,
+            threads=options.threads,
+            study_folder=study_folder,
+            warned=warned,
+        )
+
+    if not is_main:
+        train()
+        return
+    with held_experiment(study_folder, trunk, asked_to_leave=warned.asked):
+        if alone and nothing_to_share(jobs, study_folder):
+            store_trunk(jobs, study_folder)
+            return
+        training = train()
+        trained.set()
+        write_patiently(
+            lambda: store_trunk(jobs, study_folder, training),
+            "the record",
+            seconds_from(os.environ, RECORD_PATIENCE, DEFAULT_RECORD_PATIENCE),
+            LOG.warning,
+        )
+        clear_checkpoints(study_folder, trunk)
+        LOG.info("trunk %s: %d branches go on from it", trunk, len(training["branches"]))
 
 
 def keep_weights(weights: dict[str, torch.Tensor], path: Path, patience: float) -> None:

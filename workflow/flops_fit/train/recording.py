@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from accelerate import Accelerator
 
@@ -85,11 +86,21 @@ def run_record(
             micro_batch=state.micro_batch,
             hosts=hardware.hosts,
             resumed=state.attempts.resumed,
+            **_share_of_trunk(job, trainer, D),
         ),
         provenance=collect_provenance(
             job.search_folder, state.attempts, content=trainer.parts.content
         ),
     )
+
+
+def _share_of_trunk(job: Job, trainer: Trainer, D: int) -> dict[str, Any]:
+    """Return what ``world`` says of an experiment that branched off a trunk."""
+    trunk = trainer.state.attempts.trunk
+    if trunk is None:
+        return {}
+    own_D = D - trunk["step"] * job.spec.batch
+    return {"trunk": trunk["id"], "own_D": own_D, "own_C": job.flops_per_unit * own_D}
 
 
 def _throughput(

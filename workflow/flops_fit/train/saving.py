@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
@@ -111,8 +112,12 @@ class Saver:
         state = self.state.collect()
         if state is None or self.cannot_save:
             return None
+        return self._written(self.folder / CHECKPOINT, {"id": self.run_id, **state})
+
+    def _written(self, path: Path, state: dict[str, Any]) -> Path | None:
+        """Write a state on the main process; return its file, None if that failed."""
         try:
-            write_checkpoint(self.folder, *encode({"format": FORMAT, "id": self.run_id, **state}))
+            write_checkpoint(path.parent, *encode({"format": FORMAT, **state}), path.name)
         except UnsavableStateError as error:
             self.cannot_save = str(error)
             LOG.warning(
@@ -123,7 +128,7 @@ class Saver:
         except OSError as error:
             LOG.warning(
                 "%s: %s: the checkpoint cannot be written (%s); the training goes on",
-                self.title, self.folder / CHECKPOINT, error,
+                self.title, path, error,
             )  # fmt: skip
             return None
-        return self.folder / CHECKPOINT
+        return path

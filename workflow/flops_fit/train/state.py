@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from flops_fit.study.identity import is_present_method
+from flops_fit.train.branch import Branch
 from flops_fit.train.code import RunningCode
 from flops_fit.train.curve import Curve
 from flops_fit.train.divergence import Divergence
@@ -33,6 +34,7 @@ class Attempts:
     code: RunningCode | None = None  # of this attempt; known once a step was tried
     trainers: list[str] = field(default_factory=list)  # fingerprints of earlier attempts' trainers
     resumed: bool = False
+    trunk: dict[str, Any] | None = None  # id, and the step after which it was left
 
     def __post_init__(self) -> None:
         self.places = self.places or [self.place]
@@ -48,9 +50,14 @@ class Attempts:
         now = self.code.source if present else self.code.file_source
         return [part for part, fingerprint in now.items() if source.get(part) != fingerprint]
 
-    def restore(self, start: str, places: list[list[Any]], trainers: list[str]) -> None:
-        """Add the attempts before this one."""
-        self.start, self.trainers, self.resumed = start, trainers, True
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Add the attempts before this one, from a saved state."""
+        # Version 0.1 did not save its trainer.
+        self.start, self.trainers = saved["start"], saved.get("trainers", [])
+        self.trunk = saved.get("trunk")
+        # Whoever goes on where its trunk left it was not interrupted.
+        self.resumed = self.trunk is None or self.trunk["step"] < saved["step"]
+        places = saved["hardware"]
         self.places = places + [self.place] * (self.place not in places)
 
 
@@ -97,9 +104,16 @@ class TrainingState:
         self.diverged = False
         self.curve = Curve(device=accelerator.device)
         self.divergence = Divergence(steps=steps, warmup=warmup)
+        self.is_trunk = False
+        self.branches: list[Branch] = []  # of a trunk
         self.stopwatch = Stopwatch()
         self.generators = Generators(accelerator.device)
         self.attempts = attempts
+
+    def add(self, loss_sum: torch.Tensor, count: torch.Tensor | int) -> None:
+        """Add one micro-batch of this process to the curves."""
+        for curve in (self.curve, *(branch.curve for branch in self.branches)):
+            curve.add(loss_sum, count)
 
     def collect(self) -> dict[str, Any] | None:
         """Return the state as plain values and tensors on the CPU (a collective call).
@@ -113,11 +127,17 @@ class TrainingState:
         is_main = self.accelerator.is_main_process
         tensors = collect_state(self.model, self.optimizer, keep=is_main)
         own = {"sums": self.curve.sums.tolist(), "random": self.generators.state()}
+        if self.is_trunk:
+            own["branches"] = {branch.id: branch.curve.sums.tolist() for branch in self.branches}
         processes = gather_object([own])
         if not is_main:
             return None
         scaler = self.accelerator.scaler
+        kept = {} if self.attempts.trunk is None else {"trunk": self.attempts.trunk}
+        if self.is_trunk:
+            kept["branches"] = {branch.id: branch.progress() for branch in self.branches}
         return {
+            **kept,
             "source": self.attempts.code.source,
             "trainers": self.attempts.all_trainers,
             "step": self.step,
@@ -160,20 +180,27 @@ class TrainingState:
         self.curve.rows = saved["rows"]
         self.divergence.restore(saved["divergence"])
         self.stopwatch.training, self.stopwatch.saving = saved["training"], saved["saving"]
-        # Version 0.1 did not save its trainer.
-        self.attempts.restore(saved["start"], saved["hardware"], saved.get("trainers", []))
+        self.attempts.restore(saved)
+        # What diverged, or has passed the step where it leaves the trunk, trains by itself.
+        self.branches = [
+            branch
+            for branch in self.branches
+            if branch.step >= self.step and branch.id in saved["branches"]
+        ]
+        for branch in self.branches:
+            branch.restore(saved["branches"][branch.id])
         self._restore_processes(saved["processes"], saved["micro_batch"])
 
     def _restore_processes(self, processes: list[Mapping[str, Any]], micro_batch: int) -> None:
         """Restore what differs between processes: curve sums, generators and the micro-batch."""
         index = self.accelerator.process_index
-        sums = torch.tensor([process["sums"] for process in processes], dtype=torch.float64)
-        if len(processes) == self.accelerator.num_processes:
-            self.curve.sums.copy_(sums[index])
+        same = len(processes) == self.accelerator.num_processes
+        self.curve.restore_sums([one["sums"] for one in processes], index, same=same)
+        for branch in self.branches:
+            sums = [one["branches"][branch.id] for one in processes]
+            branch.curve.restore_sums(sums, index, same=same)
+        if same:
             self.generators.put_back_later(processes[index]["random"])
             self.micro_batch = min(self.micro_batch, micro_batch)
             return
-        # The number of processes changed: process 0 takes over the sums of all of them.
-        if index == 0:
-            self.curve.sums.copy_(sums.sum(dim=0))
         seed_afresh(self.seed, self.step, index)
