@@ -8,11 +8,12 @@ import pytest
 from flops_fit.errors import UserError
 from flops_fit.files.fields import FieldError
 from flops_fit.files.writing import write_json
-from flops_fit.plan.files import plan_specs, read_trunk, trunks_of
+from flops_fit.plan.calibration import Trial
+from flops_fit.plan.files import plan_jobs, plan_specs, read_trunk, trunks_of
 from flops_fit.plan.job import Job
 from flops_fit.plan.plan import make_plan
 from flops_fit.plan.summary import plan_summary
-from flops_fit.plan.trunks import flops_with_trunks, trunks
+from flops_fit.plan.trunks import flops_with_trunks, steps_with_trunks, trunks
 from hand_computed import FILE, dataset_meta, measures, planned, small_study
 
 GRID = {
@@ -61,6 +62,16 @@ def test_a_trunk_has_the_experiments_of_a_size_and_a_seed(tmp_path):
         read_trunk(path, "f" * 12)
 
 
+def test_a_short_trial_of_a_branch_is_none_of_its_trunk():
+    study = small_study(TRUNKS)
+    plan = make_plan(study, measures(study), dataset_meta())
+    jobs = plan_jobs(plan, study, data_folder="data", search_folder="studies")
+    trial = Trial(experiment=plan.experiments[0], steps=7, repeat=3)
+    job = trial.job(jobs[plan.experiments[0].id])
+    assert job.trunk is None
+    assert Job.from_json(job.id, job.to_json()) == job
+
+
 def test_a_budget_more_does_not_rename_a_trunk():
     more = planned({**TRUNKS, "plan.budgets": [3e6, 6e6, 12e6, 24e6]})
     assert set(trunks(more.specs)) == set(trunks(planned(TRUNKS).specs))
@@ -70,6 +81,10 @@ def test_the_price_by_hand():
     """Steps of 10 units at 6 N: 1000, 2000, 4000 for N = 50. The last whole, of the others a
     fifth: 12e6 + (3e6 + 6e6) / 5 for each size and seed."""
     plan = planned(TRUNKS)
+    steps = steps_with_trunks(plan.specs)
+    assert [steps[row.id] for row in plan.experiments if row.size == 50] == [
+        200, 200, 400, 400, 4000, 4000,
+    ]  # fmt: skip
     assert flops_with_trunks(plan.experiments, plan.specs) == 6 * (12e6 + 0.2 * 9e6)
     summary = plan_summary(plan)
     assert "6 trunks: 8.280e+07 training FLOPs instead of 1.260e+08 (0.66 times as much)" in summary

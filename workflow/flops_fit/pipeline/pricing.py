@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from tqdm import tqdm
 
@@ -17,6 +18,7 @@ from flops_fit.plan.experiment import PlannedExperiment
 from flops_fit.plan.hours import Room, Speed, Work, wall_seconds
 from flops_fit.plan.price import Price, Priced
 from flops_fit.plan.price_text import duration_text, price_text
+from flops_fit.plan.trunks import steps_with_trunks
 from flops_fit.study.study import Study
 
 _CALIBRATE = "`snakemake calibrate` times a few short trainings"
@@ -72,8 +74,11 @@ def price_of_plan(study: Study, outlook: Outlook, call: Call) -> str:
     device = None if call.on_cluster else Device.here()
     speed, missing = _speed(study, outlook, call, device)
     eval_units = outlook.job(outlook.rows[0].id).spec.eval_units
+    steps: dict[str, int] = {}
+    if study.plan.trunks:
+        steps = steps_with_trunks({row.id: outlook.job(row.id).spec for row in outlook.rows})
     price = Price(
-        parts=tuple(_priced(part, outlook, eval_units) for part in outlook.parts),
+        parts=tuple(_priced(part, outlook, eval_units, steps) for part in outlook.parts),
         speed=speed,
         room=call.room(device),
         threads=call.threads,
@@ -111,10 +116,12 @@ def work_of(row: PlannedExperiment, eval_units: float = 0.0) -> Work:
     )
 
 
-def _priced(part: Part, outlook: Outlook, eval_units: float) -> Priced:
+def _priced(part: Part, outlook: Outlook, eval_units: float, steps: Mapping[str, int]) -> Priced:
+    """Return a part with what it costs; `steps` are those of each experiment that has a trunk."""
+    paid = [replace(row, steps=steps.get(row.id, row.steps)) for row in part.rows]
     return Priced(
         name=part.name,
-        works=tuple(work_of(row, eval_units) for row in part.rows),
+        works=tuple(work_of(row, eval_units) for row in paid),
         trained=tuple(not part.expected and outlook.trained(row) for row in part.rows),
         expected=part.expected,
     )

@@ -47,7 +47,12 @@ class Trial:
             eval_units=max(1, planned.spec.eval_units // EVALUATED),
         )
         return replace(
-            planned, spec=spec, steps=self.steps, keep_checkpoint=False, checkpoint_minutes=None
+            planned,
+            spec=spec,
+            steps=self.steps,
+            keep_checkpoint=False,
+            checkpoint_minutes=None,
+            trunk=None,
         )
 
 

@@ -55,14 +55,18 @@ def flops_with_trunks(experiments: Iterable[PlannedExperiment], specs: Mapping[s
     The longest experiment of each trunk is trained whole (the trunk is a part of it), of every
     other one its decay alone.
     """
-    rows = {row.id: row for row in experiments}
-    total = 0.0
+    steps = steps_with_trunks(specs)
+    return sum(row.flops_per_unit * steps[row.id] * specs[row.id].batch for row in experiments)
+
+
+def steps_with_trunks(specs: Mapping[str, Spec]) -> dict[str, int]:
+    """Return how many steps of each experiment are trained for it alone, its trunk's for the
+    longest."""
+    steps = {}
     for *shorter, longest in trunks(specs).values():
-        total += rows[longest].C
-        for run_id in shorter:
-            decay = specs[run_id].steps - specs[run_id].decay_start
-            total += rows[run_id].flops_per_unit * decay * specs[run_id].batch
-    return total
+        steps[longest] = specs[longest].steps
+        steps |= {one: specs[one].steps - specs[one].decay_start for one in shorter}
+    return steps
 
 
 def lines_on_trunks(
