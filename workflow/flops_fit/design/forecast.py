@@ -2,8 +2,8 @@
 
 The planner itself plays the rounds against the law that is expected. Then there are two intervals:
 
-- if the form is exact: a surface E + A/N^alpha + B/D^beta through these runs, whose covariance is
-  the inverse of their information (and of the weak prior that the fit has);
+- if the form is exact: a surface E + A/N^alpha + B/D^beta through these runs, fitted near the
+  optimum, with the covariance that this leaves;
 - with the misfit that published sweeps show: what the answer would say of these runs, since its
   intervals hold the scatter and the bends that published sweeps have (`laws.answer.priors`).
 """
@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from flops_fit.design.derivatives import log_loss, optimum_at
 from flops_fit.design.history import Kind, Trained
-from flops_fit.design.outcome import Interval, Outcome, answered
+from flops_fit.design.outcome import MIN_RUNS, Interval, Outcome, answered, around
 from flops_fit.design.posterior import fit_posterior
 from flops_fit.design.question import DesignError
 from flops_fit.design.simulation import Course, Designed, Sweep
 from flops_fit.design.truth import SCATTER, Truth
 from flops_fit.errors import UserError
+from flops_fit.laws.approaches.near_optimum import FARTHEST, MIN_KEPT, POWER
 from flops_fit.laws.forms.surface import Surface
 
 Array = NDArray[np.float64]
@@ -174,17 +175,20 @@ def expected_course(sweep: Sweep, law: Truth) -> Course:
 def _if_exact(trained: list[Trained], sweep: Sweep, law: Truth) -> Outcome:
     """Return the optimum with the covariance that the information of the runs leaves."""
     cells = [run.cell for run in trained if run.L is not None]
-    N, D = (np.array([getattr(cell, name) for cell in cells]) for name in ("N", "D"))
+    N, D, C = (np.array([getattr(cell, name) for cell in cells]) for name in ("N", "D", "C"))
     row = law.surface.to_row()
-    log_L, jacobian = log_loss(row, np.log(N), np.log(D))
-    weak = fit_posterior(np.log(N), np.log(D), np.exp(log_L)).prior
-    covariance = np.linalg.inv(jacobian.T @ jacobian / law.noise**2 + weak)
     at = optimum_at(row[np.newaxis], [np.log(sweep.target)], sweep.flops)
-    std = [float(np.sqrt(slope[0, 0] @ covariance @ slope[0, 0])) for slope in (at.of_N, at.of_L)]
-    return Outcome(
-        N=Interval.normal(float(at.log_N[0, 0]), std[0]),
-        L=Interval.normal(float(at.log_L[0, 0]), std[1]),
-    )
+    log_L, jacobian = log_loss(row, np.log(N), np.log(D))
+    if len(cells) < MIN_RUNS:
+        weak = fit_posterior(np.log(N), np.log(D), np.exp(log_L)).prior
+        return around(at, np.linalg.inv(jacobian.T @ jacobian / law.noise**2 + weak))
+    near = np.abs(np.log(N / law.surface.N_opt(C, sweep.flops))) <= FARTHEST
+    if near.sum() >= MIN_KEPT:
+        jacobian, C = jacobian[near], C[near]
+    # The covariance of a fit that weights runs of one relative noise, see `fit_near_optimum`
+    root = (C / C.max()) ** (POWER / 2)
+    inverse = np.linalg.pinv(jacobian * root[:, np.newaxis]) * root
+    return around(at, law.noise**2 * inverse @ inverse.T)
 
 
 def _with_misfit(trained: list[Trained], sweep: Sweep, law: Truth) -> Outcome | None:

@@ -6,18 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm
 
-from flops_fit.design.derivatives import optimum_at
+from flops_fit.design.derivatives import OptimumAt, optimum_at
 from flops_fit.design.history import Trained
 from flops_fit.design.posterior import fit_posterior
 from flops_fit.laws.answer.answer import Question as Asked
 from flops_fit.laws.answer.answer import fit_answer
+from flops_fit.laws.approaches.near_optimum import fit_near_optimum
 from flops_fit.laws.data.accounting import FlopsPerUnit
 from flops_fit.laws.data.table import RunTable, read_runs
 
+Array = NDArray[np.float64]
+
 LEVEL = 0.95
 """Nominal coverage of all intervals here."""
+
+MIN_RUNS = 12
+"""Runs from which five parameters are fitted without a prior."""
 
 Z = float(norm.ppf((1 + LEVEL) / 2))
 
@@ -88,13 +95,30 @@ def answered(trained: Sequence[Trained], target: float) -> Outcome | None:
 
 
 def if_exact(trained: Sequence[Trained], target: float, flops: FlopsPerUnit) -> Outcome:
-    """Return what the surface through the runs says: the truth only if its form is exact."""
-    rows = np.array([(t.cell.N, t.cell.D, t.L) for t in trained if t.L is not None], dtype=float)
-    found = fit_posterior(np.log(rows[:, 0]), np.log(rows[:, 1]), rows[:, 2])
+    """Return what the surface through the runs says: the truth only if its form is exact.
+
+    It is the surface near the optimum (`laws.approaches.near_optimum`), as the table of a design
+    has it; through fewer than `MIN_RUNS` runs the planner's own, which has a weak prior.
+    """
+    runs = runs_of(trained)
+    if len(runs) >= MIN_RUNS:
+        found = fit_near_optimum(runs, flops).optimum(np.array([target]), LEVEL)
+        return Outcome(N=_interval(found[0][0]), L=_interval(found[1][0]))
+    found = fit_posterior(np.log(runs.N), np.log(runs.D), runs.L)
     at = optimum_at(found.mean[np.newaxis], [np.log(target)], flops)
-    of_N, of_L = at.of_N[0, 0], at.of_L[0, 0]
-    std_N, std_L = (float(np.sqrt(slope @ found.covariance @ slope)) for slope in (of_N, of_L))
+    return around(at, found.covariance)
+
+
+def around(at: OptimumAt, covariance: Array) -> Outcome:
+    """Return the optimum of one surface at one compute, with a covariance of its parameters."""
+    stds = [float(np.sqrt(slope[0, 0] @ covariance @ slope[0, 0])) for slope in (at.of_N, at.of_L)]
     return Outcome(
-        N=Interval.normal(float(at.log_N[0, 0]), std_N),
-        L=Interval.normal(float(at.log_L[0, 0]), std_L),
+        N=Interval.normal(float(at.log_N[0, 0]), stds[0]),
+        L=Interval.normal(float(at.log_L[0, 0]), stds[1]),
     )
+
+
+def _interval(estimate: Array) -> Interval:
+    """Return an estimate, low and high as an interval."""
+    middle, low, high = (float(value) for value in estimate)
+    return Interval(low=low, middle=middle, high=high)
