@@ -142,7 +142,7 @@ def test_the_median_of_three_is_the_middle_one():
 
 
 def test_given_flops_per_second_are_those_of_each_process():
-    speed = GivenSpeed(flops_per_second=1e12, source="given")
+    speed = GivenSpeed(flops_per_second=1e12, source="given", on_gpus=True)
     duration = speed.duration(work(1e6, 1e5, 100, processes=4, eval_units=3e5))
     assert duration.training == pytest.approx(6e6 * 1e5 * 100 / 4e12)
     assert duration.evaluation == pytest.approx(6e6 * 3e5 / 3 / 4e12)

@@ -8,7 +8,7 @@ from flops_fit.plan.price import Price, Priced
 from flops_fit.plan.price_text import duration_text, price_text
 
 # One FLOP per unit and process second: an experiment of C FLOPs takes C / processes seconds.
-SPEED = GivenSpeed(flops_per_second=1.0, source="a formula")
+SPEED = GivenSpeed(flops_per_second=1.0, source="a formula", on_gpus=True)
 
 
 def work(C: float, processes: int = 1) -> Work:

@@ -54,7 +54,11 @@ def speed_of_study(
     """
     if (hardware := study.plan.hardware) is not None:
         flops = hardware.speed_of_process(study.train.precision)
-        return GivenSpeed(flops_per_second=flops, source=f"{hardware} (plan.hardware)")
+        return GivenSpeed(
+            flops_per_second=flops,
+            source=f"{hardware} (plan.hardware)",
+            on_gpus=hardware.gpu is not None,
+        )
     own = list(_own_runs(planned, Path(study_folder)))
     calibration = Calibration.read(study_folder)
     if device is None and own:

@@ -111,7 +111,7 @@ class GivenSpeed:
 
     flops_per_second: float
     source: str
-    on_gpus: bool = True
+    on_gpus: bool
 
     def duration(self, work: Work) -> Duration:
         """Return the seconds of steps and evaluation at this speed, shared by the processes."""

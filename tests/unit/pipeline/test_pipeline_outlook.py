@@ -1,0 +1,51 @@
+"""What a study will train, to be priced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from flops_fit.files.writing import write_json, write_whole
+from flops_fit.pipeline.outlook import outlook_of
+from flops_fit.pipeline.pricing import Call, price_of_plan
+from flops_fit.plan.files import plan_csv, plan_specs
+from flops_fit.plan.trunks import flops_with_trunks
+from hand_computed import planned, small_study
+
+TRUNKS = {
+    "plan.budgets": [6e6, 12e6],
+    "train.schedule": "wsd",
+    "train.warmup_steps": 5,
+    "plan.trunks": True,
+    "plan.hardware": {"flops_per_second": 1e6},
+}
+
+
+def written(folder: Path, changes: dict):
+    """The files of a plan, and its outlook. Its dataset is not looked at."""
+    study, plan = small_study(changes), planned(changes)
+    specs = plan_specs(plan, study, data_folder="d", search_folder="s")
+    write_json(folder / "specs.json", specs)
+    write_whole(folder / "plan.csv", plan_csv(plan))
+    return study, plan, outlook_of(study, folder, folder / "none.json", folder / "none")
+
+
+def test_a_grid_is_priced_by_budget(tmp_path):
+    changes = {"plan.budgets": [6e6, 12e6], "plan.hardware": {"flops_per_second": 1e6}}
+    study, plan, outlook = written(tmp_path, changes)
+    assert [part.name for part in outlook.parts] == ["C = 6e+06", "C = 1.2e+07"]
+    assert outlook.rows == list(plan.experiments)
+    assert not outlook.in_rounds
+    text = price_of_plan(study, outlook, Call(cores=2))
+    (total,) = [line for line in text.splitlines() if line.startswith("in total")]
+    assert int(total.split()[2]) == len(plan.experiments)
+    assert "1e+06 FLOP/s for each process (plan.hardware)" in text
+
+
+def test_what_trunks_share_is_paid_once(tmp_path):
+    study, plan, outlook = written(tmp_path, TRUNKS)
+    text = price_of_plan(study, outlook, Call(cores=2))
+    (total,) = [line for line in text.splitlines() if line.startswith("in total")]
+    shared = flops_with_trunks(plan.experiments, plan.specs)
+    assert shared < sum(row.C for row in plan.experiments)
+    assert float(total.split()[3]) == pytest.approx(shared, rel=0.005)
