@@ -49,3 +49,19 @@ def test_what_trunks_share_is_paid_once(tmp_path):
     shared = flops_with_trunks(plan.experiments, plan.specs)
     assert shared < sum(row.C for row in plan.experiments)
     assert float(total.split()[3]) == pytest.approx(shared, rel=0.005)
+
+
+@pytest.mark.parametrize(("budget", "timed"), [(6e6, False), (6e12, True)])
+def test_only_a_study_that_trains_for_long_is_timed_without_being_asked(
+    tmp_path, monkeypatch, budget, timed
+):
+    calls = []
+    monkeypatch.setattr("flops_fit.pipeline.pricing.calibrate", lambda bench, tell: calls.append(1))
+    changes = {"plan.budgets": [budget], "plan.tokens_per_param": [1e-9, 1e12]}
+    study, _, outlook = written(tmp_path, changes)
+    text = price_of_plan(study, outlook, Call(cores=2))
+    assert len(calls) == timed
+    assert ("snakemake calibrate" in text) != timed
+    # Elsewhere than on this machine only when asked.
+    price_of_plan(study, outlook, Call(cores=2, jobs=9, on_cluster=True))
+    assert len(calls) == timed

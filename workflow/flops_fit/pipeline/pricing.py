@@ -15,7 +15,7 @@ from flops_fit.pipeline.outlook import Outlook, Part
 from flops_fit.pipeline.speeds import speed_of_study
 from flops_fit.plan.calibration import Guess, guessed_wall_seconds
 from flops_fit.plan.experiment import PlannedExperiment
-from flops_fit.plan.hours import Room, Speed, Work, wall_seconds
+from flops_fit.plan.hours import Room, Speed, Work
 from flops_fit.plan.price import Price, Priced
 from flops_fit.plan.price_text import duration_text, price_text
 from flops_fit.plan.trunks import steps_with_trunks
@@ -23,8 +23,8 @@ from flops_fit.study.study import Study
 
 _CALIBRATE = "`snakemake calibrate` times a few short trainings"
 _OR_GIVEN = "or plan.hardware says how fast it is (config/README.md)"
-# A calibration that nobody asked for takes no longer than this, and at most this share of the time
-# that the study trains, both by a guess.
+# A calibration that nobody asked for takes no longer than this, and at most this share of what the
+# trainings of the study take together, both by a guess.
 _LONGEST_SECONDS = 120.0
 _LARGEST_SHARE = 0.2
 
@@ -139,8 +139,8 @@ def _speed(
         return speed, f"{_CALIBRATE} on a node of the cluster, {_OR_GIVEN}"
     bench, guess = _bench(outlook, call, device), _guess(call, device)
     takes = guessed_wall_seconds(bench.trials, bench.side_by_side, guess)
-    training = [row.steps * guess.step(row) for row in rows]
-    if takes > min(_LONGEST_SECONDS, _LARGEST_SHARE * wall_seconds(training, bench.side_by_side)):
+    training = sum(row.steps * guess.step(row) for row in rows)
+    if takes > min(_LONGEST_SECONDS, _LARGEST_SHARE * training):
         about = duration_text(takes / 3600)
         return speed, f"{_CALIBRATE} on this hardware (about {about}, by a guess), {_OR_GIVEN}"
     try:
