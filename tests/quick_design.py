@@ -30,10 +30,7 @@ loss *= math.exp(0.002 * (int(run_id, 16) / 16**12 - 0.5))
 marks = Path("results/marks")
 if (marks / f"crash_{run_id}").exists():
     sys.exit("error: this experiment always fails")
-diverged = any(
-    path.name == f"diverge_{run_id}" or path.name == f"diverge_from_{job.budget:.4g}"
-    for path in marks.glob("diverge_*")
-)
+diverged = any((marks / f"diverge_{what}").exists() for what in (run_id, f"{job.budget:.4g}"))
 record = RunRecord.from_json(
     {
         "id": run_id, "study": job.study, "spec": job.spec.to_json(),

@@ -161,6 +161,22 @@ def test_a_diverged_run_leads_to_another_choice(designed):
     assert (row["budget"], row["size"]) not in {(one["budget"], one["size"]) for one in chosen}
 
 
+def test_a_budget_of_which_all_runs_diverged_is_left_out(designed):
+    whole = rounds_of(designed)
+    forget_rounds(designed, 1)
+    lost = [row["id"] for row in whole[0] if float(row["budget"]) == 2.4e5]
+    for run_id in lost:
+        (designed.study / "runs" / f"{run_id}.json").unlink()
+    marks = designed.path / "results" / "marks"
+    marks.mkdir()
+    (marks / "diverge_2.4e+05").touch()
+    output = designed.succeed("results/tiny/rounds/1.csv", "--cores", "2")
+    assert jobs_of(output) == len(lost) > 3
+    assert 2.4e5 not in {float(row["budget"]) for row in rounds_of(designed)[1]}
+    text = (designed.study / "rounds" / "1.md").read_text()
+    assert "All runs at 2.4e+05 FLOPs failed, so that the design does without." in text
+
+
 def test_an_experiment_that_always_fails_can_be_excluded_and_leads_to_another_choice(designed):
     whole = rounds_of(designed)
     forget_rounds(designed, 1)
