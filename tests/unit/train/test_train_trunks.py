@@ -187,13 +187,18 @@ def test_a_state_that_is_not_the_right_one_is_never_begun_with(
 
 
 def test_what_diverges_in_the_trunk_diverges_in_every_experiment(branches, tmp_path):
-    jobs = branches(lengths=(120, 160, 200), **{"train.lr": 100.0})
+    """A tenth of their steps, 100 at least, decides: the longest bears it longer."""
+    exploding = {"train.lr": 100.0, "train.weight_decay": 0}
+    jobs = branches(lengths=(400, 800, 4000), **exploding)
     training = grow(jobs, tmp_path)
+    assert (training["diverged"], training["branches"]) == (True, {})
+    ends = []
     for job in jobs:
         branch, whole = train(job, tmp_path), train(job, tmp_path / "whole")
         assert whole["status"] == "diverged"
         assert bits(branch) == bits(whole)
-    assert training["steps"] <= 120
+        ends.append(whole["steps"])
+    assert max(ends[:2]) < 300 < ends[2] == training["steps"] < 600
 
 
 def test_a_disk_that_is_full_costs_the_states_and_no_experiment(branches, tmp_path, monkeypatch):
