@@ -42,6 +42,8 @@ rule plan:
     # its price.
     input:
         plan=PLAN,
+        # A design writes it with every round, undeclared.
+        summary=[] if DESIGNED else f"{STUDY_FOLDER}/plan.log",
         study=PLANNED_STUDY_FILE,
     log:
         f"{STUDY_FOLDER}/logs/show_plan.log",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from flops_fit.errors import UserError
 from flops_fit.files.writing import write_json, write_whole
 from flops_fit.pipeline.outlook import outlook_of
-from flops_fit.pipeline.pricing import Call, price_of_plan
+from flops_fit.pipeline.pricing import Call, price_of_plan, summary_of
 from flops_fit.plan.files import plan_csv, plan_specs
 from flops_fit.plan.trunks import flops_with_trunks
 from hand_computed import planned, small_study
@@ -65,3 +66,10 @@ def test_only_a_study_that_trains_for_long_is_timed_without_being_asked(
     # Elsewhere than on this machine only when asked.
     price_of_plan(study, outlook, Call(cores=2, jobs=9, on_cluster=True))
     assert len(calls) == timed
+
+
+def test_the_text_of_a_plan_that_is_missing_is_a_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"plan\.log: is missing, expected the text .*0\.csv"):
+        summary_of(tmp_path)
+    (tmp_path / "plan.log").write_text("Plan")
+    assert summary_of(tmp_path) == "Plan"

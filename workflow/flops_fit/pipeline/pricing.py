@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -15,6 +16,7 @@ from flops_fit.pipeline.outlook import Outlook, Part
 from flops_fit.pipeline.speeds import speed_of_study
 from flops_fit.plan.calibration import Guess, guessed_wall_seconds
 from flops_fit.plan.experiment import PlannedExperiment
+from flops_fit.plan.files import DESIGN_FOLDER
 from flops_fit.plan.hours import Room, Speed, Work
 from flops_fit.plan.price import Price, Priced
 from flops_fit.plan.price_text import duration_text, price_text
@@ -61,6 +63,25 @@ class Call:
         here = device.count if device is not None and device.is_gpu else None
         limits = [limit for limit in (self.gpus, here) if limit is not None]
         return Room(cores=self.cores, gpus=min(limits, default=None))
+
+
+def summary_of(study_folder: Path) -> str:
+    """Return the text of a plan.
+
+    Raises
+    ------
+    UserError
+        If it is not there.
+    """
+    file = study_folder / "plan.log"
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        table = study_folder / DESIGN_FOLDER / "0.csv"
+        raise UserError(
+            f"{file}: is missing, expected the text that is written with the plan; delete {table} "
+            "and run snakemake again: it is written again, and what is trained stays"
+        ) from None
 
 
 def price_of_plan(study: Study, outlook: Outlook, call: Call) -> str:
