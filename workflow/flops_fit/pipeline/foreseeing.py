@@ -33,7 +33,8 @@ def foresee_grid(study: Study, planned: Sequence[PlannedExperiment]) -> str:
     foreseen = _foreseen(sweep, law)
     if isinstance(foreseen, str):
         return f"What it would tell at {sweep.target:.4g} FLOPs is not foreseen: {foreseen}\n"
-    twice = _foreseen(replace(sweep, cells=sweep.cells * 2), law)
+    # Two runs of each cell tell what one with half the variance tells
+    twice = _foreseen(sweep, replace(law, noise=law.noise / 2**0.5))
     others = {f"for {2 * foreseen.spent:.3g} FLOPs (twice the seeds)": twice}
     return forecast_text(foreseen, f"{law.name} (plan.prior)", others)
 
