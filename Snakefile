@@ -29,6 +29,7 @@ if IMPORTED:
 else:
 
     include: "workflow/rules/data.smk"
+    include: "workflow/rules/common_pilot.smk"
 
     if DESIGNED:
 
@@ -43,7 +44,18 @@ else:
         include: "workflow/rules/trunks.smk"
     include: "workflow/rules/simulate.smk"
     include: "workflow/rules/train.smk"
-    include: "workflow/rules/price.smk"
+
+    if PILOT_UNDECIDED:
+
+        include: "workflow/rules/show_pilot.smk"
+
+    else:
+
+        include: "workflow/rules/price.smk"
+
+    if LR_PILOT:
+
+        include: "workflow/rules/lr_pilot.smk"
     include: "workflow/rules/collect.smk"
 
     onsuccess:

@@ -101,6 +101,7 @@ DESIGNED = {
         "prior": 30,
         "truth": {"E": 1.0, "A": 20, "B": 30, "alpha": 0.3, "beta": 0.4, "noise": 0.02},
         "max_epochs": 2,
+        "lr_pilot": True,
         "hardware": {"flops_per_second": 1e12},
         "price_per_gpu_hour": 2.5,
     },

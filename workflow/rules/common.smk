@@ -117,3 +117,4 @@ if not IMPORTED:
 wildcard_constraints:
     id="[0-9a-f]{12}",
     round="[0-9]+",
+    wave="[0-9]+",

@@ -6,6 +6,7 @@ checkpoint plan_experiments:
         study=STUDY_FILE,
         meta=META_FILE,
         code=note_edited_code(STUDY, STUDY_FOLDER, write=MAIN),
+        pilot=finished_pilot if LR_PILOT else [],
     output:
         plan=f"{STUDY_FOLDER}/plan.csv",
         specs=f"{STUDY_FOLDER}/specs.json",

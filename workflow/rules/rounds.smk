@@ -27,6 +27,7 @@ checkpoint plan_round:
         study=PLANNED_STUDY_FILE,
         meta=META_FILE,
         code=note_edited_code(STUDY, STUDY_FOLDER, write=MAIN),
+        pilot=finished_pilot if LR_PILOT else [],
         runs=ancient(earlier_runs),
     output:
         table=f"{STUDY_FOLDER}/rounds/{{round}}.csv",

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from flops_fit.pipeline.lr_pilot import with_tuned_rates
 from flops_fit.pipeline.planning import PlanFiles, plan_study
 from flops_fit.pipeline.script import reported
 from flops_fit.study.study import Study
@@ -12,5 +13,6 @@ with reported(snakemake.log[0]):
     folder = Path(snakemake.resources.data_folder)
     study.check_data_folder(folder)
     files = PlanFiles(**{name: Path(path) for name, path in snakemake.output.items()})
-    headline = plan_study(study, DatasetMeta.load(snakemake.input.meta), folder, files)
+    meta = DatasetMeta.load(snakemake.input.meta)
+    headline = plan_study(with_tuned_rates(study, meta, files.plan.parent), meta, folder, files)
     print(f"{headline} (all of it: {files.summary})")

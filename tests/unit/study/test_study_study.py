@@ -75,6 +75,7 @@ OTHER_VALUES = {
     "plan.sizes_per_budget": ({}, 5, 4),
     "plan.tokens_per_param": ({}, [3, 450], [3, 451]),
     "plan.min_steps": ({}, 100, 99),
+    "plan.lr_pilot": ({}, False, True),
     "plan.flops": ({}, "measured", "6ND"),
     "plan.seeds": ({}, [0], [0, 1]),
     "plan.hardware": ({}, None, {"flops_per_second": 1e12}),

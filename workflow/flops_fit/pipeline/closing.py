@@ -20,6 +20,8 @@ from flops_fit.pipeline.failures import (
     follow_each_other,
     last_failure,
 )
+from flops_fit.pipeline.lr_pilot import FOLDER as PILOT_FOLDER
+from flops_fit.pipeline.lr_pilot import in_pilot
 from flops_fit.pipeline.next_command import NextCommands
 from flops_fit.pipeline.status import Outcome, headline, study_outcomes
 from flops_fit.pipeline.to_train import rounds_to_come
@@ -46,6 +48,11 @@ def print_closing_lines(
         Returns why the experiments of a plan that are left would not be trained, if so.
     """
     folder = Path(study_folder)
+    plan_logs = [*plan_logs, *(folder / "logs").glob("lr_pilot_*.log")]
+    if in_pilot(folder):
+        study_title, folder = f"{study}, learning-rate pilot", folder / PILOT_FOLDER
+    else:
+        study_title = study
     try:
         planned = read_plan(folder / "plan.csv")
         outcomes = study_outcomes(planned, folder, study)
@@ -56,7 +63,7 @@ def print_closing_lines(
         )
         if failure is None and any(not outcome.finished for outcome in outcomes):
             failure = _refused_training(refusal, planned, folder)
-        lines = closing_lines(study, outcomes, folder, failure, commands)
+        lines = closing_lines(study_title, outcomes, folder, failure, commands)
     except (OSError, UserError) as error:
         lines = closing_lines_without_plan(study, error, last_failure(plan_logs), commands)
     with suppress(OSError):  # the terminal was closed
@@ -205,6 +212,8 @@ def _all_trained(outcomes: Sequence[Outcome], folder: Path, commands: NextComman
     merged, fit, table = folder / "runs.csv", folder / "fit.json", folder / "table.md"
     is_merged = all(follow_each_other([record, merged]) for record in records)
     lines = [f"all records are in {folder / 'runs'}"]
+    if folder.name == PILOT_FOLDER:
+        return [*lines, f"`{commands.go_on}` decides the learning rates of the sweep"]
     if rounds_to_come(folder):
         lines[0] += ", of the rounds so far"
         also = f"; `{commands.partial}` fits what is there"

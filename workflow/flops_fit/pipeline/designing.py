@@ -47,6 +47,7 @@ from flops_fit.plan.layouts.decided import cells_of, predicted, round_of
 from flops_fit.plan.layouts.designed import Ground
 from flops_fit.plan.layouts.layout import Cell
 from flops_fit.plan.layouts.recipe import check_batch, learning_rates
+from flops_fit.plan.lr_pilot import tuned_note
 from flops_fit.plan.plan import (
     Plan,
     check_growth,
@@ -140,7 +141,7 @@ def plan_round(
     specs = plan_specs(plan, study, data_folder=str(data_folder), search_folder=str(study.folder))
     write_json(folder / "specs.json", specs)
     write_whole(folder / PLAN_FILE, plan_csv(plan))
-    summary = design_summary(plan, ground, decisions, _law(design))
+    summary = design_summary(plan, ground, decisions, _law(design)) + tuned_note(study)
     foreseen = "" if later else f"\n{_foreseen(design, decision)}"
     write_whole(folder / "plan.log", f"{summary}{foreseen}{_warning(design, plan)}")
     write_whole(text, round_text(decision))

@@ -9,6 +9,7 @@ from flops_fit.files.writing import write_json, write_whole
 from flops_fit.pipeline.foreseeing import foresee_grid
 from flops_fit.pipeline.present_code import refusal_to_train
 from flops_fit.plan.files import plan_csv, plan_specs
+from flops_fit.plan.lr_pilot import tuned_note
 from flops_fit.plan.plan import Plan, make_plan
 from flops_fit.plan.planned_code import FILE, PlannedCode
 from flops_fit.plan.summary import plan_headline, plan_summary
@@ -49,7 +50,7 @@ def plan_study(study: Study, meta: DatasetMeta, data_folder: Path, files: PlanFi
     write_json(files.specs, specs)
     foreseen = foresee_grid(study, plan.experiments)
     warning = _warning(study, plan, files.plan.parent)
-    write_whole(files.summary, f"{plan_summary(plan)}\n{foreseen}{warning}")
+    write_whole(files.summary, f"{plan_summary(plan)}{tuned_note(study)}\n{foreseen}{warning}")
     write_whole(files.plan, plan_csv(plan))
     return plan_headline(plan)
 

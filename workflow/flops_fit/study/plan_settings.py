@@ -148,6 +148,12 @@ class PlanSettings(Section):
         "choice",
         default=False,
     )
+    lr_pilot: Flag = key(
+        "Try three learning rates around train.lr at two sizes of the two lowest budgets first; "
+        "their optima and their drift with N and D decide the rates of the sweep.",
+        "choice",
+        default=False,
+    )
 
     @property
     def designed(self) -> bool:
@@ -177,7 +183,10 @@ def _mistakes_of_given(plan: PlanSettings) -> list[tuple[str, str]]:
     """Return (key, sentence) of what cannot stand beside single experiments."""
     text = "found beside plan.experiments, expected one of them: named experiments, or a sweep"
     names = ("budgets", "target", "spend", "precision")
-    return [(name, text) for name in names if getattr(plan, name) is not None]
+    found = [(name, text) for name in names if getattr(plan, name) is not None]
+    if plan.lr_pilot:
+        found.append(("lr_pilot", "found beside plan.experiments, expected a grid or a design"))
+    return found
 
 
 def _mistakes_of_grid(plan: PlanSettings) -> list[tuple[str, str]]:

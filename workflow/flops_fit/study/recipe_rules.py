@@ -34,6 +34,27 @@ class PublishedRule:
         return power_law(self.base, parts)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LrFactor:
+    """What a learning-rate pilot multiplies ``train.lr`` by: base (N/n)^power_n (D/d)^power_d."""
+
+    base: float
+    power_n: float
+    power_d: float
+    n: float  # non-embedding parameters
+    d: float  # units
+
+    def at(self, N: float, D: float) -> float:
+        """Return the factor at N and D."""
+        return power_law(self.base, ((N / self.n, self.power_n), (D / self.d, self.power_d)))
+
+    def __str__(self) -> str:
+        """The rule of the learning rate, for reading."""
+        powers = f" * (N / {self.n:.4g})^{self.power_n:.3g}" if self.power_n else ""
+        powers += f" * (D / {self.d:.4g})^{self.power_d:.3g}" if self.power_d else ""
+        return f"train.lr * {self.base:.3g}{powers}"
+
+
 _STEP_LAW = "Step Law: Li et al. 2025 (arXiv 2503.04715), abstract and equation 1"
 _DEEPSEEK = "Bi et al. 2024 (arXiv 2401.02954, DeepSeek LLM), equation 1"
 # Step Law counts the tokens of a batch, and so does DeepSeek, whose C = M D holds attention but not

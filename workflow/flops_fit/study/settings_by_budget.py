@@ -15,6 +15,8 @@ def mistakes_by_budget(train: TrainSettings, plan: PlanSettings) -> list[tuple[s
 
 def _unfit(name: str, value: PerBudget, plan: PlanSettings) -> str:
     """Return why the plan cannot use a setting, empty if it can."""
+    if name == "lr" and plan.lr_pilot and value.is_grid:
+        return "found a list, expected one rate: plan.lr_pilot tries rates around it"
     if plan.experiments is not None:
         return _unfit_for_given(name, value, plan)
     if plan.designed and (text := _unfit_for_design(value, plan)):

@@ -15,6 +15,7 @@ from flops_fit.study.accelerate_config import asks_for_shards
 from flops_fit.study.configuration import check_configuration
 from flops_fit.study.identity import fingerprint
 from flops_fit.study.plan_settings import PlanSettings
+from flops_fit.study.recipe_rules import LrFactor
 from flops_fit.study.section import Section
 from flops_fit.study.settings import (
     FitSettings,
@@ -37,6 +38,7 @@ LATER_DEFAULTS = (
     ("plan", "prior", 20),
     ("plan", "max_epochs", 4.0),
     ("plan", "trunks", False),
+    ("plan", "lr_pilot", False),
     ("train", "warmup_steps", None),
     ("train", "decay_fraction", 0.2),
     ("train", "decay_shape", "linear"),
@@ -109,6 +111,7 @@ class Study:
     sharded: bool = False  # whether parameters are sharded over the processes
     runs_table: RunsTable | None = None
     simulate: SimulateSettings | None = None
+    lr_factor: LrFactor | None = None  # what a learning-rate pilot decided
 
     @classmethod
     def from_config(cls, raw: Mapping[str, Any], config_file: str | Path) -> Study:

@@ -113,6 +113,12 @@ class LearningRates(PerBudget):
         """The rule, if it is one."""
         return _rule(self.root, PUBLISHED_LR)
 
+    @property
+    def is_grid(self) -> bool:
+        """Whether several rates are tried at a budget."""
+        values = self.root.values() if isinstance(self.root, dict) else [self.root]
+        return any(isinstance(value, tuple) for value in values)
+
     def at(self, budget: float, N: float, D: float) -> tuple[float, ...]:
         """Return the grid, ascending, at a budget, N non-embedding parameters and D units."""
         if self.rule:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flops_fit.errors import UserError
 from flops_fit.plan.layouts.layout import Cell
 from flops_fit.plan.price import flops_per_unit
-from flops_fit.study.recipe_rules import PublishedRule
+from flops_fit.study.recipe_rules import PublishedRule, rounded
 from flops_fit.study.study import Study
 from flops_fit.user_code.dataset_meta import DatasetMeta
 
@@ -46,6 +46,8 @@ def cell_at(
 def learning_rates(study: Study, budget: float, N: float, D: float) -> tuple[float, ...]:
     """Return the peak learning rates of an experiment, ascending; several are a grid.
 
+    They are those of ``train.lr``, times the factor of a learning-rate pilot if one has decided.
+
     Parameters
     ----------
     budget
@@ -61,6 +63,8 @@ def learning_rates(study: Study, budget: float, N: float, D: float) -> tuple[flo
         If a rule gives no usable learning rate there.
     """
     rates = study.train.lr.at(budget, N, D)
+    if study.lr_factor is not None:
+        rates = tuple(rounded(rate * study.lr_factor.at(N, D)) for rate in rates)
     for rate in rates:
         if not 0 < rate < math.inf:
             raise UserError(_no_number(study, "lr", rate, N, D))
