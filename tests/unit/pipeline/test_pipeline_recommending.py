@@ -13,6 +13,7 @@ from flops_fit.errors import UserError
 from flops_fit.laws.reading import FittedLaws
 from flops_fit.pipeline.family import nearest_multiple, step_of_sizes
 from flops_fit.pipeline.recommending import Results, recommend
+from flops_fit.plan.lr_pilot import pilot_key
 from flops_fit.plan.plan import make_plan
 from flops_fit.study.study import Study
 from flops_fit.user_code.dataset_meta import DatasetMeta
@@ -185,3 +186,20 @@ def test_sizes_beyond_a_list_are_multiples_of_what_divides_it():
     assert nearest_multiple(0.25, square, 1.6, start=1, name="width") == 1.25
     with pytest.raises(UserError, match=r"width: N is 7 at .*, and does not grow up to the 1e"):
         nearest_multiple(1, lambda size: 7, 1e4, start=1, name="width")
+
+
+def test_the_rates_of_a_pilot_are_those_of_the_final_training(results):
+    """0.1 * 3 * (N / 100)^-0.5, as in the sweep that the answer is from."""
+    planned = json.loads((results / "planned_study.json").read_text())
+    planned["config"]["plan"]["lr_pilot"] = True
+    planned["config"]["train"]["lr"] = 0.1
+    (results / "planned_study.json").write_text(json.dumps(planned))
+    study = Study.from_config(planned["config"], planned["config_file"])
+    rule = {"base": 3.0, "power_n": -0.5, "power_d": 0.0, "n": 100.0, "d": 1.0}
+    key = pilot_key(study, Results.of(results).data)
+    (results / "lr_pilot").mkdir()
+    (results / "lr_pilot" / "decision.json").write_text(
+        json.dumps({"key": key, "waves": [[]], "decision": {"rule": rule}})
+    )
+    row = recommend(Results.of(results), BEYOND).row
+    assert row.lr == pytest.approx(0.3 * (row.n_params_non_embedding / 100) ** -0.5, rel=1e-5)

@@ -16,6 +16,7 @@ from flops_fit.files.reading import read_json_object
 from flops_fit.laws.predictions import is_extrapolated
 from flops_fit.laws.reading import FittedLaws, Reading, read_fit
 from flops_fit.pipeline.family import nearest_listed, nearest_multiple, step_of_sizes
+from flops_fit.pipeline.lr_pilot import with_tuned_rates
 from flops_fit.pipeline.speeds import speed_of_study
 from flops_fit.plan.experiment import PlannedExperiment
 from flops_fit.plan.files import read_job, read_plan
@@ -98,9 +99,13 @@ class Results:
 
     @cached_property
     def study(self) -> Study:
-        """The study that was planned, its files spelled from the working directory."""
+        """The study that was planned, its files spelled from the working directory.
+
+        Its learning rates are those of its pilot, if it had one.
+        """
         stored = read_json_object(self.folder / PLANNED_STUDY, ("config", "config_file"))
-        return Study.from_config(stored["config"], self.root / stored["config_file"])
+        study = Study.from_config(stored["config"], self.root / stored["config_file"])
+        return with_tuned_rates(study, self.data, self.folder) if study.plan.lr_pilot else study
 
     @cached_property
     def planned(self) -> list[PlannedExperiment]:
