@@ -14,7 +14,7 @@ from checkout import ROOT, environment
 def printed(script: str, *options: str) -> str:
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / script), *options], text=True, check=False,
-        env=environment() | {"PYTHONPATH": str(ROOT / "workflow")}, cwd=ROOT,
+        env=environment() | {"PYTHONPATH": f"{ROOT / 'workflow'}:{ROOT / 'tests'}"}, cwd=ROOT,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
@@ -36,6 +36,13 @@ def test_the_trainers_loop_is_measured_beside_a_bare_one_that_reaches_the_same_l
     assert re.search(r"^throughput, trainer / bare loop: \d", output, re.MULTILINE), output
     (difference,) = re.findall(r"difference of the validation losses: (\S+) nats", output)
     assert float(difference) < 1e-6
+
+
+def test_the_workflow_itself_is_measured_per_experiment():
+    output = printed("workflow.py", "--experiments", "50", "100", "--steps", "plan", "dry run")
+    for n in (50, 100):
+        assert re.search(rf"^ +{n}  +[\d.]+ \(\d+\) +[\d.]+ \(\d+\)$", output, re.MULTILINE), output
+    assert re.search(r"^ *50 to 100 +-?[\d.]+ +-?[\d.]+$", output, re.MULTILINE), output
 
 
 def sweep(path, n_budgets=5, seed=0):

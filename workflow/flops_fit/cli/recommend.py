@@ -111,15 +111,17 @@ def _training_lines(found: Recommended) -> Iterator[str]:
 
 
 def _time_line(hours: Hours | None, processes: int, price: float | None) -> str:
+    from flops_fit.pipeline.explain import duration
+
     several = f"{processes} process{'es' * (processes > 1)}"
     if hours is None:
         return f"{several}; no throughput is known (plan.hardware states one)"
     what = f"{processes} GPU{'s' * (processes > 1)}" if hours.on_gpus else several
-    time = hours.seconds / 3600
-    text = f"{what}, about {time:.3g} hours ({hours.source}"
+    text = f"{what}, about {duration(hours.seconds)} ({hours.source}"
     text += ")" if hours.reached else "; N lies beyond what was timed)"
+    each = hours.seconds / 3600 * processes
     if hours.on_gpus:
-        text += f", {time * processes:.3g} GPU-hours"
+        text += f", {each:.3g} GPU-hours"
     if price is not None:
-        text += f", {time * processes * price:.4g} of money"
+        text += f", {each * price:.4g} by plan.price_per_gpu_hour"
     return text
