@@ -2,9 +2,15 @@
 
 
 def current_plan():
-    """Return the plan, which holds the rounds that are decided so far."""
-    checkpoints.plan_round.get(round="0")
-    return f"{STUDY_FOLDER}/plan.csv"
+    """Return the plan, which holds the rounds that are decided so far.
+
+    The Snakemake of a job on a cluster knows of no round: trainings have plan.csv as their input,
+    which is no checkpoint's.
+    """
+    plan = f"{STUDY_FOLDER}/plan.csv"
+    if not Path(plan).exists():
+        checkpoints.plan_round.get(round="0")
+    return plan
 
 
 def runs_of_round(number):
