@@ -69,6 +69,7 @@ def measured(folder: Path, n: int, steps: list[str]) -> dict[str, tuple[float, f
         config["model"]["sizes"] = SIZES
         config["plan"] |= {"budgets": BUDGETS, "sizes_per_budget": len(SIZES)}
         config["plan"] |= {"tokens_per_param": [0.1, 1e6], "seeds": list(range(n // CELLS))}
+        config["plan"]["hardware"] = {"flops_per_second": 1e9}  # nothing is trained to price it
         config["train"]["batch"] = 8
 
     checkout.configure(many)

@@ -59,6 +59,8 @@ def test_the_recommended_training_is_trained_as_promised(checkout):
     assert abs(record["C"] / BUDGET - 1) < 0.01
     assert (final / "weights" / f"{record['id']}.safetensors").exists()
 
+    assert "would tell" not in (final / "plan.log").read_text()
+
     # A single run ends as well as a sweep: with a report that says why there is no answer.
     fit = json.loads((final / "fit.json").read_text())
     assert (fit["answer"]["method"], fit["n_runs"]) == (None, 1)

@@ -48,7 +48,8 @@ def plan_study(study: Study, meta: DatasetMeta, data_folder: Path, files: PlanFi
     PlannedCode.of(code_in_use(UserCode.of_study(study))).write(files.plan.with_name(FILE))
     specs = plan_specs(plan, study, data_folder=str(data_folder), search_folder=str(study.folder))
     write_json(files.specs, specs)
-    foreseen = foresee_grid(study, plan.experiments)
+    named = study.plan.experiments is not None  # no question is asked of single experiments
+    foreseen = "" if named else foresee_grid(study, plan.experiments)
     warning = _warning(study, plan, files.plan.parent)
     write_whole(files.summary, f"{plan_summary(plan)}{tuned_note(study)}\n{foreseen}{warning}")
     write_whole(files.plan, plan_csv(plan))
