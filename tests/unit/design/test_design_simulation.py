@@ -123,6 +123,18 @@ def test_a_study_that_may_not_go_on_counts_as_far_as_it_came():
         simulate(designed(offer=offer_of(OFFER.N[:3])), TRUTH, 2)
 
 
+def test_a_surface_that_its_runs_do_not_tell_is_none_and_spoils_no_score():
+    # A/N^alpha is less than the noise everywhere, so that some studies find A = 0
+    flat = Surface(E=1.8, A=1.0, B=2100.0, alpha=0.35, beta=0.37)
+    hidden = Truth(surface=flat, noise=0.03, name="a law below its noise", source="here")
+    found = simulate(grid(), hidden, 12)
+    told = [one.exact for one in found if one.exact is not None]
+    assert 0 < len(told) < 12
+    for errors in score(found, grid(), hidden).exact:
+        assert errors.n == len(told)
+        assert np.isfinite([errors.rms, errors.bias, errors.half]).all()
+
+
 def test_errors_are_those_of_the_intervals():
     intervals = [
         Interval(low=-1.0, middle=0.0, high=1.0),

@@ -94,15 +94,22 @@ def answered(trained: Sequence[Trained], target: float) -> Outcome | None:
     return Outcome(N=N, L=L)
 
 
-def if_exact(trained: Sequence[Trained], target: float, flops: FlopsPerUnit) -> Outcome:
+def if_exact(trained: Sequence[Trained], target: float, flops: FlopsPerUnit) -> Outcome | None:
     """Return what the surface through the runs says: the truth only if its form is exact.
+
+    None where the runs do not tell its parameters: losses that noise hides do not fall with N, or
+    the interval of the optimum leaves the range of numbers.
 
     It is the surface near the optimum (`laws.approaches.near_optimum`), as the table of a design
     has it; through fewer than `MIN_RUNS` runs the planner's own, which has a weak prior.
     """
     runs = runs_of(trained)
     if len(runs) >= MIN_RUNS:
-        found = fit_near_optimum(runs, flops).optimum(np.array([target]), LEVEL)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            found = fit_near_optimum(runs, flops).optimum(np.array([target]), LEVEL)
+            ends = np.exp([found[0][0], found[1][0]])
+        if not (np.isfinite(ends).all() and (ends[:, 0] > 0).all()):
+            return None
         return Outcome(N=_interval(found[0][0]), L=_interval(found[1][0]))
     found = fit_posterior(np.log(runs.N), np.log(runs.D), runs.L)
     at = optimum_at(found.mean[np.newaxis], [np.log(target)], flops)

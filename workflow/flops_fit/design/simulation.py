@@ -144,8 +144,8 @@ class Simulated:
         Why the planner refused another round, so that the study ended there.
     answer : Outcome or None
         With the error of the form in its intervals; None without one.
-    exact : Outcome
-        Of the surface.
+    exact : Outcome or None
+        Of the surface; None where its runs do not tell it.
     """
 
     number: int
@@ -155,7 +155,7 @@ class Simulated:
     filled: bool
     refusal: str | None
     answer: Outcome | None
-    exact: Outcome
+    exact: Outcome | None
 
 
 def train(

@@ -140,10 +140,18 @@ def summary_text(study: str, trials: Sequence[Trial]) -> str:
     if any(trial.score.filled for trial in trials):
         shares = ", ".join(f"{trial.score.filled:.0%}" for trial in trials)
         lines += ["", f"{MARK}: a check failed in {shares} of the studies, by chance alone."]
+    if any(_untold(trial) for trial in trials):
+        shares = ", ".join(f"{_untold(trial):.0%}" for trial in trials)
+        lines += ["", f"{MARK}: in {shares} of the studies the runs do not tell the surface."]
     for trial in trials:
         if trial.score.refusal:
             lines += ["", _refused(trial)]
     return "\n".join(lines) + "\n"
+
+
+def _untold(trial: Trial) -> float:
+    """Return the share of the studies without a surface, which count in none of its errors."""
+    return sum(one.exact is None for one in trial.studies) / len(trial.studies)
 
 
 def _refused(trial: Trial) -> str:
