@@ -198,6 +198,21 @@ def test_failed_runs_are_replaced_by_other_sizes():
     assert sum(run.cell.budget == top and run.L is not None for run in runs_of(rounds)) == 2
 
 
+def test_a_pilot_that_fails_again_and_again_costs_no_more_than_the_spend():
+    # Three sizes of each pilot budget have a loss: one more is wanted, and no other one trains
+    stated = tuple(0.028 * SPEND * 1.05**i for i in range(5))
+    question = Question(target=1e25, spend=SPEND, budgets=stated)
+    trained = Counter()
+
+    def fails(cell, number):
+        trained[cell.budget] += 1
+        return trained[cell.budget] > 3
+
+    rounds = played(question, train=lab(fails=fails))
+    assert kinds(rounds)[:2] == ["pilot", "replace"]
+    assert sum(run.cell.C for run in runs_of(rounds)) <= question.spend
+
+
 @pytest.mark.parametrize("lost", [1, 5, 6])
 def test_a_budget_of_which_all_runs_fail_is_left_out_with_a_sentence(lost):
     question = question_of()

@@ -63,7 +63,8 @@ def pilot(known: Known) -> Round | None:
             f"{known.prior.name}, place the optimum and show the noise."
         )
         return known.round("pilot", cells, why)
-    return known.round("replace", cells, "Other sizes replace those of the pilot that failed.")
+    why = "Other sizes replace those of the pilot that failed."
+    return known.round("replace", _affordable(known, cells), why)
 
 
 def pilot_again(known: Known) -> Round | None:
