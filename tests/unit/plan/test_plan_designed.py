@@ -98,6 +98,16 @@ def test_a_ladder_of_few_budgets_is_refused():
         own.sweep(1e8)
 
 
+def test_a_spend_that_was_lowered_below_what_a_design_needs_says_which_one_does():
+    own = ground({}, units_train=10**9)
+    lowest = own.sweep(1e8).question.budgets[:3]
+    said = r"^1\.3e\+06 leaves 3 budgets .* spend \S+ or more$"
+    with pytest.raises(DesignError, match=said) as error:
+        own.sweep(1.3e6, kept=lowest)
+    enough = float(str(error.value).split(" spend ")[1].split()[0])
+    assert len(own.sweep(enough, kept=lowest).question.budgets) == 5
+
+
 def test_a_prior_that_nobody_knows_is_named():
     with pytest.raises(UserError, match=f"^{FILE}: plan.prior: found 'nobody'"):
         ground({"plan.prior": "nobody"}).prior(1e6)

@@ -17,7 +17,15 @@ import numpy as np
 from flops_fit.design.history import Trained
 from flops_fit.design.offer import Cells, Offer
 from flops_fit.design.prior import PriorLaw, prior_of
-from flops_fit.design.question import MIN_BUDGETS, DesignError, Question, ladder
+from flops_fit.design.question import (
+    LEAST_STEP,
+    MIN_BUDGETS,
+    STEP,
+    TOP_SHARE,
+    DesignError,
+    Question,
+    ladder,
+)
 from flops_fit.design.simulation import Designed, History
 from flops_fit.design.standing import SAME_BUDGET
 from flops_fit.errors import UserError
@@ -143,10 +151,7 @@ class Ground:
         plan = self.study.plan
         budgets = plan.budgets or _ladder(spend, kept)
         if len(budgets) < MIN_BUDGETS:
-            raise DesignError(
-                f"found {len(budgets)} beside plan.target, expected at least {MIN_BUDGETS}: fewer "
-                "show no lack of fit"
-            )
+            raise DesignError(_too_few(budgets, None if plan.budgets else spend, kept))
         question = Question(target=plan.target, spend=spend, budgets=budgets)
         return Designed(
             question=question,
@@ -185,6 +190,19 @@ def _ladder(spend: float, kept: Sequence[float]) -> tuple[float, ...]:
         return fresh
     whole = ladder(spend, kept)
     return tuple(b if b in kept else _rounded(b) for b in whole)
+
+
+def _too_few(budgets: Sequence[float], spend: float | None, kept: Sequence[float]) -> str:
+    """Say that the budgets are too few: as stated, or since a spend was lowered below the runs."""
+    few = f"at least {MIN_BUDGETS}: fewer show no lack of fit"
+    if spend is None:
+        return f"found {len(budgets)} beside plan.target, expected {few}"
+    above = MIN_BUDGETS - len(kept) - 1
+    enough = LEAST_STEP * max(kept) * STEP**above / TOP_SHARE * (1 + 1e-3)
+    return (
+        f"{spend:.3g} leaves {len(budgets)} budgets with those that were trained at, expected "
+        f"{few}; spend {enough:.4g} or more"
+    )
 
 
 def _rounded(budget: float) -> float:
