@@ -32,6 +32,7 @@ lint: $(VENV)/.flops-fit-tests
 	ruff format --check .
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+	snakemake --lint --configfile config/studies/demo_grid.yaml
 	PYTHONPATH=workflow lint-imports --no-cache
 
 keys: $(VENV)/.flops-fit-tests

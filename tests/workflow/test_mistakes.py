@@ -190,7 +190,8 @@ def test_no_key_of_the_demo_survives_in_another_study(checkout):
     given = yaml.safe_load(checkout.config_file.read_text())
     for section in ("plan", "train", "predict"):
         for key in set(demo[section]) - set(given[section]):
-            assert resolved[section][key] != demo[section][key] or key in DEFAULTS_OF_THE_DEMO
+            found = resolved[section].get(key)
+            assert found != demo[section][key] or key in DEFAULTS_OF_THE_DEMO
     assert resolved["model"]["kwargs"] == given["model"]["kwargs"]
     assert resolved["train"]["batch"] == 32
     assert resolved["train"]["lr_scaling"]["power"] == 0

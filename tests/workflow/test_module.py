@@ -112,7 +112,7 @@ def test_the_workflow_is_found_where_the_catalog_looks(checkout):
         checkout.succeed("-n", "plan", config=None),
         checkout.succeed("-n", "plan", "--snakefile", "workflow/Snakefile", config=None),
     ):
-        assert "results/demo/plan.csv" in output
+        assert "results/demo/rounds/0.csv" in output
     usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
     assert set(usage) == {"mandatory-flags", "software-stack-deployment"}
     assert (ROOT / "config" / "README.md").exists()
