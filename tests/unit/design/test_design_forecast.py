@@ -142,6 +142,16 @@ def test_a_precision_that_no_sweep_reaches_says_what_is_the_best():
         spend_for(1.01, TARGET, designed)
 
 
+def test_a_larger_sweep_without_a_design_gets_no_advice():
+    def small_enough(spend):
+        if spend > 1e22:
+            raise DesignError("the sizes are too small; spend something else")
+        return designed(spend)
+
+    with pytest.raises(DesignError, match=r"has no design: the sizes are too small\)$"):
+        spend_for(1.01, TARGET, small_enough)
+
+
 def test_a_precision_of_sizes_that_allow_no_design_says_what_they_lack():
     def impossible(spend):
         raise DesignError("the sizes are too small")

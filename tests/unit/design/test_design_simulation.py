@@ -117,7 +117,7 @@ def test_a_study_that_may_not_go_on_counts_as_far_as_it_came():
     assert found.rounds >= 1
     assert "sizes" in found.refusal
     assert found.exact.N.half > simulate_one(designed(), TRUTH, 0, 0).exact.N.half
-    with pytest.raises(DesignError, match="sizes"):
+    with pytest.raises(DesignError, match=r"with the losses that are expected, .*sizes"):
         forecast(designed(ratio=20, offer=offer), TRUTH)
     with pytest.raises(DesignError):
         simulate(designed(offer=offer_of(OFFER.N[:3])), TRUTH, 2)

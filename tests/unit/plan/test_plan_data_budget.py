@@ -48,3 +48,4 @@ def test_experiments_that_repeat_data_are_counted():
     """At 6e6 FLOPs N = 50, 100, 200, 400 train on 20,000, 10,000, 5000 and 2500 units."""
     text = said(1e9, units_train=8000)
     assert "2 experiments repeat training data, up to 2.5 epochs (plan.max_epochs: 4)." in text
+    assert said(1e9, units_train=12_000).startswith("1 experiment repeats training data, up to")

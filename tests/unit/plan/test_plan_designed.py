@@ -177,11 +177,11 @@ def test_the_row_of_the_plan_is_that_of_the_round():
         (
             {"plan.spend": 1e5},
             None,
-            r"plan: of 7 budgets from 12 to 1.2e\+04 FLOPs 0 have 4 sizes or more .* a spend of "
+            r"plan: 0 of 7 budgets \(12 to 1.2e\+04 FLOPs\) have 4 sizes or more .* a spend of "
             r".* would do; lower plan.min_steps or train.batch$",
         ),
         ({}, [10, 12, 14, 16, 18, 20, 22, 24], "plan: the prior puts N_opt at .* beyond the sizes"),
-        ({}, [100, 200, 300], "plan: of 7 budgets .* offer more sizes"),
+        ({}, [100, 200, 300], "plan: . of 7 budgets .* offer more sizes"),
     ],
 )
 def test_a_design_that_cannot_be_is_one_sentence_with_what_would_help(changes, sizes, words):

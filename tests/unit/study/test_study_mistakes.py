@@ -67,15 +67,15 @@ def refusal(config: Mapping) -> str:
         ("train.lr", {}, "{}", LR_WANTED),
         ("train.batch", 0, "0", BATCH_WANTED),
         ("train.batch", 512.5, "512.5", BATCH_WANTED),
-        ("train.grad_clip", 0, "0.0", "a number or null above 0 (gradient norm)"),
-        ("train.warmup_fraction", 1, "1.0", "a number at least 0 below 1 (share of the steps)"),
+        ("train.grad_clip", 0, "0.0", "a number above 0, or null (gradient norm)"),
+        ("train.warmup_fraction", 1, "1.0", "a number at least 0 and below 1 (share of the steps)"),
         (
             "train.final_lr_fraction",
             1.5,
             "1.5",
-            "a number at least 0 at most 1 (share of lr)",
+            "a number at least 0 and at most 1 (share of lr)",
         ),
-        ("train.warmup_steps", 0, "0", "a whole number or null at least 1 (optimizer steps)"),
+        ("train.warmup_steps", 0, "0", "a whole number at least 1, or null (optimizer steps)"),
         # no numbers, though float() reads them
         ("train.lr", "nan", "'nan'", LR_WANTED),
         ("train.lr", "inf", "'inf'", LR_WANTED),
@@ -96,7 +96,7 @@ def test_a_wrong_value_is_one_sentence(key, value, found, expected):
         (
             "plan.seeds",
             [2**31],  # the generators of numpy and torch take no more than 32 bits
-            "plan.seeds[0]: found 2147483648, expected a whole number at least 0 at most 2147483",
+            "plan.seeds[0]: found 2147483648, expected a whole number at least 0 and at most 21",
         ),
         ("plan.seeds", [0.5], "plan.seeds[0]: found 0.5, expected a whole number at least 0"),
         (

@@ -108,7 +108,7 @@ def forecast(sweep: Sweep, expected: Truth | None = None) -> Forecast:
     law = expected if expected is not None else expected_law(sweep)
     course = expected_course(sweep, law)
     if course.refusal:
-        raise DesignError(course.refusal)
+        raise DesignError(f"with the losses that are expected, {course.refusal}")
     trained = [*sweep.known(), *course.runs]
     given = len(sweep.rounds) if isinstance(sweep, Designed) else 0
     return Forecast(

@@ -137,7 +137,7 @@ class Known:
         )
 
     def _unused(self) -> str:
-        """Name the budgets that a pilot starts above."""
+        """Name the budgets of the question at which too few sizes can be trained."""
         below = [b for b in self.question.budgets if b not in self.standing.budgets]
         if not below:
             return ""

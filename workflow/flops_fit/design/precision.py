@@ -92,7 +92,8 @@ def _unreachable(precision: float, target: float, closest: float, reasons: list[
     what = f"N_opt at {target:.3g} FLOPs cannot be known up to a factor of {precision:g}"
     if not np.isfinite(closest):
         return f"{what}: {reasons[0]}"
-    more = f" (a larger sweep has no design: {reasons[0]})" if reasons else ""
+    # Without the remedy: what would do is the sweep that was found
+    more = f" (a larger sweep has no design: {reasons[0].split(';')[0]})" if reasons else ""
     return (
         f"{what}: spending less than the target itself, the best is {closest:.2f} with the misfit "
         f"that published sweeps show; ask for {np.ceil(closest * 20) / 20:.2f} or more{more}"

@@ -108,9 +108,9 @@ class Reach:
         elif enough is not None:
             remedy = f"a spend of {enough:.3g} would do"
         return (
-            f"of {len(question.budgets)} budgets from {question.budgets[0]:.3g} to "
-            f"{question.budgets[-1]:.3g} FLOPs {n_found} have {MIN_SIZES} sizes or more around "
-            f"N_opt that can be trained{lost}, and a design needs {MIN_BUDGETS}; {remedy}"
+            f"{n_found} of {len(question.budgets)} budgets ({question.budgets[0]:.3g} to "
+            f"{question.budgets[-1]:.3g} FLOPs) have {MIN_SIZES} sizes or more around N_opt that "
+            f"can be trained{lost}, and a design needs {MIN_BUDGETS}; {remedy}"
         )
 
     def _enough(self, question: Question) -> float | None:

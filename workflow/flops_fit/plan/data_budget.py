@@ -7,6 +7,7 @@ import numpy as np
 from flops_fit.laws.forms.surface import Surface, optimal_log_N
 from flops_fit.plan.layouts.designed import Ground
 from flops_fit.plan.plan import Plan
+from flops_fit.plan.summary import repeating
 
 
 def data_budget(ground: Ground, plan: Plan, target: float, law: Surface | None = None) -> list[str]:
@@ -25,7 +26,7 @@ def data_budget(ground: Ground, plan: Plan, target: float, law: Surface | None =
     if repeated:
         largest = max(row.epochs for row in repeated)
         lines.append(
-            f"{len(repeated)} experiments repeat training data, up to {largest:.3g} epochs "
+            f"{repeating(len(repeated))} training data, up to {largest:.3g} epochs "
             f"(plan.max_epochs: {most:g})."
         )
     offer = ground.offer

@@ -59,8 +59,9 @@ def design_summary(
     lines += data_budget(ground, plan, asked.target, law)
     spent = sum(row.C for decision in decisions for row in decision.chosen)
     lines.append(
-        f"{len(plan.experiments)} experiments in {len(decisions)} rounds so far, {spent:.3e} "
-        f"training FLOPs in total of {asked.spend:.3e} to spend"
+        f"{len(plan.experiments)} experiments in {len(decisions)} "
+        f"{'round' if len(decisions) == 1 else 'rounds'} so far: {spent:.3e} training FLOPs of "
+        f"{asked.spend:.3e} to spend"
     )
     return "\n".join(lines) + "\n"
 

@@ -11,7 +11,7 @@ def plan_summary(plan: Plan) -> str:
     lines = [f"Plan of the study {plan.study}", "", *experiment_table(plan)]
     repeated = sum(row.epochs > 1 for row in plan.experiments)
     if repeated:
-        lines.append(f"{repeated} experiments repeat training data (more than 1 epoch).")
+        lines.append(f"{repeating(repeated)} training data (more than 1 epoch).")
     if plan.dropped:
         lines.append("Dropped:")
         lines += [
@@ -21,6 +21,11 @@ def plan_summary(plan: Plan) -> str:
     if plan.trunks:
         lines += lines_on_trunks(plan.experiments, plan.specs)
     return "\n".join([*lines, plan_headline(plan)]) + "\n"
+
+
+def repeating(n: int) -> str:
+    """Return the beginning of a sentence about so many experiments that repeat data."""
+    return "1 experiment repeats" if n == 1 else f"{n} experiments repeat"
 
 
 def experiment_table(plan: Plan) -> list[str]:

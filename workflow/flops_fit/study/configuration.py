@@ -122,10 +122,12 @@ def _expected(node: Mapping[str, Any]) -> str:
         return "one of " + ", ".join(map(str, node["enum"]))
     types = node.get("type", [])
     names = [types] if isinstance(types, str) else types
-    words = " or ".join(_TYPE_NAMES[name] for name in names) or "another value"
-    for keyword, phrase in _LIMITS:
-        if keyword in node:
-            words += f" {phrase} {node[keyword]}"
+    limits = [f"{phrase} {node[key]}" for key, phrase in _LIMITS if key in node]
+    # A limit is about numbers: null comes after it
+    last = ["null"] if limits and "null" in names and len(names) > 1 else []
+    words = " or ".join(_TYPE_NAMES[name] for name in names if name not in last) or "another value"
+    words = " ".join([words, " and ".join(limits)] if limits else [words])
+    words += ", or null" if last else ""
     unit = node.get("unit")
     return f"{words} ({unit})" if unit and unit not in ("section", "name", "choice") else words
 
