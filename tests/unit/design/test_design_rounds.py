@@ -213,6 +213,14 @@ def test_a_pilot_that_fails_again_and_again_costs_no_more_than_the_spend():
     assert sum(run.cell.C for run in runs_of(rounds)) <= question.spend
 
 
+def test_other_budgets_that_what_is_left_does_not_pay_for_end_the_design():
+    first = played(train=lab(noise=0.003))[:-1]
+    stated = tuple(0.06 * SPEND * 1.05**i for i in range(5))
+    question = Question(target=1e25, spend=SPEND, budgets=stated)
+    ended = played(question, rounds=first, train=lab(noise=0.003))
+    assert sum(run.cell.C for run in runs_of(ended)) <= question.spend
+
+
 @pytest.mark.parametrize("lost", [1, 5, 6])
 def test_a_budget_of_which_all_runs_fail_is_left_out_with_a_sentence(lost):
     question = question_of()

@@ -104,6 +104,8 @@ def inform(known: Known) -> Round | None:
         for budget in known.standing.budgets[:-2]
         if budget <= INFORM_REACH * ROUNDING * known.standing.largest()
     ]
+    if not budgets:  # Nothing of the pilot has a loss, and no more of it can be paid for
+        return None
     cells = _new(known, budgets, MIN_SIZES, "at least four sizes at each budget")
     grid = BASELINE_SIZES * sum(known.standing.budgets)
     spend = min(INFORM_SHARE * grid - known.standing.spent, known.left - _kept_back(known))
