@@ -9,8 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from flops_fit.design.forecast import forecast
 from flops_fit.design.history import Cell
 from flops_fit.design.outcome import Interval, Outcome
+from flops_fit.design.question import DesignError
 from flops_fit.design.simulation import Laid
 from flops_fit.design.trial import Trial
 from flops_fit.design.truth import Truth
@@ -80,3 +82,19 @@ def test_a_study_without_an_answer_leaves_its_cells_empty(trial):
     assert first["SIMULATED_answer_N_opt"] == first["SIMULATED_answer_L_opt"] == ""
     assert float(second["SIMULATED_answer_N_opt"]) == pytest.approx(np.exp(2), rel=1e-5)
     assert second["SIMULATED_answer_L_opt_hi"] == ""
+
+
+def test_a_law_without_an_optimum_in_numbers_foresees_nothing_and_breaks_no_file(trial):
+    # Both terms of the loss vanish at the target, where nothing is curved
+    steep = Truth(
+        surface=Surface(E=1.8, A=480.0, B=2100.0, alpha=60.0, beta=60.0),
+        noise=0.002,
+        name="a steep law",
+        source="here",
+    )
+    with pytest.raises(DesignError, match="a steep law leaves the range of numbers at the target"):
+        forecast(trial.sweep, steep)
+    tried = Trial.of(trial.sweep, steep, 2)
+    assert tried.foreseen is None
+    json.dumps(summary_json("demo", [tried]), allow_nan=False)
+    assert summary_text("demo", [tried])

@@ -103,13 +103,19 @@ def forecast(sweep: Sweep, expected: Truth | None = None) -> Forecast:
     Raises
     ------
     DesignError
-        If no design is possible.
+        If no design is possible, or the law has no optimum in the range of numbers at the target.
     """
     law = expected if expected is not None else expected_law(sweep)
     course = expected_course(sweep, law)
     if course.refusal:
         raise DesignError(f"with the losses that are expected, {course.refusal}")
     trained = [*sweep.known(), *course.runs]
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        exact = _if_exact(trained, sweep, law)
+    if not np.isfinite([exact.N.half, exact.L.half]).all():
+        raise DesignError(
+            f"{law.name} leaves the range of numbers at the target of {sweep.target:.3g} FLOPs"
+        )
     given = len(sweep.rounds) if isinstance(sweep, Designed) else 0
     return Forecast(
         target=sweep.target,
@@ -124,7 +130,7 @@ def forecast(sweep: Sweep, expected: Truth | None = None) -> Forecast:
             )
             for i, (chosen, results) in enumerate(course.rounds)
         ),
-        exact=_if_exact(trained, sweep, law),
+        exact=exact,
         misfit=_with_misfit(trained, sweep, law),
         law=law.surface,
         noise=law.noise,

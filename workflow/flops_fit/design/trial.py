@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flops_fit.design.forecast import Forecast, forecast
-from flops_fit.design.question import DesignError
+from flops_fit.design.forecast import NO_FORECAST, Forecast, forecast
 from flops_fit.design.score import Score, score
 from flops_fit.design.simulation import Progress, Simulated, Sweep, simulate
 from flops_fit.design.truth import Truth
@@ -67,5 +66,5 @@ class Trial:
 def _foreseen(sweep: Sweep, truth: Truth) -> Forecast | None:
     try:
         return forecast(sweep, truth)
-    except DesignError:
+    except NO_FORECAST:
         return None
