@@ -226,7 +226,7 @@ def test_a_grid_that_becomes_a_design_takes_its_runs_along(designed):
 @pytest.mark.parametrize(
     ("plan", "words"),
     [
-        ({"spend": 2e5}, "config/studies/tiny.yaml: plan: of 7 budgets from 24 to 2.4e+04 FLOPs"),
+        ({"spend": 2e5}, "config/studies/tiny.yaml: plan: 0 of 7 budgets (24 to 2.4e+04 FLOPs)"),
         (
             {"budgets": [1e6, 3e6, 1e7, 3e7, 1e9]},
             "config/studies/tiny.yaml: plan.budgets: a run of 1e+09 FLOPs is more than a quarter",
