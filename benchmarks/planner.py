@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -165,7 +166,7 @@ def one_study(task: tuple[int, int], seed: int) -> dict[str, Any]:
         "spent": sum(run.cell.C for run in runs) / (SIZES * scenario.budgets.sum()),
         "flawed": course.flawed,
         "milliseconds": course.milliseconds,
-        "if_exact": [exact.N.middle, exact.L.middle],
+        "if_exact": [math.nan, math.nan] if exact is None else [exact.N.middle, exact.L.middle],
         "design": errors(scenario, course.table),
         "grid": errors(scenario, grid(scenario, seed, study)),
     }
@@ -248,7 +249,7 @@ def foresee(by: dict[int, list[dict[str, Any]]]) -> None:
         plain = [row["if_exact"] for row in group if not row["flawed"]]
         if SCENARIOS[n].misfit or SCENARIOS[n].noise not in ("0.3%", "1%") or len(plain) < 2:
             continue
-        ratios.append(np.array(predicted_std(SCENARIOS[n])) / np.std(plain, axis=0))
+        ratios.append(np.array(predicted_std(SCENARIOS[n])) / np.nanstd(plain, axis=0))
     if ratios:
         N, L = np.exp(np.mean(np.log(ratios), axis=0))
         print(f"predicted over simulated standard deviation, exact: N {N:.2f}, L {L:.2f}")
