@@ -12,9 +12,6 @@ from flops_fit.plan.layouts.designed import Ground, summary_of_dropped
 from flops_fit.plan.plan import Plan
 from flops_fit.plan.summary import experiment_table
 
-_WITHIN = 2.0
-"""Standard deviations that are shown on both sides of a prediction: about 95%."""
-
 
 def design_headline(decision: Decision) -> str:
     """Return a round in one line."""
@@ -82,7 +79,10 @@ def round_text(decision: Decision) -> str:
     lines += [f"    {line}" for line in _question(asked.target, asked.spend, asked.budgets)]
     lines += ["", *_checks(decision), ""]
     if decision.chosen:
-        lines += ["| id | budget | size | N | D | seed | why | predicted loss |", "|---" * 8 + "|"]
+        lines += [
+            "| id | budget | size | N | D | seed | why | predicted loss, +- one sd |",
+            "|---" * 8 + "|",
+        ]
         lines += [_row(row) for row in decision.chosen]
         lines += ["", f"Together {sum(row.C for row in decision.chosen):.4g} FLOPs.", ""]
     if decision.along:
@@ -116,8 +116,7 @@ def _row(row: ChosenExperiment) -> str:
     loss = ""
     if row.predicted_loss is not None and row.predicted_std is not None:
         digits = max(2, 2 - math.floor(math.log10(max(row.predicted_std, 1e-9))))
-        width = _WITHIN * row.predicted_std
-        loss = f"{row.predicted_loss:.{digits}f} +- {width:.{digits}f}"
+        loss = f"{row.predicted_loss:.{digits}f} +- {row.predicted_std:.{digits}f}"
     cells = (
         row.id, f"{row.budget:.4g}", f"{row.size:g}", f"{row.n_params_non_embedding:,}",
         f"{row.D:,}", str(row.seed), row.why, loss,
