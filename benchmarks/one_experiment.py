@@ -50,7 +50,7 @@ def experiment_job(
     prepare(study, data / "meta.json")
     meta = DatasetMeta.load(data / "meta.json")
     measure = measure_sizes(study, data)[size]
-    cell = Cell(budget=study.plan.budgets[0], size=size, steps=steps, batch=batch)
+    cell = Cell(budget=measure.flops_per_unit * steps * batch, size=size, steps=steps, batch=batch)
     spec = experiment_spec(study, meta, cell, lr=lr, seed=0)
     return Job(
         spec=spec,

@@ -67,3 +67,10 @@ def test_the_rules_common_code_fits_on_two_screens():
     assert {
         path.name: n_lines(path) for path in RULE_FILES if n_lines(path) > LONGEST_COMMON_RULES
     } == {}
+
+
+def test_no_two_test_files_share_a_name():
+    """Pytest imports them by their names alone, and leaves out the second of a pair."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) > 100
+    assert {name for name in names if names.count(name) > 1} == set()
